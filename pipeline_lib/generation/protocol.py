@@ -1,0 +1,51 @@
+"""What every engine offers: sample completions for token-id prompts, take over new weights, close."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline_lib.records import Completion
+
+if TYPE_CHECKING:
+    import torch
+
+OnFinished = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample. `limit_tokens` counts the end token; temperature 1 and top_p 1 give the model's own distribution."""
+
+    limit_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+class Generator(Protocol):
+    """An engine that holds one model and generates with it, in this process."""
+
+    def generate(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+    ) -> list[Completion]:
+        """One completion a prompt, in order; `seeds[i]` fixes the draws of prompt i. `on_finished(n)` reports n more done."""
+        ...
+
+    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+        """Replace the weights in place by tensors under their Hugging Face names."""
+        ...
+
+    def load_folder(self, folder: Path) -> None:
+        """Replace the weights in place by those of a model folder of the same architecture."""
+        ...
+
+    def close(self) -> None:
+        """Release the engine's memory."""
+        ...
+
+
+def rollout_seed(*parts: object) -> int:
+    """A seed in [0, 2^63) that depends on all parts (run seed, stage, step, prompt, sample): a resumed run draws the same."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

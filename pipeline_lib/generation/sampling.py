@@ -1,0 +1,131 @@
+"""Prompts in, judged rollouts out, in shards that survive a crash: what profiling and evaluation do with an engine."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.config import PromptSource
+from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling, rollout_seed
+from pipeline_lib.grading import grade_responses
+from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
+from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.worker.jobs import GenerateUnit
+
+# Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
+SHARD_ROLLOUTS = 2048
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled response with what produced it and how it was judged."""
+
+    prompt: Prompt
+    prompt_ids: list[int]
+    sample_index: int
+    completion: Completion
+    grade: Grade
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the response in tokens, the end token included."""
+        return len(self.completion.token_ids)
+
+    def rollout(self, run_id: str, stage: Stage, step: int, model: str, source: str) -> Rollout:
+        """The sample as a row of the `rollouts` view."""
+        return Rollout(
+            run_id=run_id,
+            stage=stage,
+            step=step,
+            model=model,
+            source=source,
+            prompt_id=self.prompt.prompt_id,
+            sample_index=self.sample_index,
+            num_tokens=self.num_tokens,
+            finish_reason=self.completion.finish_reason,
+            answer=self.grade.answer,
+            correct=self.grade.correct,
+            grade_reason=self.grade.reason,
+            text=self.completion.text,
+            mean_logprob=sum(self.completion.logprobs) / max(self.num_tokens, 1),
+        )
+
+
+def sample_and_judge(
+    generator: Generator,
+    tokenizer: Any,
+    source: PromptSource,
+    prompts: Sequence[Prompt],
+    num_samples: int,
+    sampling: Sampling,
+    seed_parts: tuple[object, ...],
+    on_finished: OnFinished | None = None,
+) -> tuple[list[Sample], float]:
+    """`num_samples` judged samples a prompt, prompt by prompt, and the seconds that generation alone took.
+
+    The draws depend on `seed_parts`, the prompt and the sample index only, not on what else is in the batch.
+    """
+    requests = [(prompt, index) for prompt in prompts for index in range(num_samples)]
+    rendered = {prompt.prompt_id: render_prompt(tokenizer, source, prompt.problem) for prompt in prompts}
+    seeds = [rollout_seed(*seed_parts, prompt.prompt_id, index) for prompt, index in requests]
+    started = time.perf_counter()
+    completions = generator.generate([rendered[prompt.prompt_id] for prompt, _ in requests], sampling, seeds, on_finished)
+    seconds = time.perf_counter() - started
+    grades = grade_responses(
+        source.grader,
+        [completion.text for completion in completions],
+        [prompt.answer for prompt, _ in requests],
+        [completion.finish_reason for completion in completions],
+    )
+    samples = [
+        Sample(prompt, rendered[prompt.prompt_id], index, completion, grade)
+        for (prompt, index), completion, grade in zip(requests, completions, grades, strict=True)
+    ]
+    return samples, seconds
+
+
+def write_shards(
+    generator: Generator,
+    tokenizer: Any,
+    unit: GenerateUnit,
+    prompts: Sequence[Prompt],
+    rank: int,
+    world_size: int,
+    report_progress: Callable[[int], None],
+) -> int:
+    """Generate what a `GenerateUnit` asks for, this rank's share of the shards; return the tokens generated.
+
+    A shard that is there already is kept: an interrupted unit goes on where it stopped.
+    """
+    size = max(1, SHARD_ROLLOUTS // unit.num_samples)
+    shards = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+    sampling = Sampling(unit.limit_tokens, unit.temperature, unit.top_p)
+    num_tokens = 0
+    for number, shard in enumerate(shards):
+        path = Path(unit.output_folder) / f"{unit.shard_prefix}-{number:05d}-of-{len(shards):05d}.parquet"
+        if number % world_size != rank:
+            continue
+        if path.exists():
+            report_progress(len(shard) * unit.num_samples)
+            continue
+        samples, seconds = sample_and_judge(
+            generator,
+            tokenizer,
+            unit.source,
+            shard,
+            unit.num_samples,
+            sampling,
+            (unit.seed, unit.stage, unit.step),
+            report_progress,
+        )
+        rollouts = [sample.rollout(unit.run_id, unit.stage, unit.step, unit.model, unit.source.name) for sample in samples]
+        write_rollout_file(path, rollouts)
+        shard_tokens = sum(rollout.num_tokens for rollout in rollouts)
+        logger.info("%s: %d tokens at %.0f tokens/s", path.name, shard_tokens, shard_tokens / max(seconds, 1e-9))
+        num_tokens += shard_tokens
+    return num_tokens

@@ -1,0 +1,171 @@
+"""The row types that cross stages. Field names are the column names of the SQL contract (README, schema)."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["profile", "train", "evaluate"]
+FinishReason = Literal["stop", "length"]
+STAGES: tuple[str, ...] = ("profile", "filter", "train", "evaluate", "register", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A problem with a checkable answer. `problem` is the bare statement, before suffix and chat template."""
+
+    prompt_id: str
+    source: str
+    domain: str
+    problem: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A judged response: the extracted answer (None when there is none), whether it is right, and why."""
+
+    answer: str | None
+    correct: bool
+    reason: str  # correct | wrong | no_answer | truncated | timeout | error
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine returns for one request. `token_ids` and `logprobs` have the same length, the end token included."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    text: str
+    finish_reason: FinishReason
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One judged rollout of any stage: a row of the `rollouts` view (Parquet)."""
+
+    run_id: str
+    stage: Stage
+    step: int
+    model: str
+    source: str
+    prompt_id: str
+    sample_index: int
+    num_tokens: int
+    finish_reason: FinishReason
+    answer: str | None
+    correct: bool
+    grade_reason: str
+    text: str
+    reward: float | None = None
+    advantage: float | None = None
+    masked: bool = False
+    policy_lag: int = 0
+    mean_logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DifficultyEstimate:
+    """Pass rate of one prompt over N rollouts of the profiled model."""
+
+    run_id: str
+    prompt_id: str
+    num_rollouts: int
+    num_correct: int
+    pass_rate: float
+    mean_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whether a prompt is trained on, and why. `selected` prompts form the training set."""
+
+    run_id: str
+    prompt_id: str
+    subset: str  # easy | hard: the difficulty class of the prompt by the paper's rule
+    selected: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """The metrics of one step: one batch of rollouts and the optimiser steps taken on it."""
+
+    run_id: str
+    step: int
+    reward_mean: float
+    accuracy: float
+    mean_tokens: float
+    mean_tokens_correct: float | None
+    mean_tokens_incorrect: float | None
+    entropy: float
+    truncated_fraction: float
+    positive_fraction: float
+    zero_variance_fraction: float
+    kl: float | None
+    grad_norm: float | None
+    loss: float | None
+    clip_fraction: float | None
+    learning_rate: float
+    logprob_gap: float
+    policy_lag: float
+    optimizer_steps: int
+    num_rollouts: int
+    tokens_per_second: float
+    generation_seconds: float
+    update_seconds: float
+    sync_seconds: float
+    other_seconds: float
+    checkpoint_seconds: float
+    validation_accuracy: float | None = None
+    validation_mean_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """A saved state of training."""
+
+    run_id: str
+    step: int
+    path: str
+    is_best: bool
+    validation_accuracy: float | None
+    model_name: str | None = None
+    model_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPoint:
+    """Accuracy and length of one model on one benchmark at one token budget."""
+
+    run_id: str
+    model: str
+    step: int
+    benchmark: str
+    budget_tokens: int
+    num_prompts: int
+    num_samples: int
+    mean_at_k: float
+    pass_at_k: float
+    ci_low: float
+    ci_high: float
+    mean_tokens: float
+    mean_tokens_correct: float | None
+    mean_tokens_incorrect: float | None
+    truncated_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """That a stage (or a unit of it) was done for the inputs with this fingerprint."""
+
+    run_id: str
+    stage: str
+    unit: str
+    fingerprint: str
+    seconds: float
+    reused_from: str | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def as_row(record: Any) -> dict[str, Any]:
+    """A record as a plain dict, keys in field order."""
+    return asdict(record)

@@ -1,0 +1,125 @@
+"""What a report is made from: plain rows with the column names of the SQL contract, and which model each row belongs to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Row = Mapping[str, Any]
+Role = Literal["before", "after", "control"]
+
+# Okabe and Ito's colours (safe for colour-blind readers); a second and third control take the last two.
+BEFORE_COLOUR = "#7F858D"
+AFTER_COLOUR = "#0072B2"
+CONTROL_COLOURS = ("#DE7A00", "#CC79A7", "#009E73")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known about the run as a whole. `details` are further name and value pairs for the page's foot."""
+
+    run_id: str
+    name: str
+    base_model: str
+    status: str
+    started_at: datetime | None = None
+    duration_seconds: float | None = None
+    target_tokens: int | None = None
+    config_text: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeries:
+    """One run's training: rows of `training_steps`. `label` names what differs, such as its reward."""
+
+    run_id: str
+    label: str
+    role: Literal["main", "control"]
+    training_steps: Sequence[Row] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPair:
+    """A response to the same problem by the model before and after training."""
+
+    problem: str
+    answer: str
+    before_text: str
+    before_correct: bool
+    before_tokens: int
+    after_text: str
+    after_correct: bool
+    after_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraTable:
+    """A table of the caller's own; numbers are shown as they are given when they are text already."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything a report shows; whatever is empty is named in a sentence instead.
+
+    `budget_results`: rows of that table for all runs of `series`; `length_samples`: run_id, step, benchmark, correct,
+    num_tokens, one row a response; `pass_rates`: one number a profiled prompt; `stage_durations`: stage, seconds and,
+    optionally, reused_from. In all of them step 0 is the model before training.
+    """
+
+    run: RunFacts
+    series: Sequence[RunSeries] = ()
+    budget_results: Sequence[Row] = ()
+    length_samples: Sequence[Row] = ()
+    pass_rates: Sequence[float] = ()
+    stage_durations: Sequence[Row] = ()
+    rollout_pairs: Sequence[RolloutPair] = ()
+    extra_tables: Sequence[ExtraTable] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the comparison and its rows of one table."""
+
+    role: Role
+    label: str
+    colour: str
+    step: int
+    rows: tuple[Row, ...]
+
+
+def series_colour(series: Sequence[RunSeries], wanted: RunSeries) -> str:
+    """The colour of a run in every figure."""
+    if wanted.role == "main":
+        return AFTER_COLOUR
+    controls = [item.run_id for item in series if item.role == "control"]
+    return CONTROL_COLOURS[controls.index(wanted.run_id) % len(CONTROL_COLOURS)]
+
+
+def compared_models(series: Sequence[RunSeries], rows: Sequence[Row]) -> list[Model]:
+    """Split rows with `run_id` and `step` into the base (step 0) and each run's last step; runs without rows are left out."""
+    ordered = sorted(series, key=lambda item: item.role != "main")
+    models: list[Model] = []
+    for item in ordered:
+        own = [row for row in rows if row["run_id"] == item.run_id]
+        base = tuple(row for row in own if row["step"] == 0)
+        if base and not any(model.role == "before" for model in models):
+            models.insert(0, Model("before", "before RL", BEFORE_COLOUR, 0, base))
+        last_step = max((row["step"] for row in own), default=0)
+        if last_step > 0:
+            role: Role = "after" if item.role == "main" else "control"
+            label = f"after RL ({item.label})" if item.role == "main" else f"control ({item.label})"
+            last = tuple(row for row in own if row["step"] == last_step)
+            models.append(Model(role, label, series_colour(series, item), last_step, last))
+    return models
+
+
+def benchmark_names(rows: Sequence[Row]) -> list[str]:
+    """The benchmarks in the order of their first row."""
+    return list(dict.fromkeys(str(row.get("benchmark", "")) for row in rows))

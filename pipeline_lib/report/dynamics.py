@@ -1,0 +1,105 @@
+"""The figure of the training dynamics: small multiples over steps, one colour a run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline_lib.report.canvas import MUTED, colour_legend, panel_grid, plain_log_axis, styled
+from pipeline_lib.report.data import RunSeries, series_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# A longer run is drawn as a moving average over a faint line.
+SMOOTH_ABOVE_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: its title, the columns it draws (the second one dotted), and how to read it."""
+
+    title: str
+    columns: tuple[str, ...]
+    subtitle: str
+    is_log: bool = False
+    is_share: bool = False
+
+
+PANELS = (
+    Panel("Response length", ("mean_tokens_correct", "mean_tokens_incorrect"), "tokens; right solid, wrong dotted"),
+    Panel("Accuracy and reward", ("accuracy", "reward_mean"), "means; accuracy solid, reward dotted"),
+    Panel("Entropy", ("entropy",), "nats a token"),
+    Panel(
+        "Useful signal",
+        ("positive_fraction", "zero_variance_fraction"),
+        "positive rollouts solid, all-equal groups dotted",
+        is_share=True,
+    ),
+    Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
+    Panel("Held-out accuracy", ("validation_accuracy",), "validation prompts", is_share=True),
+    Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
+    Panel("KL to the base", ("kl",), "nats a token, log scale", is_log=True),
+    Panel("Log-prob gap", ("logprob_gap",), "largest engine to trainer difference, log scale", is_log=True),
+)
+
+
+@styled
+def training_dynamics(series: Sequence[RunSeries]) -> "Figure | None":
+    """Small multiples over training steps, all runs in each panel; a quantity nobody recorded has no panel."""
+    shown = [item for item in series if item.training_steps]
+    wanted = [panel for panel in PANELS if any(_column(item, name)[0].size for item in shown for name in panel.columns)]
+    if not wanted:
+        return None
+    figure, axes = panel_grid(len(wanted), columns=3, panel_height=2.15, sharex=True)
+    for axis, panel in zip(axes, wanted, strict=True):
+        _draw_panel(axis, panel, shown)
+    for axis in axes[-3:]:
+        axis.set_xlabel("training step")
+    colour_legend(figure, [(item.label, series_colour(series, item)) for item in shown])
+    return figure
+
+
+def _draw_panel(axis: "Axes", panel: Panel, series: Sequence[RunSeries]) -> None:
+    for item in series:
+        for name, line_style in zip(panel.columns, ("-", ":"), strict=False):
+            steps, values = _column(item, name, positive_only=panel.is_log)
+            _draw_line(axis, steps, values, series_colour(series, item), line_style)
+    axis.set_title(panel.title, pad=17)
+    axis.text(0, 1.03, panel.subtitle, transform=axis.transAxes, color=MUTED, fontsize=8)
+    if panel.is_log:
+        plain_log_axis(axis)
+    if panel.is_share:
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+
+
+def _column(item: RunSeries, column: str, positive_only: bool = False) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """Steps and values [n] of one column, without missing values."""
+    pairs = [(row["step"], row[column]) for row in item.training_steps if row.get(column) is not None]
+    pairs = sorted((step, value) for step, value in pairs if math.isfinite(value) and (value > 0 or not positive_only))
+    table = np.array(pairs, dtype=float).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _draw_line(
+    axis: "Axes", steps: "np.ndarray[Any, Any]", values: "np.ndarray[Any, Any]", colour: str, line_style: str
+) -> None:
+    if not steps.size:
+        return
+    if steps.size > SMOOTH_ABOVE_STEPS:
+        axis.plot(steps, values, color=colour, alpha=0.22, linewidth=0.8)
+        values = moving_average(values, window=2 * (steps.size // 50) + 1)
+    marker = "o" if steps.size <= 12 else None
+    axis.plot(steps, values, color=colour, linestyle=line_style, marker=marker, markersize=3.5)
+
+
+def moving_average(values: "np.ndarray[Any, Any]", window: int) -> "np.ndarray[Any, Any]":
+    """Centred mean [n] over an odd window that shrinks at both ends."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    positions = np.arange(values.size)
+    low, high = np.maximum(positions - window // 2, 0), np.minimum(positions + window // 2 + 1, values.size)
+    average: np.ndarray[Any, Any] = (sums[high] - sums[low]) / (high - low)
+    return average

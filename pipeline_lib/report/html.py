@@ -1,0 +1,111 @@
+"""The report as one self-contained HTML page, with its figures as PNG files beside it."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib.report.canvas import save_png
+from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
+from pipeline_lib.report.dynamics import training_dynamics
+from pipeline_lib.report.figures import accuracy_by_budget, length_by_correctness, pass_rate_histogram
+from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATES = Path(__file__).parent / "templates"
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A figure of the page: its PNG as a data URI, or, when there is nothing to draw, the sentence that says why."""
+
+    name: str
+    title: str
+    caption: str
+    missing: str
+    image: str | None
+
+
+def write_report(data: ReportData, folder: Path) -> Path:
+    """Write `report.html` and the PNGs into `folder` (made if needed) and return the page's path."""
+    import jinja2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration_text
+    benchmarks = benchmark_names(data.budget_results)
+    models = compared_models(data.series, data.budget_results)
+    page = environment.get_template("report.html.j2").render(
+        data=data,
+        headlines=[(benchmark, figures) for benchmark in benchmarks if (figures := headlines(data, benchmark))],
+        tables=budget_tables(data),
+        sections={section.name: section for section in _draw_sections(data, folder)},
+        step_times=[time for item in data.series if (time := step_time(item))],
+        num_steps=next((model.step for model in models if model.role == "after"), 0),
+        has_control=any(item.role == "control" for item in data.series),
+    )
+    path = folder / REPORT_FILE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
+    return [
+        _section(
+            folder,
+            "accuracy_by_budget",
+            "Accuracy at every token budget",
+            "A response counts at a budget when it ends within it and is right; a line further up and left answers as well with "
+            "fewer tokens. Bands are 95 % intervals, triangles on the axis mark each model's mean length.",
+            "A line needs at least two budgets, and this run has not been swept over as many."
+            if data.budget_results
+            else "No budget sweep was recorded.",
+            lambda: accuracy_by_budget(data.series, data.budget_results, data.run.target_tokens),
+        ),
+        _section(
+            folder,
+            "length_by_correctness",
+            "How long right and wrong responses are",
+            "Shares are of all responses of a model, so the filled and the outlined area together make 100 %: look for the filled "
+            "area moving left without shrinking.",
+            "No response lengths were recorded.",
+            lambda: length_by_correctness(data.series, data.length_samples),
+        ),
+        _section(
+            folder,
+            "training_dynamics",
+            "Training, step by step",
+            "A healthy run shortens first while entropy falls, then holds its length while accuracy recovers; a rise of entropy "
+            "with collapsing length is the warning sign.",
+            "No training step was recorded.",
+            lambda: training_dynamics(data.series),
+        ),
+        _section(
+            folder,
+            "pass_rates",
+            "How hard the prompts are for the base model",
+            "Prompts right of the dashed line are solved in more than half of the rollouts and count as easy; the rest count as hard.",
+            "No prompt was profiled.",
+            lambda: pass_rate_histogram(data.pass_rates),
+        ),
+    ]
+
+
+def _section(folder: Path, name: str, title: str, caption: str, missing: str, draw: Callable[[], "Figure | None"]) -> Section:
+    figure: Any = draw()
+    path = folder / f"{name}.png"
+    if figure is None:
+        path.unlink(missing_ok=True)
+        return Section(name, title, caption, missing, None)
+    content = save_png(figure, path).read_bytes()
+    return Section(name, title, caption, missing, f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")

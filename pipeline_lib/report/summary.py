@@ -1,0 +1,209 @@
+"""The numbers of the report as text: headline figures, the table by budget, how a training step's time is spent."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipeline_lib.report.canvas import tokens_text
+from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmark_names, compared_models
+
+MISSING = "–"
+MINUS = "\N{MINUS SIGN}"
+LENGTH_COLUMNS = ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")
+STEP_PARTS = (("generation", "generation_seconds"), ("update", "update_seconds"), ("weight sync", "sync_seconds"))
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One figure of merit: before → after, the change, and the control's values."""
+
+    title: str
+    before: str
+    after: str
+    change: str
+    controls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTable:
+    """One benchmark: a row a model. A cell is (text, small text below it)."""
+
+    benchmark: str
+    columns: tuple[str, ...]
+    rows: tuple["BudgetTableRow", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTableRow:
+    """The cells of one model, or of the difference between two (then without a colour)."""
+
+    label: str
+    colour: str
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Mean seconds of a training step and the share (0-1) of each part, in the order of work."""
+
+    label: str
+    num_steps: int
+    seconds: float
+    tokens_per_second: float | None
+    shares: tuple[tuple[str, float], ...] = field(default=())
+
+
+def headlines(data: ReportData, benchmark: str) -> list[Headline]:
+    """Length, accuracy at the largest budget and at the budget nearest the target, for one benchmark; empty without both models."""
+    models = [_only(model, benchmark) for model in compared_models(data.series, data.budget_results)]
+    before, after = (
+        next((model for model in models if model.role == role and model.rows), None) for role in ("before", "after")
+    )
+    if before is None or after is None:
+        return []
+    controls = [model for model in models if model.role == "control" and model.rows]
+    shared = sorted(set(_by_budget(before)) & set(_by_budget(after)))
+    if not shared:
+        return []
+    largest = shared[-1]
+    result = [
+        _length_headline(before, after, controls, largest),
+        _accuracy_headline(before, after, controls, largest, "the largest budget"),
+    ]
+    target = data.run.target_tokens
+    if target is not None:
+        nearest = min(shared, key=lambda budget: abs(math.log2(budget / target)))
+        if nearest != largest:
+            which = "the target length" if nearest == target else f"nearest the target of {target:,}"
+            result.append(_accuracy_headline(before, after, controls, nearest, which))
+    return result
+
+
+def _length_headline(before: Model, after: Model, controls: Sequence[Model], budget: int) -> Headline:
+    old, new = _by_budget(before)[budget]["mean_tokens"], _by_budget(after)[budget]["mean_tokens"]
+    others = tuple(
+        f"{model.label}: {_tokens(row['mean_tokens'])} ({_percent_change(old, row['mean_tokens'])})"
+        for model in controls
+        if (row := _by_budget(model).get(budget))
+    )
+    return Headline("Mean response length (tokens)", _tokens(old), _tokens(new), _percent_change(old, new), others)
+
+
+def _accuracy_headline(before: Model, after: Model, controls: Sequence[Model], budget: int, which: str) -> Headline:
+    old, new = _by_budget(before)[budget]["mean_at_k"], _by_budget(after)[budget]["mean_at_k"]
+    others = tuple(
+        f"{model.label}: {_percent(row['mean_at_k'])} ({_points(row['mean_at_k'] - old)})"
+        for model in controls
+        if (row := _by_budget(model).get(budget))
+    )
+    title = f"Accuracy at {budget:,} tokens, {which}"
+    return Headline(title, _percent(old), _percent(new), _points(new - old), others)
+
+
+def budget_tables(data: ReportData) -> list[BudgetTable]:
+    """Per benchmark: accuracy at every budget, then mean length of all, right and wrong responses and the cut share."""
+    tables = []
+    models = compared_models(data.series, data.budget_results)
+    for benchmark in benchmark_names(data.budget_results):
+        own = [_only(model, benchmark) for model in models]
+        own = [model for model in own if model.rows]
+        budgets = sorted({budget for model in own for budget in _by_budget(model)})
+        if not budgets:
+            continue
+        columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
+        rows = [BudgetTableRow(model.label, model.colour, _model_cells(model, budgets)) for model in own]
+        roles = {model.role: model for model in own}
+        if "before" in roles and "after" in roles:
+            cells = _difference_cells(roles["before"], roles["after"], budgets)
+            rows.append(BudgetTableRow("change, before → after", "", cells))
+        tables.append(BudgetTable(benchmark, columns, tuple(rows)))
+    return tables
+
+
+def _model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    by_budget = _by_budget(model)
+    cells = []
+    for budget in budgets:
+        row = by_budget.get(budget)
+        interval = f"{_hundredths(row['ci_low'])}–{_hundredths(row['ci_high'])}" if row else ""
+        cells.append((_hundredths(row["mean_at_k"]) if row else MISSING, interval))
+    last = by_budget[max(by_budget)]
+    lengths = [(_tokens(last.get(key)), "") for key in LENGTH_COLUMNS]
+    return (*cells, (_hundredths(last["pass_at_k"]), ""), *lengths, (_hundredths(last["truncated_fraction"]), ""))
+
+
+def _difference_cells(before: Model, after: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    old, new = _by_budget(before), _by_budget(after)
+    first, last = old[max(old)], new[max(new)]
+    accuracy = [
+        (_signed(100 * (new[budget]["mean_at_k"] - old[budget]["mean_at_k"])), "points")
+        if budget in old and budget in new
+        else (MISSING, "")
+        for budget in budgets
+    ]
+    lengths = [(_percent_change(first.get(key), last.get(key)), "") for key in LENGTH_COLUMNS]
+    passed, cut = (_signed(100 * (last[key] - first[key])) for key in ("pass_at_k", "truncated_fraction"))
+    return (*accuracy, (passed, "points"), *lengths, (cut, "points"))
+
+
+def step_time(item: RunSeries) -> StepTime | None:
+    """How the mean training step of a run divides into generation, update, weight sync and the rest."""
+    rows = [row for row in item.training_steps if all(row.get(column) is not None for _, column in STEP_PARTS)]
+    if not rows:
+        return None
+    parts = [(name, sum(row[column] for row in rows)) for name, column in STEP_PARTS]
+    parts.append(("other", sum(row.get("other_seconds") or 0.0 for row in rows)))
+    total = sum(seconds for _, seconds in parts)
+    if total <= 0:
+        return None
+    speeds = [row["tokens_per_second"] for row in rows if row.get("tokens_per_second") is not None]
+    mean_speed = sum(speeds) / len(speeds) if speeds else None
+    return StepTime(
+        item.label, len(rows), total / len(rows), mean_speed, tuple((name, seconds / total) for name, seconds in parts)
+    )
+
+
+def duration_text(seconds: float | None) -> str:
+    """Seconds as 8.4 s, 3 min 05 s or 2 h 07 min."""
+    if seconds is None:
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _only(model: Model, benchmark: str) -> Model:
+    rows = tuple(row for row in model.rows if str(row.get("benchmark", "")) == benchmark)
+    return Model(model.role, model.label, model.colour, model.step, rows)
+
+
+def _by_budget(model: Model) -> dict[int, Row]:
+    return {row["budget_tokens"]: row for row in model.rows}
+
+
+def _tokens(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def _hundredths(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{_hundredths(fraction)} %"
+
+
+def _points(difference: float) -> str:
+    return f"{_signed(100 * difference)} points"
+
+
+def _percent_change(old: float | None, new: float | None) -> str:
+    return MISSING if not old or new is None else _signed(100 * (new / old - 1)) + " %"
+
+
+def _signed(value: float) -> str:
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else f"{'+' if value > 0 else MINUS}{text}"

@@ -1,0 +1,87 @@
+"""Short DuckDB connections: wait for the file lock, open, yield, close.
+
+DuckDB lets one process write, or several read, and refuses everyone else at once. So nothing here keeps the file open, and
+opening waits its turn, between processes by trying again and between threads of this process by a lock.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+FIRST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.1
+
+_registry_lock = threading.Lock()
+_thread_locks: dict[Path, threading.Lock] = {}
+
+
+class StoreBusyError(TimeoutError):
+    """The database file stayed in use by someone else for the whole waiting time."""
+
+
+@contextmanager
+def connect(path: Path, read_only: bool, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the database for the length of a `with` block, timestamps in UTC.
+
+    Raises StoreBusyError after `wait_seconds` without the lock, OSError when the file cannot be read or written.
+    """
+    deadline = time.monotonic() + wait_seconds
+    thread_lock = _thread_lock(path)
+    if not thread_lock.acquire(timeout=wait_seconds):
+        raise StoreBusyError(f"{path} was in use by another thread of this process for {wait_seconds:g} s")
+    try:
+        connection = _open(path, read_only, wait_seconds, deadline)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        except duckdb.IOException as error:
+            raise OSError(f"{path}: {error}") from error
+        finally:
+            connection.close()
+    finally:
+        thread_lock.release()
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit at the end of the `with` block, roll back when it raises."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _thread_lock(path: Path) -> threading.Lock:
+    with _registry_lock:
+        return _thread_locks.setdefault(path.resolve(), threading.Lock())
+
+
+def _open(path: Path, read_only: bool, wait_seconds: float, deadline: float) -> duckdb.DuckDBPyConnection:
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            message = str(error)
+            if "Could not set lock" not in message and "different configuration" not in message:
+                raise OSError(f"{path} cannot be opened: {message}") from error
+            if time.monotonic() >= deadline:
+                raise StoreBusyError(f"{path} was in use by {_holder(message)} for {wait_seconds:g} s") from error
+        time.sleep(pause_seconds * random.uniform(0.5, 1.0))
+        pause_seconds = min(1.5 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+def _holder(message: str) -> str:
+    if "different configuration" in message:
+        return "another connection of this process"
+    match = re.search(r"held in (.+?\(PID \d+\))", message)
+    return match.group(1) if match else "another process"

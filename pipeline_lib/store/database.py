@@ -1,0 +1,216 @@
+"""The store of a home folder: idempotent writes by key, SQL over everything, rollouts as Parquet files read in place."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, get_args
+
+import duckdb
+import pyarrow as pa
+
+from pipeline_lib.records import Rollout, Stage
+from pipeline_lib.store.connections import connect, transaction
+from pipeline_lib.store.migrate import prepare_store
+from pipeline_lib.store.read_only_sql import check_reads_only, one_line
+from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.store.schema import TableSchema, read_schema
+from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
+
+QUERIES_FOLDER = Path(__file__).parent / "queries"
+DATABASE_NAME = "laconic.duckdb"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Rows of a query, with the columns' names and DuckDB types."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+class Store:
+    """Tables in `<home>/laconic.duckdb`, rollouts in `<home>/rollouts/<run_id>/<stage>/<name>.parquet`.
+
+    Every method opens the database, does its work and closes it. When another process has it open, the method waits up to
+    `lock_wait_seconds` and then raises StoreBusyError. The first use creates the store, or brings it up to date.
+    """
+
+    def __init__(self, home: Path, lock_wait_seconds: float = 60.0) -> None:
+        self.home = Path(home).expanduser().resolve()
+        self.path = self.home / DATABASE_NAME
+        self.rollouts_folder = self.home / "rollouts"
+        self._lock_wait_seconds = lock_wait_seconds
+        self._prepared = False
+
+    def write(self, table: str, rows: Sequence[Any]) -> int:
+        """Upsert records or mappings by primary key in one transaction; returns the number of keys written.
+
+        A row may give only some columns: the others keep their value where the key exists. Raises ValueError for an unknown
+        table or column, a missing key column, or a value that the column does not take.
+        """
+        if not rows:
+            return 0
+        with self._connection(read_only=False) as connection, transaction(connection):
+            return upsert_rows(connection, _table(connection, table), rows)
+
+    def replace(self, table: str, where: Mapping[str, Any], rows: Sequence[Any]) -> int:
+        """Delete the rows whose columns equal `where` and write `rows`, in one transaction; returns the keys written."""
+        if not where:
+            raise ValueError(f"replace({table!r}): an empty `where` would delete the whole table")
+        with self._connection(read_only=False) as connection, transaction(connection):
+            schema = _table(connection, table)
+            condition, parameters = _equals(schema, where)
+            connection.execute(f"DELETE FROM {table} WHERE {condition}", parameters)
+            return upsert_rows(connection, schema, rows)
+
+    def copy_rows(self, table: str, from_run_id: str, to_run_id: str, where: Mapping[str, Any] | None = None) -> int:
+        """Write a copy of one run's rows (those equal to `where`) under another run_id; returns how many."""
+        with self._connection(read_only=False) as connection, transaction(connection):
+            schema = _table(connection, table)
+            condition, parameters = _equals(schema, {**(where or {}), "run_id": from_run_id})
+            parameters["to_run_id"] = to_run_id
+            source = f"(SELECT * REPLACE ($to_run_id AS run_id) FROM {table} WHERE {condition})"
+            [(count,)] = connection.execute(merge_sql(schema, list(schema.types), source), parameters).fetchall()
+            return int(count)
+
+    def query(self, sql: str, parameters: Parameters = None, timeout_seconds: float = 30.0) -> QueryResult:
+        """Answer one statement of a user's SQL that only reads.
+
+        Writers have to wait meanwhile, hence the timeout. Raises ValueError for SQL that is refused, fails or takes longer.
+        """
+        check_reads_only(sql)
+        with self._connection(read_only=True) as connection, _user_sql(connection, timeout_seconds):
+            return _run(connection, sql, parameters)
+
+    def query_arrow(self, sql: str, parameters: Parameters = None, timeout_seconds: float = 30.0) -> pa.Table:
+        """As `query`, as an Arrow table, for writing Parquet."""
+        check_reads_only(sql)
+        with self._connection(read_only=True) as connection, _user_sql(connection, timeout_seconds):
+            return connection.sql(sql, params=parameters).to_arrow_table()
+
+    def named(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        """Run `queries/<name>.sql`; a row is a dict, its JSON columns decoded.
+
+        Raises ValueError for an unknown name, or when the parameters are not those that the query names with `$`.
+        """
+        path = QUERIES_FOLDER / f"{name}.sql"
+        if not path.is_file():
+            names = sorted(path.stem for path in QUERIES_FOLDER.glob("*.sql"))
+            raise ValueError(f"no query named {name!r}; there are {', '.join(names)}")
+        with self._connection(read_only=True) as connection:
+            try:
+                result = _run(connection, path.read_text(encoding="utf-8"), parameters or None)
+            except duckdb.InvalidInputException as error:
+                raise ValueError(f"query {name!r} with parameters {sorted(parameters)}: {error}") from error
+        is_json = [column_type == "JSON" for column_type in result.types]
+        return [
+            {
+                column: json.loads(value) if decode and value is not None else value
+                for column, value, decode in zip(result.columns, row, is_json, strict=True)
+            }
+            for row in result.rows
+        ]
+
+    def write_rollouts(self, rollouts: Sequence[Rollout], run_id: str, stage: Stage, name: str) -> Path:
+        """Write the rollouts of one unit of a stage (a shard, a step) as a file; the same name again replaces it."""
+        for rollout in rollouts:
+            assert (rollout.run_id, rollout.stage) == (run_id, stage), "a rollout of another run or stage"
+        return write_rollout_file(self._rollout_folder(run_id, stage) / f"{_file_name(name)}.parquet", rollouts)
+
+    def delete_rollout_files(self, run_id: str, stage: Stage, pattern: str = "*") -> int:
+        """Delete the files whose name (as given to `write_rollouts`) matches a glob pattern; returns how many."""
+        paths = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if fnmatchcase(path.stem, pattern)]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return len(paths)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write every table and view as `<name>.parquet`, and their description as `schema.json`; returns the paths.
+
+        For other programs, and for DuckDB before 2.0, which cannot read this database file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._connection(read_only=True) as connection:
+            tables = read_schema(connection)
+            paths = []
+            for name in tables:
+                path = folder / f"{name}.parquet"
+                temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+                connection.sql(f"SELECT * FROM {name}").write_parquet(str(temporary), compression="zstd")
+                os.replace(temporary, path)
+                paths.append(path)
+        description = folder / "schema.json"
+        tree = {"tables": [asdict(table) for table in tables.values()]}
+        description.write_text(json.dumps(tree, indent=2, ensure_ascii=False), encoding="utf-8")
+        return [*paths, description]
+
+    def schema(self) -> dict[str, TableSchema]:
+        """Describe every table and view by name: columns, types, comments, keys."""
+        with self._connection(read_only=True) as connection:
+            return read_schema(connection)
+
+    def _rollout_folder(self, run_id: str, stage: str) -> Path:
+        if stage not in get_args(Stage):
+            raise ValueError(f"stage = {stage!r} has no rollouts; {', '.join(get_args(Stage))} do")
+        return self.rollouts_folder / _file_name(run_id) / stage
+
+    @contextmanager
+    def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self._prepared:
+            prepare_store(self.path, self.rollouts_folder, self._lock_wait_seconds)
+            self._prepared = True
+        with connect(self.path, read_only, self._lock_wait_seconds) as connection:
+            yield connection
+
+
+@contextmanager
+def _user_sql(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> Iterator[None]:
+    timer = threading.Timer(timeout_seconds, connection.interrupt)
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise ValueError(f"the query took longer than {timeout_seconds:g} s") from error
+    except duckdb.Error as error:
+        raise ValueError(f"the query failed: {one_line(error)}") from error
+    finally:
+        timer.cancel()
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> QueryResult:
+    rows = connection.execute(sql, parameters).fetchall()
+    description = connection.description or []
+    return QueryResult(tuple(str(column[0]) for column in description), tuple(str(column[1]) for column in description), rows)
+
+
+def _table(connection: duckdb.DuckDBPyConnection, name: str) -> TableSchema:
+    tables = {table.name: table for table in read_schema(connection).values() if table.kind == "table"}
+    if name not in tables:
+        hint = "; rollouts are written with write_rollouts" if name == "rollouts" else ""
+        raise ValueError(f"no table {name!r}; there are {', '.join(tables)}{hint}")
+    return tables[name]
+
+
+def _equals(table: TableSchema, where: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    check_columns(table, where)
+    condition = " AND ".join(f"{column} IS NOT DISTINCT FROM $where_{column}" for column in where)
+    return condition, {f"where_{column}": value for column, value in where.items()}
+
+
+def _file_name(name: str) -> str:
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot name a file: allowed are letters, digits, '.', '_', '-', the first a letter or digit"
+        )
+    return name

@@ -1,0 +1,105 @@
+"""Bring a store to the current schema: numbered SQL files, each applied once and in a transaction, then the rollouts view."""
+
+import glob
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import duckdb
+
+from pipeline_lib.store.connections import connect, transaction
+from pipeline_lib.store.rollout_files import write_rollout_file
+
+MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+VIEW_FILE = Path(__file__).parent / "rollouts_view.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered SQL file."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def load_migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
+    """Read `<number>_<name>.sql` files in the order of their numbers, which must run from 1 without a gap."""
+    migrations = [
+        Migration(int(path.name.split("_")[0]), path.name, path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.sql"))
+    ]
+    assert [migration.version for migration in migrations] == list(range(1, len(migrations) + 1))
+    return migrations
+
+
+def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
+    """Create the database, or bring it up to date; takes no write lock when there is nothing to do.
+
+    Raises ValueError when the file was made by a newer version of this package.
+    """
+    schema_file = rollouts_folder / "_schema.parquet"
+    if not schema_file.exists():
+        # A view over no file at all cannot be made: an empty one carries the columns.
+        write_rollout_file(schema_file, [])
+    if not path.exists():
+        _create(path, rollouts_folder, wait_seconds)
+        return
+    migrations = load_migrations()
+    with connect(path, read_only=True, wait_seconds=wait_seconds) as connection:
+        current = _applied_version(connection) == len(migrations) and _view_is_current(connection, rollouts_folder)
+    if not current:
+        with connect(path, read_only=False, wait_seconds=wait_seconds) as connection:
+            migrate(connection, migrations, rollouts_folder)
+
+
+def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
+    # Made under another name and linked into place, so that no process ever opens a half-made file. The first link wins.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with connect(temporary, read_only=False, wait_seconds=wait_seconds) as connection:
+            migrate(connection, load_migrations(), rollouts_folder)
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], rollouts_folder: Path) -> None:
+    """Apply the migrations that are missing, in order, and make the rollouts view anew where it is missing or stale."""
+    applied_version = _applied_version(connection)
+    if applied_version > len(migrations):
+        raise ValueError(
+            f"the store has schema version {applied_version}, this package knows versions up to {len(migrations)}: "
+            "use the version of the package that wrote it, or a newer one"
+        )
+    for migration in migrations[applied_version:]:
+        with transaction(connection):
+            connection.execute(migration.sql)
+            connection.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", [migration.version, migration.name])
+    if not _view_is_current(connection, rollouts_folder):
+        with transaction(connection):
+            view = Template(VIEW_FILE.read_text(encoding="utf-8"))
+            connection.execute(view.substitute(rollouts_glob=_glob_literal(rollouts_folder)))
+
+
+def _applied_version(connection: duckdb.DuckDBPyConnection) -> int:
+    if not connection.execute("FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall():
+        return 0
+    [(version,)] = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    return int(version)
+
+
+def _view_is_current(connection: duckdb.DuckDBPyConnection, rollouts_folder: Path) -> bool:
+    rows = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'rollouts'").fetchall()
+    return any(_glob_literal(rollouts_folder) in sql for (sql,) in rows)
+
+
+def _glob_literal(rollouts_folder: Path) -> str:
+    pattern = f"{glob.escape(str(rollouts_folder))}/**/*.parquet"
+    return "'" + pattern.replace("'", "''") + "'"

@@ -1,0 +1,57 @@
+"""Rollouts as Parquet files: written whole or not at all, read back as records. Needs pyarrow only, so workers can use it."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline_lib.records import Rollout
+
+ROLLOUT_SCHEMA = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("step", pa.int32(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string(), nullable=False),
+        pa.field("sample_index", pa.int32(), nullable=False),
+        pa.field("num_tokens", pa.int32(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("correct", pa.bool_(), nullable=False),
+        pa.field("grade_reason", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("reward", pa.float64()),
+        pa.field("advantage", pa.float64()),
+        pa.field("masked", pa.bool_(), nullable=False),
+        pa.field("policy_lag", pa.int32(), nullable=False),
+        pa.field("mean_logprob", pa.float64()),
+    ]
+)
+assert ROLLOUT_SCHEMA.names == [field.name for field in fields(Rollout)]
+
+
+def write_rollout_file(path: Path, rollouts: Sequence[Rollout]) -> Path:
+    """Write rollouts to `path`, replacing what is there in one step; readers see the old file or the new one, never a part."""
+    columns = [pa.array([getattr(rollout, field.name) for rollout in rollouts], type=field.type) for field in ROLLOUT_SCHEMA]
+    table = pa.Table.from_arrays(columns, schema=ROLLOUT_SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The rollouts view reads *.parquet, so the temporary name must end differently.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_rollout_file(path: Path) -> list[Rollout]:
+    """Read the rollouts of one file, in the order they were written."""
+    with pq.ParquetFile(path) as file:
+        return [Rollout(**row) for row in file.read().to_pylist()]

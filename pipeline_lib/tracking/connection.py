@@ -1,0 +1,222 @@
+"""The calls to MLflow themselves: each may raise, each may be repeated (runs are found by tags, a metric is sent once a step).
+
+Importing mlflow takes seconds, so it is imported by the first call.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.tracking.conversion import folder_digest
+
+RUN_ID_TAG = "laconic.run_id"
+STAGE_TAG = "laconic.stage"
+PREFECT_TAG = "prefect.flow_run_id"
+DIGEST_TAG = "laconic.model_digest"
+
+# Limits of MLflow for one log_batch call.
+METRICS_PER_BATCH = 1000
+PARAMS_PER_BATCH = 100
+
+TRANSFER_TIMEOUT_SECONDS = 600
+TRANSFER_RETRIES = 2
+
+MetricPoint = tuple[str, float, int]  # key, value, step
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of a registered model and the logged model it was made from."""
+
+    name: str
+    version: int
+    model_id: str
+
+
+class Connection:
+    """One experiment on one tracking server or database."""
+
+    def __init__(self, uri: str, experiment: str, artifact_folder: Path) -> None:
+        self.uri = uri
+        self._experiment = experiment
+        self._artifact_folder = artifact_folder
+        self._logged_steps: dict[str, dict[str, int]] = {}
+        self._client_: Any = None
+        self._experiment_id_: str | None = None
+
+    def client(self) -> Any:
+        """MLflow's client, made on first use."""
+        if self._client_ is None:
+            for variable, value in (
+                ("MLFLOW_DISABLE_TELEMETRY", "true"),
+                ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
+                ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+                ("MLFLOW_LOGGING_LEVEL", "WARNING"),
+            ):
+                os.environ.setdefault(variable, value)
+            self._check_database()
+            from mlflow import MlflowClient
+
+            self._client_ = MlflowClient(tracking_uri=self.uri)
+        return self._client_
+
+    def _check_database(self) -> None:
+        # MLflow itself would retry a broken SQLite file for more than a minute.
+        if not self.uri.startswith("sqlite:///"):
+            return
+        path = Path(self.uri.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(path)) as database:
+                database.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
+
+    def _experiment_id(self) -> str:
+        if self._experiment_id_ is None:
+            found = self.client().get_experiment_by_name(self._experiment)
+            if found is None:
+                is_server = self.uri.startswith(("http", "databricks"))
+                location = None if is_server else self._artifact_folder.as_uri()
+                self._experiment_id_ = self.client().create_experiment(self._experiment, artifact_location=location)
+            else:
+                if found.lifecycle_stage == "deleted":
+                    self.client().restore_experiment(found.experiment_id)
+                self._experiment_id_ = found.experiment_id
+        return str(self._experiment_id_)
+
+    def find_or_create_run(
+        self, run_name: str, found_by: Mapping[str, str], tags: Mapping[str, str], params: Mapping[str, str]
+    ) -> str:
+        """The id of the run that carries the tags `found_by` (reopened), else of a new one; adds tags and missing params."""
+        from mlflow.entities import Param, RunTag
+
+        client = self.client()
+        condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in found_by.items())
+        runs = client.search_runs([self._experiment_id()], condition, max_results=1, order_by=["attributes.start_time ASC"])
+        if runs:
+            run = runs[0]
+            client.update_run(run.info.run_id, status="RUNNING")
+            client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        else:
+            run = client.create_run(self._experiment_id(), run_name=run_name, tags=dict(tags))
+        new_params = [Param(key, value) for key, value in params.items() if key not in run.data.params]
+        for start in range(0, len(new_params), PARAMS_PER_BATCH):
+            client.log_batch(run.info.run_id, params=new_params[start : start + PARAMS_PER_BATCH])
+        return str(run.info.run_id)
+
+    def send_steps(self, mlflow_run_id: str, metrics: Sequence[MetricPoint], timestamp_ms: int) -> None:
+        """Send the metrics whose step is beyond the last one stored under their key."""
+        # Read anew after a failure: the server may have stored a batch whose answer was lost.
+        highest = self._logged_steps.pop(mlflow_run_id, None)
+        if highest is None:
+            client = self.client()
+            highest = {
+                key: max(point.step for point in client.get_metric_history(mlflow_run_id, key))
+                for key in client.get_run(mlflow_run_id).data.metrics
+            }
+        new = sorted((metric for metric in metrics if metric[2] > highest.get(metric[0], -1)), key=lambda metric: metric[2])
+        self.send_metrics(mlflow_run_id, new, timestamp_ms)
+        highest.update({key: step for key, _, step in new})
+        self._logged_steps[mlflow_run_id] = highest
+
+    def send_metrics(self, mlflow_run_id: str, metrics: Sequence[MetricPoint], timestamp_ms: int) -> None:
+        """Send metrics as they are, in as few calls as MLflow allows."""
+        from mlflow.entities import Metric
+
+        for start in range(0, len(metrics), METRICS_PER_BATCH):
+            batch = [Metric(key, value, timestamp_ms, step) for key, value, step in metrics[start : start + METRICS_PER_BATCH]]
+            self.client().log_batch(mlflow_run_id, metrics=batch)
+
+    def send_artifacts(self, mlflow_run_id: str, paths: Sequence[Path], artifact_path: str | None) -> None:
+        """Upload files and folders; LookupError when one is missing."""
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise LookupError(f"no such file: {', '.join(missing)}")
+        self.client().get_run(mlflow_run_id)
+        with http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
+            for path in paths:
+                send = self.client().log_artifacts if path.is_dir() else self.client().log_artifact
+                send(mlflow_run_id, str(path), artifact_path)
+
+    def register(self, folder: Path, name: str, mlflow_run_id: str, alias: str, tags: Mapping[str, str]) -> RegisteredVersion:
+        """Upload a model folder as a logged model and make it a version; LookupError when the folder is missing."""
+        if not folder.is_dir():
+            raise LookupError(f"no model folder at {folder}")
+        client = self.client()
+        all_tags = {**tags, "laconic.mlflow_run_id": mlflow_run_id, DIGEST_TAG: folder_digest(folder)}
+        version = self._registered_before(name, all_tags)
+        if version is None:
+            run = client.get_run(mlflow_run_id)
+            logged_name = re.sub(r"[^\w-]", "-", name)
+            logged = client.create_logged_model(
+                run.info.experiment_id, name=logged_name, source_run_id=mlflow_run_id, tags=all_tags, model_type="transformers"
+            )
+            with http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
+                client.log_model_artifacts(logged.model_id, str(folder))
+            client.finalize_logged_model(logged.model_id, "READY")
+            if not client.search_registered_models(filter_string=f"name = '{name}'", max_results=1):
+                client.create_registered_model(name)
+            with self._as_default():
+                source = f"models:/{logged.model_id}"
+                version = client.create_model_version(name, source, mlflow_run_id, tags=all_tags, model_id=logged.model_id)
+        client.set_registered_model_alias(name, alias, version.version)
+        # Not every MLflow store gives a version's model_id back; its source always names the model.
+        return RegisteredVersion(name, int(version.version), version.source.removeprefix("models:/"))
+
+    def _registered_before(self, name: str, tags: Mapping[str, str]) -> Any:
+        same = {key: tags[key] for key in (DIGEST_TAG, RUN_ID_TAG) if key in tags}
+        condition = " and ".join([f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in same.items())])
+        versions = self.client().search_model_versions(condition, max_results=1)
+        return versions[0] if versions else None
+
+    def download(self, name: str, alias: str, destination: Path | None) -> Path:
+        """The local folder of the model behind an alias."""
+        from mlflow.artifacts import download_artifacts
+
+        version = self.client().get_model_version_by_alias(name, alias)
+        if destination is not None:
+            destination.mkdir(parents=True, exist_ok=True)
+        with self._as_default(), http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
+            return Path(
+                download_artifacts(f"models:/{name}/{version.version}", dst_path=str(destination) if destination else None)
+            )
+
+    @contextmanager
+    def _as_default(self) -> Iterator[None]:
+        """Make this tracker MLflow's default: it resolves `models:/` addresses by the process-wide address only."""
+        import mlflow
+
+        with _environment({"MLFLOW_TRACKING_URI": self.uri}):
+            mlflow.set_tracking_uri(self.uri)
+            try:
+                yield
+            finally:
+                mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def http_limits(timeout_seconds: int, retries: int = 0) -> Iterator[None]:
+    """Bound the time of MLflow's HTTP requests: MLflow's own limits are two minutes and seven retries."""
+    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries)}
+    with _environment(limits):
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value

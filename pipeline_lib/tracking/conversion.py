@@ -1,0 +1,49 @@
+"""Plain values in the form MLflow takes: metrics, parameters, tags, and the digest that names a model folder's contents."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+# MLflow refuses longer parameter values.
+PARAM_VALUE_LENGTH = 6000
+
+
+def numeric_metrics(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The finite numbers of a row under names MLflow allows."""
+    return [
+        (re.sub(r"[^\w\-. /]", "_", key), float(value))
+        for key, value in row.items()
+        if isinstance(value, Real) and math.isfinite(value)
+    ]
+
+
+def flatten_params(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested configuration as MLflow parameters: `train.steps` → '40'; lists as JSON, over-long values cut, None left out."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_params(value, f"{prefix}{key}.")
+        elif value is not None:
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[f"{prefix}{key}"] = text[:PARAM_VALUE_LENGTH]
+    return flat
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 (hex) of the names and contents of all files below a folder."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as text, None left out."""
+    return {key: str(value) for key, value in values.items() if value is not None}

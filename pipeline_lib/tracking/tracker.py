@@ -1,0 +1,221 @@
+"""The line of one run to MLflow that outlives an outage: calls wait in a queue, in order, and catch up."""
+
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline_lib.config import TrackingConfig
+from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion, http_limits
+from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
+
+logger = logging.getLogger(__name__)
+
+PARENT_STAGE = "run"
+
+# After a failed call, wait this many times as long as the failure took: a dead server costs at most a quarter of the time.
+COOLDOWN_FACTOR = 3.0
+# Errors that sending the same call again cannot cure.
+REJECTIONS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class _OpenRun:
+    """A run that was asked for; its MLflow id is known once the tracker has answered."""
+
+    def __init__(self, find_or_create: Callable[[], str], is_parent: bool) -> None:
+        self._find_or_create = find_or_create
+        self.is_parent = is_parent
+        self.mlflow_run_id: str | None = None
+
+    def resolve(self) -> str:
+        """The MLflow run id, asked for on first use."""
+        if self.mlflow_run_id is None:
+            self.mlflow_run_id = self._find_or_create()
+        return self.mlflow_run_id
+
+
+class Tracker:
+    """One run's line to MLflow; every call returns None instead of raising when the tracker cannot be reached.
+
+    Calls that write are queued in order and sent again by the next call or by `flush`. Where a method takes an MLflow run id,
+    None stands for the innermost run opened here and not yet finished: the id that a failed `start_parent` or `start_child`
+    could not give. Calls may be repeated after a crash: runs are found by their tags, a metric is sent once a step.
+    """
+
+    def __init__(self, config: TrackingConfig, home: Path) -> None:
+        self.enabled = config.enabled
+        self.available = config.enabled
+        self.uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve() / 'mlflow.db'}"
+        self._connection = Connection(self.uri, config.experiment, home.resolve() / "mlartifacts")
+        self._timeout_seconds = math.ceil(config.timeout_seconds)
+        self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
+        self._open_runs: list[_OpenRun] = []
+        self._retry_at = 0.0
+
+    @property
+    def pending(self) -> int:
+        """How many calls wait for the tracker."""
+        return len(self._queue)
+
+    def start_parent(
+        self, run_name: str, run_id: str, tags: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Open the parent run of `run_id`, or reopen it; `params` may nest (keys are joined by dots). Returns its MLflow id."""
+        all_tags = as_tags({**(tags or {}), RUN_ID_TAG: run_id, STAGE_TAG: PARENT_STAGE})
+        flat_params = flatten_params(params or {})
+        found_by = {RUN_ID_TAG: run_id, STAGE_TAG: PARENT_STAGE}
+
+        def find_or_create() -> str:
+            return self._connection.find_or_create_run(run_name, found_by, all_tags, flat_params)
+
+        return self._start(_OpenRun(find_or_create, is_parent=True), f"run {run_name}")
+
+    def start_child(self, parent_id: str | None, stage: str, tags: Mapping[str, Any] | None = None) -> str | None:
+        """Open the child run of a stage, or reopen it; it inherits the parent's lineage tags. Returns its MLflow id."""
+        parent = self._target(parent_id, only_parents=True)
+
+        def find_or_create() -> str:
+            parent_run_id = parent()
+            parent_tags = self._connection.client().get_run(parent_run_id).data.tags
+            inherited = {key: parent_tags[key] for key in (RUN_ID_TAG, PREFECT_TAG) if key in parent_tags}
+            found_by = {"mlflow.parentRunId": parent_run_id, STAGE_TAG: stage}
+            return self._connection.find_or_create_run(stage, found_by, {**inherited, **as_tags(tags or {}), **found_by}, {})
+
+        return self._start(_OpenRun(find_or_create, is_parent=False), f"stage {stage}")
+
+    def log_steps(self, child_id: str | None, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Send the numeric columns of rows that have a `step`; missing, non-finite and already sent values are left out."""
+        metrics = [(key, value, int(row["step"])) for row in rows for key, value in numeric_metrics(row) if key != "step"]
+        target, now_ms = self._target(child_id), time.time_ns() // 1_000_000
+        self._submit("step metrics", lambda: self._connection.send_steps(target(), metrics, now_ms))
+
+    def log_summary(self, child_id: str | None, metrics: Mapping[str, Any]) -> None:
+        """Send the figures that sum up a stage; sent again, the newest values stand."""
+        target, now_ms = self._target(child_id), time.time_ns() // 1_000_000
+        values = [(key, value, 0) for key, value in numeric_metrics(metrics)]
+        self._submit("summary metrics", lambda: self._connection.send_metrics(target(), values, now_ms))
+
+    def log_artifacts(self, run_id: str | None, paths: Iterable[Path], artifact_path: str | None = None) -> None:
+        """Send files and folders (a folder's contents) to a run's artifacts, under `artifact_path`."""
+        target, sources = self._target(run_id), [Path(path) for path in paths]
+        self._submit("artifacts", lambda: self._connection.send_artifacts(target(), sources, artifact_path))
+
+    def register_model(
+        self,
+        model_folder: Path,
+        registered_model: str,
+        source_run_id: str | None,
+        alias: str = "challenger",
+        tags: Mapping[str, Any] | None = None,
+    ) -> RegisteredVersion | None:
+        """Log a model folder, make it a new version in the registry and point the alias at it.
+
+        The same files with the same `laconic.run_id` tag give the version that is already there. In an outage the call is
+        not queued: the caller repeats it.
+        """
+        target = self._target(source_run_id)
+        all_tags = as_tags(tags or {})
+
+        def register() -> RegisteredVersion:
+            return self._connection.register(Path(model_folder), registered_model, target(), alias, all_tags)
+
+        result: RegisteredVersion | None = self._submit(f"model {registered_model}", register, keep=False)
+        return result
+
+    def download_model(self, name: str, alias: str, destination: Path | None = None) -> Path | None:
+        """The folder of the model behind an alias: a copy in `destination`, else where MLflow has or puts it."""
+        result: Path | None = self._submit(
+            f"model {name}@{alias}", lambda: self._connection.download(name, alias, destination), keep=False
+        )
+        return result
+
+    def finish(self, run_id: str | None, status: RunStatus = "FINISHED") -> None:
+        """End a run with a status."""
+        target, now_ms = self._target(run_id), time.time_ns() // 1_000_000
+        if run_id is None:
+            self._open_runs = self._open_runs[:-1]
+        else:
+            self._open_runs = [opened for opened in self._open_runs if opened.mlflow_run_id != run_id]
+        self._submit("end of run", lambda: self._connection.client().set_terminated(target(), status, now_ms))
+
+    def flush(self) -> bool:
+        """Send what waits, now; True when nothing is left."""
+        self._drain(force=True)
+        return not self._queue
+
+    def _start(self, opened: _OpenRun, label: str) -> str | None:
+        if self.enabled:
+            self._open_runs.append(opened)
+        result: str | None = self._submit(label, opened.resolve)
+        return result
+
+    def _target(self, mlflow_run_id: str | None, only_parents: bool = False) -> Callable[[], str]:
+        if mlflow_run_id is not None:
+            return lambda: mlflow_run_id
+        candidates = [opened for opened in self._open_runs if opened.is_parent or not only_parents]
+        if candidates:
+            return candidates[-1].resolve
+
+        def missing() -> str:
+            raise LookupError("no MLflow run is open")
+
+        return missing
+
+    def _submit(self, label: str, call: Callable[[], Any], keep: bool = True) -> Any:
+        if not self.enabled:
+            return None
+        entry = (label, call)
+        self._queue.append(entry)
+        result = self._drain(force=not keep)
+        if not keep and entry in self._queue:
+            self._queue.remove(entry)
+            return None
+        return result
+
+    def _drain(self, force: bool = False) -> Any:
+        """Send the queue in order until an outage; returns the last call's result when everything was sent."""
+        if not force and time.monotonic() < self._retry_at:
+            return None
+        result = None
+        while self._queue:
+            label, call = self._queue[0]
+            started = time.monotonic()
+            try:
+                with http_limits(self._timeout_seconds):
+                    result = call()
+            except Exception as error:  # noqa: BLE001 - whatever the tracker does, the run goes on
+                if not _is_rejection(error):
+                    self._note_outage(label, error, time.monotonic() - started)
+                    return None
+                logger.warning("MLflow refused %s, which is left out: %s", label, _first_line(error))
+                result = None
+            else:
+                self._note_success()
+            self._queue.popleft()
+        return result
+
+    def _note_outage(self, label: str, error: Exception, seconds: float) -> None:
+        self._retry_at = time.monotonic() + COOLDOWN_FACTOR * seconds
+        level = logging.WARNING if self.available else logging.DEBUG
+        logger.log(level, "MLflow at %s cannot be reached (%s): %s. The run goes on.", self.uri, label, _first_line(error))
+        self.available = False
+
+    def _note_success(self) -> None:
+        if not self.available:
+            logger.info("MLflow at %s is back; %d calls to send", self.uri, len(self._queue) - 1)
+        self.available = True
+
+
+def _is_rejection(error: Exception) -> bool:
+    code = getattr(error, "error_code", None)
+    return code in REJECTIONS if code is not None else not isinstance(error, OSError)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

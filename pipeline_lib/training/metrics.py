@@ -1,0 +1,112 @@
+"""What a training step is measured by: the columns of `training_steps`, summed over ranks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from pipeline_lib.records import TrainingStep
+from pipeline_lib.training.groups import RolloutGroups
+
+if TYPE_CHECKING:
+    from pipeline_lib.training.update import UpdateMetrics
+
+
+class StepClock:
+    """Wall seconds of one step by part; what no part claims is the rest."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._parts: dict[str, float] = {}
+
+    def add(self, part: str, seconds: float) -> None:
+        """Count seconds towards a part."""
+        self._parts[part] = self._parts.get(part, 0.0) + seconds
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Count the seconds of a block towards a part."""
+        started = time.perf_counter()
+        yield
+        self.add(part, time.perf_counter() - started)
+
+    def seconds(self, part: str) -> float:
+        """Seconds counted towards a part so far."""
+        return self._parts.get(part, 0.0)
+
+    def rest(self) -> float:
+        """Seconds since the start that no part claims."""
+        return time.perf_counter() - self._started - sum(self._parts.values())
+
+
+def sum_over_ranks(values: dict[str, float]) -> dict[str, float]:
+    """Each value summed over all ranks, in one collective."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sums = torch.tensor([float(value) for value in values.values()], dtype=torch.float64, device=device)
+    dist.all_reduce(sums)
+    return dict(zip(values, sums.tolist(), strict=True))
+
+
+def training_step(
+    run_id: str,
+    step: int,
+    groups: RolloutGroups,
+    update: "UpdateMetrics",
+    parity_gap: float,
+    clock: StepClock,
+    validation: tuple[float | None, float | None],
+) -> TrainingStep:
+    """The row of one step; times are rank 0's. `entropy` is the mean of -log p over all sampled tokens: unbiased, and free."""
+    sums = sum_over_ranks(_sums(groups))
+    num, groups_in_all = sums["num"], sums["num"] / groups.num_rollouts
+    incorrect = num - sums["correct"]
+    seconds = clock.seconds("generation") + clock.seconds("update") + clock.seconds("sync")
+    return TrainingStep(
+        run_id=run_id,
+        step=step,
+        reward_mean=sums["reward"] / num,
+        accuracy=sums["correct"] / num,
+        mean_tokens=sums["tokens"] / num,
+        mean_tokens_correct=sums["tokens_correct"] / sums["correct"] if sums["correct"] else None,
+        mean_tokens_incorrect=(sums["tokens"] - sums["tokens_correct"]) / incorrect if incorrect else None,
+        entropy=-sums["logprob"] / sums["tokens"],
+        truncated_fraction=sums["truncated"] / num,
+        positive_fraction=sums["positive"] / num,
+        zero_variance_fraction=sums["zero_variance"] / groups_in_all,
+        kl=update.kl,
+        grad_norm=update.grad_norm,
+        loss=update.loss,
+        clip_fraction=update.clip_fraction,
+        learning_rate=update.learning_rate,
+        logprob_gap=max(update.logprob_gap, parity_gap),
+        policy_lag=sums["policy_lag"] / groups_in_all,
+        optimizer_steps=update.optimizer_steps,
+        num_rollouts=int(num),
+        tokens_per_second=sums["tokens"] / seconds,
+        generation_seconds=clock.seconds("generation"),
+        update_seconds=clock.seconds("update"),
+        sync_seconds=clock.seconds("sync"),
+        checkpoint_seconds=clock.seconds("checkpoint"),
+        other_seconds=clock.rest(),
+        validation_accuracy=validation[0],
+        validation_mean_tokens=validation[1],
+    )
+
+
+def _sums(groups: RolloutGroups) -> dict[str, float]:
+    samples = groups.samples
+    return {
+        "num": len(samples),
+        "correct": sum(sample.grade.correct for sample in samples),
+        "tokens": sum(sample.num_tokens for sample in samples),
+        "tokens_correct": sum(sample.num_tokens for sample in samples if sample.grade.correct),
+        "logprob": sum(sum(sample.completion.logprobs) for sample in samples),
+        "truncated": sum(sample.completion.finish_reason == "length" for sample in samples),
+        "reward": float(groups.rewards_PN.sum()),
+        "positive": float((groups.rewards_PN > 0).sum()),
+        "policy_lag": sum(groups.policy_lag(group) for group in range(groups.num_prompts)),
+        "zero_variance": float((groups.advantages_PN == 0).all(dim=1).sum()),
+    }

@@ -1,0 +1,166 @@
+"""The policy being trained: a causal language model under DeepSpeed, seen as log-probs of response tokens.
+
+Shape suffixes: B sequences, T padded tokens, K response tokens of a micro-batch, D hidden size.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM
+
+from pipeline_lib.config import TrainConfig
+from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
+
+# Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
+HEAD_CHUNK_TOKENS = 2048
+
+
+class ResponseLogprobs(nn.Module):
+    """A causal language model whose forward pass gives the log-prob of every response token at the sampling temperature."""
+
+    def __init__(self, model: Any, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, input_ids_BT: torch.Tensor, response_mask_BT: torch.Tensor) -> torch.Tensor:
+        """Return logprobs_BT, float32, zero outside the mask."""
+        hidden_BTD = self.model.base_model(input_ids=input_ids_BT, use_cache=False).last_hidden_state
+        # The token at t is predicted by the hidden state at t - 1.
+        hidden_KD = hidden_BTD[:, :-1][response_mask_BT[:, 1:]]
+        targets_K = input_ids_BT[:, 1:][response_mask_BT[:, 1:]]
+        chunks = zip(hidden_KD.split(HEAD_CHUNK_TOKENS), targets_K.split(HEAD_CHUNK_TOKENS), strict=True)
+        logprobs_K = torch.cat([checkpoint(self._head, hidden, targets, use_reentrant=False) for hidden, targets in chunks])
+        logprobs_BT = logprobs_K.new_zeros(response_mask_BT.shape)
+        return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)
+
+    def _head(self, hidden_KD: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
+        logits = self.model.get_output_embeddings()(hidden_KD).float() / self.temperature
+        return torch.log_softmax(logits, dim=-1).gather(-1, targets_K[:, None]).squeeze(-1)
+
+
+def load_causal_lm(model: str, revision: str | None, precision: str) -> Any:
+    """A transformers model in the given precision, from a folder or the hub."""
+    return AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, precision))
+
+
+class Policy:
+    """The trained model, its optimiser and learning-rate schedule, sharded by DeepSpeed over the ranks."""
+
+    def __init__(self, config: TrainConfig, model: str, revision: str | None) -> None:
+        self._config = config
+        causal_lm = load_causal_lm(model, revision, config.precision)
+        if config.gradient_checkpointing:
+            causal_lm.gradient_checkpointing_enable()
+        if dist.get_world_size() == 1:
+            # A single process exchanges nothing: do not compile the shared-memory kernel (a minute, a compiler, Python's headers).
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        module = ResponseLogprobs(causal_lm, config.temperature)
+        optimizer = torch.optim.AdamW(
+            module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
+        )
+        warmup = max(config.warmup_steps, 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: min(1.0, (taken + 1) / warmup))
+        self.engine, _, _, self._schedule = deepspeed.initialize(
+            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config)
+        )
+        self.device: torch.device = self.engine.device
+        self.optimizer_steps = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next optimiser step."""
+        return float(self._schedule.get_last_lr()[0])
+
+    def logprobs(self, batch: PaddedBatch) -> torch.Tensor:
+        """Log-probs of the response tokens, logprobs_BT."""
+        result: torch.Tensor = self.engine(batch.input_ids_BT, batch.response_mask_BT)
+        return result
+
+    @torch.no_grad()
+    def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
+        """Log-probs of each response's tokens, as lists (the parity check's `ScoreTokens`)."""
+        sequences = [
+            TokenSequence(list(prompt), list(response), [0.0] * len(response), 0.0)
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
+        batch = PaddedBatch.from_sequences(sequences, self.device)
+        logprobs_BT = self.logprobs(batch)
+        return [logprobs_BT[row][batch.response_mask_BT[row]].tolist() for row in range(len(sequences))]
+
+    def backward(self, loss: torch.Tensor, is_last: bool) -> None:
+        """Accumulate gradients of a loss that is already divided by the step's denominator over all ranks."""
+        self.engine.set_gradient_accumulation_boundary(is_last)
+        # DeepSpeed averages over ranks; the denominator has summed over them already.
+        self.engine.backward(loss * dist.get_world_size())
+        if not is_last:
+            self.engine.step()
+
+    def step(self) -> float:
+        """Take the optimiser step and return the gradient norm before clipping."""
+        self.engine.step()
+        self.optimizer_steps += 1
+        return float(self.engine.get_global_grad_norm())
+
+    def micro_batches(self, sequences: Sequence[TokenSequence]) -> list[PaddedBatch]:
+        """Micro-batches of this rank, their number made equal over ranks by empty ones (collectives must match)."""
+        batches = [
+            PaddedBatch.from_sequences(part, self.device)
+            for part in split_by_tokens(sequences, self._config.micro_batch_tokens)
+        ]
+        most = int(sum_or_max_over_ranks(len(batches), self.device, dist.ReduceOp.MAX))
+        filler = TokenSequence([0, 0], [0], [0.0], 0.0, is_filler=True)
+        batches += [PaddedBatch.from_sequences([filler], self.device) for _ in range(most - len(batches))]
+        return batches
+
+    def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Whole parameters under their Hugging Face names, gathered one by one where ZeRO-3 shards them."""
+        sharded = self._config.zero_stage == 3
+        for name, parameter in self.engine.module.model.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
+                yield name, parameter.data
+
+    def save_state(self, folder: Path) -> None:
+        """Optimiser, schedule and weights as DeepSpeed stores them; every rank writes its part."""
+        self.engine.save_checkpoint(str(folder), tag="state", client_state={"optimizer_steps": self.optimizer_steps})
+
+    def load_state(self, folder: Path) -> None:
+        """Restore what `save_state` wrote (same world size)."""
+        path, client_state = self.engine.load_checkpoint(str(folder), tag="state")
+        if path is None:
+            raise ValueError(f"no training state in {folder}")
+        self.optimizer_steps = int(client_state["optimizer_steps"])
+
+    def save_model(self, folder: Path, tokenizer: Any) -> None:
+        """A plain model folder (safetensors, tokenizer); rank 0 writes, all ranks must call."""
+        state = {name: weight.detach().cpu().clone() for name, weight in self.named_weights()}
+        if dist.get_rank() == 0:
+            self.engine.module.model.save_pretrained(folder, state_dict=state)
+            tokenizer.save_pretrained(folder)
+
+
+def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": {"stage": config.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": config.precision == "bfloat16"},
+        "wall_clock_breakdown": False,
+        "steps_per_print": 10**9,
+    }
+
+
+def sum_or_max_over_ranks(value: float, device: torch.device, operation: Any) -> float:
+    """All-reduce one number."""
+    tensor = torch.tensor(float(value), dtype=torch.float64, device=device)
+    dist.all_reduce(tensor, op=operation)
+    return float(tensor)

@@ -1,0 +1,170 @@
+"""Starts a worker in a process group of its own, hands it jobs, follows their progress, and ends every process of it."""
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.worker.jobs import GenerateJob, TrainJob, read_json, write_json
+
+POLL_SECONDS = 0.1
+CLOSE_SECONDS = 15.0
+LOG_TAIL_LINES = 25
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerFailed(RuntimeError):
+    """A worker's job ended with an error, or its process with no result."""
+
+
+class WorkerProcess:
+    """A worker for one run. Start it early: imports and engine take tens of seconds, during which other work can go on."""
+
+    def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool) -> None:
+        self._config = config
+        self._home = home
+        self.folder = home / "workers" / f"{config.run_id}-{uuid.uuid4().hex[:8]}"
+        self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+        self._next_job = 0
+
+    def start(self) -> None:
+        """Start the launcher and its ranks. Raises ValueError when another process works on the same run."""
+        if self._process:
+            return
+        self._lock = lock_run(self._home, self._config.run_id)
+        self.folder.mkdir(parents=True)
+        write_json(self.folder / "worker.json", self._settings)
+        with open(self.folder / "log.txt", "wb") as log:
+            self._process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
+            )
+        write_json(self.folder / "process.json", {"pid": self._process.pid, "owner": os.getpid(), "started": time.time()})
+
+    def _command(self) -> list[str]:
+        program = ["-m", "pipeline_lib.worker.program"]
+        arguments = ["--folder", str(self.folder), "--owner", str(os.getpid())]
+        count = str(self._config.train.num_processes)
+        if self._config.train.launcher == "torch":
+            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
+            return [sys.executable, *launcher, *program, *arguments]
+        launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", count, "--master_port", str(_free_port()), "--module"]
+        return [sys.executable, *launcher, program[1], *arguments]
+
+    def run(self, job: GenerateJob | TrainJob, on_progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
+        """Run a job to its end and return its result; `on_progress` gets each new progress. Raises WorkerFailed."""
+        self.start()
+        number, self._next_job = self._next_job, self._next_job + 1
+        write_json(self.folder / f"{number:04d}.json", job.model_dump(mode="json"))
+        result_path, progress_path = self.folder / f"{number:04d}.result.json", self.folder / f"{number:04d}.progress.json"
+        seen: Any = None
+        while True:
+            finished = result_path.exists()
+            ended = self._process is None or self._process.poll() is not None
+            if on_progress and progress_path.exists() and (progress := read_json(progress_path)) != seen:
+                on_progress(seen := progress)
+            if finished:
+                return self._result(read_json(result_path))
+            if ended and not result_path.exists():
+                raise WorkerFailed(f"the worker ended without a result (exit {self._exit_code()}); {self._log_tail()}")
+            time.sleep(POLL_SECONDS)
+
+    def _result(self, result: dict[str, Any]) -> Any:
+        if "error" in result:
+            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'})\n{result['traceback']}")
+        return result["value"]
+
+    def _exit_code(self) -> int | None:
+        return self._process.poll() if self._process else None
+
+    def _log_tail(self) -> str:
+        lines = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        return f"last lines of {self.folder / 'log.txt'}:\n" + "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def close(self) -> None:
+        """Let the worker end by itself, then end whatever of it is left."""
+        if self._process and self._process.poll() is None and self.folder.exists():
+            (self.folder / "close").touch()
+            try:
+                self._process.wait(CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                logger.warning("the worker of %s did not close in %.0f s; ending it", self._config.run_id, CLOSE_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End every process of the worker at once (the launcher starts its ranks in sessions of their own)."""
+        if self._process:
+            end_process_tree(self._process.pid)
+            self._process.wait()
+            self._process = None
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+
+def end_process_tree(pid: int) -> None:
+    """Kill a process, its descendants and its process group."""
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        tree = []
+    for process in tree:
+        with _ignore_gone():
+            process.kill()
+    with _ignore_gone():
+        os.killpg(pid, signal.SIGKILL)
+
+
+class _ignore_gone:  # noqa: N801  (used like contextlib.suppress)
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, (ProcessLookupError, psutil.NoSuchProcess))
+
+
+def lock_run(home: Path, run_id: str) -> IO[str]:
+    """Hold a run for this process (released when the file is closed or the process ends, however it ends).
+
+    Raises ValueError when another process holds it.
+    """
+    path = home / "workers" / f"{run_id}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (held open as long as the run is worked on)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        holder = handle.read().strip()
+        handle.close()
+        raise ValueError(f"run {run_id} is being worked on by process {holder}: wait for it, or end it") from None
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
+
+
+def _environment() -> dict[str, str]:
+    # Kernels and imports of a worker do not depend on the flow's Prefect settings, but its packages must be the same.
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

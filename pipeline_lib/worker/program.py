@@ -1,0 +1,163 @@
+"""The worker program: one rank of an SPMD group under the torch or DeepSpeed launcher.
+
+It starts the engine once, then takes jobs from its folder until told to close or until the process that owns it is gone. Every
+rank reads the same job files; rank 0 writes progress and results.
+"""
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.worker.jobs import JOB_KINDS, GenerateJob, Job, TrainJob, read_json, read_prompts, write_json
+
+POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline_lib.worker.program")
+    parser.add_argument("--folder", type=Path, required=True, help="where jobs come from and results go to")
+    parser.add_argument("--owner", type=int, required=True, help="pid without which this worker has no purpose")
+    # The launchers add arguments of their own (--local_rank), which the environment repeats.
+    arguments, _ = parser.parse_known_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    end_with_owner(arguments.owner)
+    serve(arguments.folder)
+
+
+def end_with_owner(owner: int) -> None:
+    """End this process when its launcher or its owner dies: an orphan would hold the accelerator."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        process = psutil.Process(owner)
+    except psutil.NoSuchProcess:
+        os._exit(1)
+
+    def watch() -> None:
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="owner-watch").start()
+
+
+def serve(folder: Path) -> None:
+    """Start the engine and run jobs one after another."""
+    started = time.perf_counter()
+    settings = read_json(folder / "worker.json")
+    config = RunConfig.model_validate(settings["config"])
+    worker = Worker(config, settings["base_folder"], folder)
+    logger.info("engine ready after %.1f s", time.perf_counter() - started)
+    if settings["will_train"]:
+        import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
+    number = 0
+    while not (folder / "close").exists():
+        path = folder / f"{number:04d}.json"
+        if not path.exists():
+            time.sleep(POLL_SECONDS)
+            continue
+        worker.run(number, path)
+        number += 1
+    worker.close()
+
+
+class Worker:
+    """The engine of one rank, and the tokenizer of the base model."""
+
+    def __init__(self, config: RunConfig, base_folder: str, folder: Path) -> None:
+        from pipeline_lib.training.ranks import init_distributed
+
+        os.environ["OMP_NUM_THREADS"] = str(config.train.num_threads)
+        self._rank, self._world_size = init_distributed()
+        from transformers import AutoTokenizer
+
+        from pipeline_lib.generation.engines import make_generator
+
+        self._folder = folder
+        self._base_folder = base_folder
+        self._weights: str | None = None
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
+        self._generator = make_generator(
+            base_folder, config.generation, config.max_model_tokens, config.model_revision, self._world_size
+        )
+
+    def run(self, number: int, path: Path) -> None:
+        """Run one job; its error becomes its result, and ends the process: the engine's state is then unknown."""
+        job = JOB_KINDS[read_json(path)["kind"]].model_validate(read_json(path))
+        try:
+            result = self._dispatch(number, job)
+        except Exception as error:
+            logger.error("job %d failed", number, exc_info=True)
+            failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            write_json(self._folder / f"{number:04d}.result.json", failure)
+            raise SystemExit(1) from error
+        if self._rank == 0:
+            write_json(self._folder / f"{number:04d}.result.json", {"value": result})
+
+    def _dispatch(self, number: int, job: Job) -> Any:
+        if isinstance(job, GenerateJob):
+            return self._generate(number, job)
+        from pipeline_lib.training.loop import train
+
+        self._weights = "training"  # whatever the engine holds afterwards, it is no known folder
+        return train(job, self._generator, self._tokenizer, lambda progress: self._report(number, progress))
+
+    def _generate(self, number: int, job: GenerateJob) -> dict[str, Any]:
+        from pipeline_lib.generation.sampling import write_shards
+        from pipeline_lib.training.ranks import barrier
+
+        prompts = {unit.prompts_file: read_prompts(Path(unit.prompts_file)) for unit in job.units}
+        total = sum(len(prompts[unit.prompts_file]) * unit.num_samples for unit in job.units)
+        started, done, reported = time.perf_counter(), 0, 0.0
+        num_tokens = 0
+
+        def on_finished(count: int) -> None:
+            nonlocal done, reported
+            done += count * self._world_size
+            if time.perf_counter() - reported > PROGRESS_SECONDS:
+                reported = time.perf_counter()
+                self._report(number, {"done": min(done, total), "total": total, "seconds": reported - started})
+
+        for unit in job.units:
+            self._load(unit.weights)
+            num_tokens += write_shards(
+                self._generator, self._tokenizer, unit, prompts[unit.prompts_file], self._rank, self._world_size, on_finished
+            )
+        barrier()
+        return {"rollouts": total, "num_tokens": num_tokens, "seconds": time.perf_counter() - started}
+
+    def _load(self, weights: str | None) -> None:
+        if weights != self._weights:
+            self._generator.load_folder(Path(weights or self._base_folder))
+            self._weights = weights
+
+    def _report(self, number: int, progress: dict[str, Any]) -> None:
+        if self._rank == 0:
+            write_json(self._folder / f"{number:04d}.progress.json", progress)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._generator.close()
+
+
+if __name__ == "__main__":
+    main()
+    # Engines leave threads behind that can keep a finished process alive.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
