@@ -40,7 +40,9 @@ class PromptSource(Section):
     path: str | None = Field(None, description="file: path of a .parquet/.jsonl file or a folder of them; hub: dataset id.")
     subset: str | None = Field(None, description="hub only: name of the dataset's configuration.")
     revision: str | None = Field(None, description="hub only: commit or tag.")
-    split: str = Field("train", description="hub: split to load; tiny: train, validation or test, three disjoint sets of problems.")
+    split: str = Field(
+        "train", description="hub: split to load; tiny: train, validation or test, three disjoint sets of problems."
+    )
     problem_field: str = "problem"
     answer_field: str = "answer"
     id_field: str | None = Field(None, description="Column with a stable id; absent: a digest of the problem.")
@@ -69,12 +71,16 @@ class PromptSource(Section):
 class GenerationConfig(Section):
     """The engine that generates rollouts."""
 
-    engine: Literal["vllm", "transformers"] = Field("vllm", description="vllm is the default; transformers is the portable one.")
+    engine: Literal["vllm", "transformers"] = Field(
+        "vllm", description="vllm is the default; transformers is the portable one."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     max_num_seqs: PositiveInt = Field(256, description="Most sequences decoded at once.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
     kv_cache_gib: PositiveFloat = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
-    gpu_memory_utilization: Fraction = Field(0.45, description="GPU only: share of memory for the engine; the trainer needs the rest.")
+    gpu_memory_utilization: Fraction = Field(
+        0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
+    )
     enforce_eager: bool = Field(True, description="No graph capture or compilation; always true on CPU.")
     num_threads: NonNegativeInt = Field(1, description="CPU threads of the generating process; 0: leave to the engine.")
     parity_tolerance: PositiveFloat = Field(
@@ -130,13 +136,19 @@ class TrainConfig(Section):
     max_grad_norm: PositiveFloat = 1.0
     clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
     clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
-    kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Weight of the k3 KL to the base model; the paper uses none.")
-    measure_kl: bool = Field(False, description="Record the k3 KL to the base model each step (one more forward pass, one more model in memory).")
+    kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Weight of the k3 KL to the base model; the paper uses none."
+    )
+    measure_kl: bool = Field(
+        False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
+    )
     micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
     gradient_checkpointing: bool = False
-    launcher: Literal["torch", "deepspeed"] = Field("torch", description="torch: torch.distributed.run; deepspeed: its own launcher.")
+    launcher: Literal["torch", "deepspeed"] = Field(
+        "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
+    )
     num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
     num_threads: PositiveInt = Field(1, description="CPU threads of each training process.")
 
@@ -187,10 +199,15 @@ class EvaluateConfig(Section):
 
 
 class ControlConfig(Section):
-    """A second run of its own, the same but for its reward, so that a change can be credited to the length reward."""
+    """A second run of its own without pressure on length, so that a change can be credited to the length reward."""
 
     enabled: bool = False
-    reward: RewardConfig = RewardConfig(name="vanilla")
+    reward_name: str = Field("vanilla", description="The control's reward; vanilla looks at correctness only.")
+    rollout_limit_tokens: PositiveInt | None = Field(
+        None,
+        description="The control's L_R; absent: the run's. With L_R = L_T the limit itself is the pressure, so give a larger one.",
+    )
+    side_by_side: bool = Field(True, description="Train run and control at the same time; on a single GPU set this to false.")
 
 
 class TrackingConfig(Section):
@@ -229,6 +246,13 @@ class RunConfig(Section):
                 f"reward.target_tokens = {self.reward.target_tokens} is above train.rollout_limit_tokens = "
                 f"{self.train.rollout_limit_tokens}: no rollout could be too long, so the reward would not act on length"
             )
+        if self.control.enabled:
+            limit = self.control.rollout_limit_tokens or self.train.rollout_limit_tokens
+            if self.control.reward_name == "vanilla" and limit <= self.reward.target_tokens:
+                raise ValueError(
+                    f"control.rollout_limit_tokens = {limit} is not above reward.target_tokens = {self.reward.target_tokens}: "
+                    "a rollout cut at the target length earns nothing, so the control would be under the same pressure on length"
+                )
         return self
 
     @property
@@ -243,9 +267,15 @@ class RunConfig(Section):
         return self.generation.max_prompt_tokens + max(limits)
 
     def control_variant(self) -> "RunConfig":
-        """The control run: this configuration with the control's reward; its name ends in `-control`."""
-        reward = self.control.reward.model_copy(update={"target_tokens": self.reward.target_tokens})
-        return self.model_copy(update={"name": f"{self.name}-control", "reward": reward, "control": ControlConfig()})
+        """The control run: this configuration with the control's reward and limit; its name ends in `-control`."""
+        limit = self.control.rollout_limit_tokens or self.train.rollout_limit_tokens
+        changed = {
+            "name": f"{self.name}-control",
+            "reward": self.reward.model_copy(update={"name": self.control.reward_name}),
+            "train": self.train.model_copy(update={"rollout_limit_tokens": limit}),
+            "control": ControlConfig(),
+        }
+        return self.model_copy(update=changed)
 
 
 class WarmupConfig(Section):
@@ -280,7 +310,7 @@ class WarmupConfig(Section):
     gate_problems: PositiveInt = Field(420, description="Problems sampled for the gate, k and operands uniform.")
     min_count_line_accuracy: Fraction = Field(0.97, description="Gate: right lines of the count style.")
     min_table_line_accuracy: Fraction = Field(0.75, description="Gate: right lines of the table style, at least.")
-    max_table_line_accuracy: Fraction = Field(0.92, description="Gate: right lines of the table style, at most (else no trade-off is left).")
+    max_table_line_accuracy: Fraction = Field(0.92, description="Gate: at most, else no trade-off is left.")
 
 
 ConfigT = TypeVar("ConfigT", bound=Section)

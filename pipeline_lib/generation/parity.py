@@ -18,7 +18,9 @@ class ParityError(RuntimeError):
     """The engine does not generate with the trainer's weights."""
 
 
-def measure_logprob_gap(generator: Generator, score_tokens: ScoreTokens, prompts: Sequence[list[int]], temperature: float) -> float:
+def measure_logprob_gap(
+    generator: Generator, score_tokens: ScoreTokens, prompts: Sequence[list[int]], temperature: float
+) -> float:
     """Largest |engine - trainer| log-prob (nats) over a few freshly sampled tokens a prompt."""
     sampling = Sampling(limit_tokens=PARITY_TOKENS, temperature=temperature)
     completions = generator.generate(prompts, sampling, seeds=list(range(len(prompts))))

@@ -127,9 +127,13 @@ class Store:
             assert (rollout.run_id, rollout.stage) == (run_id, stage), "a rollout of another run or stage"
         return write_rollout_file(self._rollout_folder(run_id, stage) / f"{_file_name(name)}.parquet", rollouts)
 
-    def delete_rollout_files(self, run_id: str, stage: Stage, pattern: str = "*") -> int:
-        """Delete the files whose name (as given to `write_rollouts`) matches a glob pattern; returns how many."""
-        paths = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if fnmatchcase(path.stem, pattern)]
+    def delete_rollout_files(self, run_id: str, stage: Stage, pattern: str = "*", keep_prefixes: Sequence[str] = ()) -> int:
+        """Delete the files whose name (as given to `write_rollouts`) matches a glob pattern and starts with none of the prefixes.
+
+        Returns how many.
+        """
+        names = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if fnmatchcase(path.stem, pattern)]
+        paths = [path for path in names if not path.stem.startswith(tuple(keep_prefixes))]
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)

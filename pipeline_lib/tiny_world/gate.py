@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline_lib.config import WarmupConfig
 from pipeline_lib.tiny_world.problems import FAMILIES, answer_of, problems_of_length
@@ -58,7 +58,7 @@ class FamilyFigures:
 
 def measure_gate(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     config: WarmupConfig,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, FamilyFigures]:
@@ -105,7 +105,7 @@ def gate_problems(family: str, config: WarmupConfig) -> list[str]:
 
 @torch.inference_mode()
 def sample_responses(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems: list[str], max_tokens: int, seed: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problems: list[str], max_tokens: int, seed: int
 ) -> list[Sampled]:
     """One response a problem at temperature 1, reproducible from `seed`; the caller's random state is left as it was."""
     sampled = []
@@ -119,7 +119,7 @@ def sample_responses(
 
 
 def _sample_batch(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems: list[str], max_tokens: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problems: list[str], max_tokens: int
 ) -> list[Sampled]:
     prompts = [render_prompt(tokenizer, problem) for problem in problems]
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False)

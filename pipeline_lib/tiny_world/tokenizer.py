@@ -1,7 +1,7 @@
 """The tiny world's tokenizer: byte-level BPE in which every digit, label and word of the grammar is one token."""
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from pipeline_lib.tiny_world.traces import CONCLUSION, OPENING, RECOUNT, THINK_END, THINK_START
 
@@ -50,7 +50,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerFast, problem: str) -> str:
+def render_prompt(tokenizer: PreTrainedTokenizerBase, problem: str) -> str:
     """The text of the user turn and the opening of the assistant's."""
     text = tokenizer.apply_chat_template([{"role": "user", "content": problem}], tokenize=False, add_generation_prompt=True)
     assert isinstance(text, str)

@@ -189,7 +189,7 @@ class Tracker:
             try:
                 with http_limits(self._timeout_seconds):
                     result = call()
-            except Exception as error:  # noqa: BLE001 - whatever the tracker does, the run goes on
+            except Exception as error:
                 if not _is_rejection(error):
                     self._note_outage(label, error, time.monotonic() - started)
                     return None

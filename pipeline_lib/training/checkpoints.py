@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from pipeline_lib.worker.jobs import read_json, write_json
 from pipeline_lib.training.policy import Policy
+from pipeline_lib.worker.jobs import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Checkpoints:
         self._keep_last = keep_last
         self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
 
-    def save(self, policy: Policy, tokenizer: Any, progress: Progress) -> Path:
+    def save(self, policy: Policy, tokenizer: Any, progress: Progress, validation_accuracy: float | None) -> Path:
         """Write a checkpoint and remove those that are neither among the newest nor the best; all ranks must call."""
         final = self._folder / step_name(progress.step)
         partial = self._folder / f".{final.name}.partial"
@@ -66,7 +66,8 @@ class Checkpoints:
         torch.save(_random_state(), partial / f"random-{self._rank}.pt")
         dist.barrier()
         if self._rank == 0:
-            write_json(partial / "progress.json", {**asdict(progress), "world_size": self._world_size})
+            saved = {**asdict(progress), "world_size": self._world_size, "validation_accuracy": validation_accuracy}
+            write_json(partial / "progress.json", saved)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
             self._prune(progress)
@@ -85,6 +86,7 @@ class Checkpoints:
                 f"{folder} was written by another number of processes than train.num_processes = {self._world_size}: "
                 "set it back, or start again with --force"
             )
+        saved.pop("validation_accuracy")
         policy.load_state(folder)
         _set_random_state(torch.load(folder / f"random-{self._rank}.pt", weights_only=False))
         logger.info("resumed from %s", folder)

@@ -29,7 +29,8 @@ class RolloutGroups:
     def assign_rewards(self, reward: Reward) -> None:
         """Score every group and turn the rewards into advantages."""
         rows = [
-            reward([sample.num_tokens for sample in group], [sample.grade.correct for sample in group]) for group in self._groups()
+            reward([sample.num_tokens for sample in group], [sample.grade.correct for sample in group])
+            for group in self._groups()
         ]
         self.rewards_PN = torch.tensor(rows, dtype=torch.float64)
         self.advantages_PN = group_advantages(self.rewards_PN)

@@ -34,7 +34,9 @@ PARITY_PROMPTS = 4
 logger = logging.getLogger(__name__)
 
 
-def train(job: TrainJob, generator: Generator, tokenizer: Any, report_progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def train(
+    job: TrainJob, generator: Generator, tokenizer: Any, report_progress: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Train to `config.train.steps`, from the newest whole checkpoint if there is one; return the final progress.
 
     Raises ParityError when the engine does not follow the trainer's weights.
@@ -46,6 +48,7 @@ def train(job: TrainJob, generator: Generator, tokenizer: Any, report_progress: 
     reference = Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None
     checkpoints = Checkpoints(Path(job.checkpoints_folder), config.checkpoint.keep_last)
     progress = checkpoints.restore(policy)
+    forget_steps_after(Path(job.steps_folder), progress.step)
     sync_weights(policy, generator, tokenizer, config, prompts, progress.step)
     for step in range(progress.step + 1, config.train.steps + 1):
         clock = StepClock()
@@ -62,12 +65,20 @@ def train(job: TrainJob, generator: Generator, tokenizer: Any, report_progress: 
             with clock.measure("checkpoint"):
                 validation = validate(generator, tokenizer, config, job.validation_file, step)
                 progress = progress.with_checkpoint(step, *validation)
-                checkpoints.save(policy, tokenizer, progress)
+                checkpoints.save(policy, tokenizer, progress, validation[0])
         record = training_step(job.run_id, step, groups, update, gap, clock, validation)
         if dist.get_rank() == 0:
             write_json(Path(job.steps_folder) / f"step-{step:05d}.json", asdict(record))
             report_progress({"step": step, "steps": config.train.steps, **asdict(record)})
     return asdict(progress)
+
+
+def forget_steps_after(folder: Path, step: int) -> None:
+    """Remove the metrics of steps that a killed attempt took after its last checkpoint: they are taken again."""
+    if dist.get_rank() == 0:
+        for path in folder.glob("step-*.json"):
+            if int(path.stem.removeprefix("step-")) > step:
+                path.unlink()
 
 
 def generate_groups(

@@ -30,7 +30,9 @@ class GenerateUnit(Section):
     temperature: PositiveFloat
     top_p: float
     seed: int
-    shard_prefix: str  # names the shards; holds a digest of the inputs, so that shards of other inputs are never taken for these
+    shard_prefix: (
+        str  # names the shards; holds a digest of the inputs, so that shards of other inputs are never taken for these
+    )
     output_folder: str
 
 

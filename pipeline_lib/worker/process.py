@@ -127,7 +127,7 @@ def end_process_tree(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-class _ignore_gone:  # noqa: N801  (used like contextlib.suppress)
+class _ignore_gone:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.worker.jobs import JOB_KINDS, GenerateJob, Job, TrainJob, read_json, read_prompts, write_json
+from pipeline_lib.worker.jobs import JOB_KINDS, GenerateJob, Job, read_json, read_prompts, write_json
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5

@@ -172,10 +172,8 @@ def make_rollout(**changes: object) -> Rollout:
 
 
 def make_step(step: int, run_id: str = "a") -> TrainingStep:
-    reals = {name: 0.5 for name in CONTRACT["training_steps"][REAL]}
-    return TrainingStep(
-        run_id=run_id, step=step, optimizer_steps=step, num_rollouts=8, **reals
-    )
+    reals = dict.fromkeys(CONTRACT["training_steps"][REAL], 0.5)
+    return TrainingStep(run_id=run_id, step=step, optimizer_steps=step, num_rollouts=8, **reals)
 
 
 def make_point(budget_tokens: int, step: int = 0, run_id: str = "a") -> BudgetPoint:
@@ -202,39 +200,24 @@ def test_schema_holds_every_column_of_the_contract(store: Store) -> None:
     schema = store.schema()
     assert set(schema) == {*CONTRACT, "schema_version"}
     for table, columns_by_type in CONTRACT.items():
-        expected = {
-            column: column_type
-            for column_type, columns in columns_by_type.items()
-            for column in columns
-        }
+        expected = {column: column_type for column_type, columns in columns_by_type.items() for column in columns}
         assert dict(schema[table].types) == expected, table
 
 
 def test_every_table_and_column_is_commented(store: Store) -> None:
     for table in store.schema().values():
         assert table.comment, table.name
-        assert [column.name for column in table.columns if not column.comment] == [], (
-            table.name
-        )
+        assert [column.name for column in table.columns if not column.comment] == [], table.name
         assert bool(table.key) == (table.kind == "table")
 
 
 def test_migrations_run_once(store: Store) -> None:
     names = [migration.name for migration in load_migrations()]
-    first = store.query(
-        "SELECT version, name, applied_at FROM schema_version ORDER BY version"
-    ).rows
-    assert [(version, name) for version, name, _ in first] == list(
-        enumerate(names, start=1)
-    )
+    first = store.query("SELECT version, name, applied_at FROM schema_version ORDER BY version").rows
+    assert [(version, name) for version, name, _ in first] == list(enumerate(names, start=1))
     again = Store(store.home)
     again.write("prompts", [Prompt("p1", "sums", "math", "1 + 1", "2")])
-    assert (
-        again.query(
-            "SELECT version, name, applied_at FROM schema_version ORDER BY version"
-        ).rows
-        == first
-    )
+    assert again.query("SELECT version, name, applied_at FROM schema_version ORDER BY version").rows == first
 
 
 def test_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -249,9 +232,7 @@ def test_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
                 "INSERT INTO schema_version (version, name) VALUES (?, ?)",
                 [migration.version, migration.name],
             )
-        connection.execute(
-            "INSERT INTO prompts VALUES ('p1', 'sums', 'math', '1 + 1', '2')"
-        )
+        connection.execute("INSERT INTO prompts VALUES ('p1', 'sums', 'math', '1 + 1', '2')")
     assert older.schema() == expected
     assert older.query("SELECT prompt_id FROM prompts").rows == [("p1",)]
 
@@ -269,17 +250,13 @@ def test_failing_migration_leaves_nothing_behind(store: Store) -> None:
     ):
         migrate(connection, [*load_migrations(), broken], store.rollouts_folder)
     assert store.schema() == before
-    assert store.query("SELECT max(version) FROM schema_version").rows == [
-        (len(load_migrations()),)
-    ]
+    assert store.query("SELECT max(version) FROM schema_version").rows == [(len(load_migrations()),)]
 
 
 def test_store_of_a_newer_version_is_refused(store: Store) -> None:
     store.schema()
     with connect(store.path, read_only=False, wait_seconds=1) as connection:
-        connection.execute(
-            "INSERT INTO schema_version (version, name) VALUES (999, 'later.sql')"
-        )
+        connection.execute("INSERT INTO schema_version (version, name) VALUES (999, 'later.sql')")
     with pytest.raises(ValueError, match="schema version 999"):
         Store(store.home).schema()
 
@@ -298,16 +275,11 @@ def test_store_of_a_newer_version_is_refused(store: Store) -> None:
         ("budget_results", make_point(48)),
     ],
 )
-def test_record_comes_back_as_written_and_once(
-    store: Store, table: str, record: object
-) -> None:
+def test_record_comes_back_as_written_and_once(store: Store, table: str, record: object) -> None:
     assert store.write(table, [record]) == 1
     assert store.write(table, [record]) == 1
     result = store.query(f"SELECT * FROM {table}")
-    assert [
-        type(record)(**dict(zip(result.columns, row, strict=True)))
-        for row in result.rows
-    ] == [record]
+    assert [type(record)(**dict(zip(result.columns, row, strict=True))) for row in result.rows] == [record]
 
 
 def test_partial_rows_update_only_what_they_give(store: Store) -> None:
@@ -323,9 +295,7 @@ def test_partial_rows_update_only_what_they_give(store: Store) -> None:
             {"run_id": "a", "mlflow_run_id": "m1"},
         ],
     )
-    result = store.query(
-        "SELECT name, status, error, mlflow_run_id, config->>'seed', started_at, git_commit FROM runs"
-    )
+    result = store.query("SELECT name, status, error, mlflow_run_id, config->>'seed', started_at, git_commit FROM runs")
     assert result.rows == [
         (
             "demo",
@@ -397,9 +367,7 @@ def test_failing_write_changes_nothing(store: Store) -> None:
         ),
     ],
 )
-def test_wrong_rows_are_refused(
-    store: Store, table: str, row: dict[str, object], message: str
-) -> None:
+def test_wrong_rows_are_refused(store: Store, table: str, row: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         store.write(table, [row])
 
@@ -407,11 +375,7 @@ def test_wrong_rows_are_refused(
 def test_replace_swaps_the_matching_rows_only(store: Store) -> None:
     store.write(
         "difficulty",
-        [
-            DifficultyEstimate(run, prompt, 8, 4, 0.5, 1.0)
-            for run in "ab"
-            for prompt in ("p1", "p2", "p3")
-        ],
+        [DifficultyEstimate(run, prompt, 8, 4, 0.5, 1.0) for run in "ab" for prompt in ("p1", "p2", "p3")],
     )
     assert (
         store.replace(
@@ -421,9 +385,7 @@ def test_replace_swaps_the_matching_rows_only(store: Store) -> None:
         )
         == 2
     )
-    rows = store.query(
-        "SELECT run_id, prompt_id, num_correct FROM difficulty ORDER BY ALL"
-    ).rows
+    rows = store.query("SELECT run_id, prompt_id, num_correct FROM difficulty ORDER BY ALL").rows
     assert rows == [
         ("a", "p3", 8),
         ("a", "p4", 8),
@@ -439,16 +401,12 @@ def test_copy_rows_changes_the_run_only(store: Store) -> None:
     store.write("budget_results", [make_point(48, step=step) for step in (0, 5)])
     assert store.copy_rows("budget_results", "a", "b", {"step": 0}) == 1
     assert store.copy_rows("budget_results", "a", "b", {"step": 0}) == 1
-    rows = store.query(
-        "SELECT run_id, step, mean_at_k, num_prompts FROM budget_results ORDER BY ALL"
-    ).rows
+    rows = store.query("SELECT run_id, step, mean_at_k, num_prompts FROM budget_results ORDER BY ALL").rows
     assert rows == [("a", 0, 0.5, 10), ("a", 5, 0.5, 10), ("b", 0, 0.5, 10)]
 
 
 def test_hundred_thousand_rows_take_seconds(store: Store) -> None:
-    prompts = [
-        Prompt(f"p{index}", "sums", "math", "1 + 1", "2") for index in range(100_000)
-    ]
+    prompts = [Prompt(f"p{index}", "sums", "math", "1 + 1", "2") for index in range(100_000)]
     started = datetime.now()
     assert store.write("prompts", prompts) == 100_000
     # About 1 s alone on a machine; row by row it would be minutes.
@@ -458,10 +416,7 @@ def test_hundred_thousand_rows_take_seconds(store: Store) -> None:
 
 def test_rollouts_are_one_query_away(store: Store) -> None:
     assert store.query("SELECT count(*) FROM rollouts").rows == [(0,)]
-    profile = [
-        make_rollout(sample_index=index, num_tokens=10 * (index + 1), correct=index < 3)
-        for index in range(4)
-    ]
+    profile = [make_rollout(sample_index=index, num_tokens=10 * (index + 1), correct=index < 3) for index in range(4)]
     path = store.write_rollouts(profile, "a", "profile", "shard-0")
     assert path == store.home / "rollouts/a/profile/shard-0.parquet"
     store.write_rollouts(profile, "a", "profile", "shard-0")
@@ -475,14 +430,10 @@ def test_rollouts_are_one_query_away(store: Store) -> None:
         "select stage, count(*), avg(num_tokens), avg(correct::int) from rollouts group by stage order by stage"
     )
     assert result.rows == [("profile", 4, 25.0, 0.75), ("train", 1, 10.0, 1.0)]
-    assert store.query("SELECT rollout_id FROM rollouts WHERE reward = 1").rows == [
-        ("a/train/base-3/p1/0",)
-    ]
+    assert store.query("SELECT rollout_id FROM rollouts WHERE reward = 1").rows == [("a/train/base-3/p1/0",)]
     assert store.delete_rollout_files("a", "profile", "step-*") == 0
     assert store.delete_rollout_files("a", "profile", "shard-*") == 1
-    assert store.query("SELECT stage, advantage FROM rollouts").rows == [
-        ("train", -0.5)
-    ]
+    assert store.query("SELECT stage, advantage FROM rollouts").rows == [("train", -0.5)]
 
 
 def test_paths_outside_the_home_are_refused(store: Store) -> None:
@@ -536,15 +487,11 @@ def test_sweeps_join_checkpoints_and_runs(store: Store) -> None:
         "",
     ],
 )
-def test_sql_that_does_not_only_read_is_refused(
-    store: Store, sql: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sql_that_does_not_only_read_is_refused(store: Store, sql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("runs", [{"run_id": "a", "name": "demo"}])
     monkeypatch.chdir(store.home)
     for ask in (store.query, store.query_arrow):
-        with pytest.raises(
-            ValueError, match="the store answers one SELECT|not valid SQL"
-        ):
+        with pytest.raises(ValueError, match="the store answers one SELECT|not valid SQL"):
             ask(sql)
     assert store.query("SELECT run_id, name FROM runs").rows == [("a", "demo")]
     assert not (store.home / "stolen.csv").exists()
@@ -586,9 +533,7 @@ def test_failing_and_endless_queries_are_user_mistakes(store: Store) -> None:
     with pytest.raises(ValueError, match="not valid SQL"):
         store.query("SELEKT 1")
     with pytest.raises(ValueError, match="longer than 0.2 s"):
-        store.query(
-            "SELECT count(*) FROM range(10_000_000_000_000)", timeout_seconds=0.2
-        )
+        store.query("SELECT count(*) FROM range(10_000_000_000_000)", timeout_seconds=0.2)
 
 
 def test_moved_home_is_read_at_its_new_place(tmp_path: Path) -> None:
@@ -617,9 +562,7 @@ def test_export_is_readable_without_duckdb(store: Store, tmp_path: Path) -> None
     )
     store.write_rollouts([make_rollout(text="é\n🙂")], "a", "profile", "shard-0")
     paths = store.export(tmp_path / "export")
-    assert {path.name for path in paths} == {
-        path.name for path in (tmp_path / "export").iterdir()
-    }
+    assert {path.name for path in paths} == {path.name for path in (tmp_path / "export").iterdir()}
     assert {path.stem for path in paths} == {*store.schema(), "schema"}
     [run] = pq.read_table(tmp_path / "export/runs.parquet").to_pylist()
     assert (run["run_id"], json.loads(run["config"]), run["started_at"]) == (
@@ -627,20 +570,12 @@ def test_export_is_readable_without_duckdb(store: Store, tmp_path: Path) -> None
         {"seed": 7},
         datetime(2026, 1, 1, tzinfo=UTC),
     )
-    assert pq.read_table(tmp_path / "export/rollouts.parquet")["text"].to_pylist() == [
-        "é\n🙂"
-    ]
+    assert pq.read_table(tmp_path / "export/rollouts.parquet")["text"].to_pylist() == ["é\n🙂"]
     tables = {
-        table["name"]: table
-        for table in json.loads(
-            (tmp_path / "export/schema.json").read_text(encoding="utf-8")
-        )["tables"]
+        table["name"]: table for table in json.loads((tmp_path / "export/schema.json").read_text(encoding="utf-8"))["tables"]
     }
     assert tables["prompts"]["key"] == ["prompt_id", "source"]
-    assert (
-        tables["rollouts"]["columns"][0]["comment"]
-        == "run_id/stage/model-step/prompt_id/sample_index"
-    )
+    assert tables["rollouts"]["columns"][0]["comment"] == "run_id/stage/model-step/prompt_id/sample_index"
 
 
 def test_difficulty_comes_from_profile_rollouts_only(store: Store) -> None:
@@ -655,9 +590,7 @@ def test_difficulty_comes_from_profile_rollouts_only(store: Store) -> None:
         for index in range(4)
     ]
     store.write_rollouts(rollouts, "a", "profile", "shard-0")
-    store.write_rollouts(
-        [make_rollout(stage="train", step=1, correct=False)], "a", "train", "step-1"
-    )
+    store.write_rollouts([make_rollout(stage="train", step=1, correct=False)], "a", "train", "step-1")
     rows = store.named("difficulty_from_rollouts", run_id="a")
     assert [DifficultyEstimate(**row) for row in rows] == [
         DifficultyEstimate("a", "p1", 4, 4, 1.0, 2.5),
@@ -667,11 +600,7 @@ def test_difficulty_comes_from_profile_rollouts_only(store: Store) -> None:
 
 
 def test_selected_prompts_are_those_kept(store: Store) -> None:
-    prompts = [
-        Prompt(f"p{index}", source, "math", "?", "1")
-        for index in (3, 1, 2)
-        for source in ("sums", "other")
-    ]
+    prompts = [Prompt(f"p{index}", source, "math", "?", "1") for index in (3, 1, 2) for source in ("sums", "other")]
     store.write("prompts", prompts)
     store.write(
         "selections",
@@ -697,10 +626,7 @@ def test_pass_rate_histogram_keeps_easy_and_hard_apart(store: Store) -> None:
         {"pass_rate_low": 0.5, "pass_rate_high": 0.75, "num_prompts": 2},
         {"pass_rate_low": 0.75, "pass_rate_high": 1.0, "num_prompts": 2},
     ]
-    assert [
-        row["num_prompts"]
-        for row in store.named("pass_rate_histogram", run_id="none", bins=2)
-    ] == [0, 0]
+    assert [row["num_prompts"] for row in store.named("pass_rate_histogram", run_id="none", bins=2)] == [0, 0]
 
 
 def test_stage_result_of_the_own_run_comes_first(store: Store) -> None:
@@ -765,9 +691,7 @@ def test_stage_result_of_the_own_run_comes_first(store: Store) -> None:
 def test_length_histogram_counts_by_correctness(store: Store) -> None:
     lengths = {True: [1, 9, 10, 11, 35], False: [40, 47]}
     rollouts = [
-        make_rollout(
-            stage="evaluate", sample_index=index, num_tokens=num_tokens, correct=correct
-        )
+        make_rollout(stage="evaluate", sample_index=index, num_tokens=num_tokens, correct=correct)
         for correct, all_tokens in lengths.items()
         for index, num_tokens in enumerate(all_tokens)
     ]
@@ -798,10 +722,7 @@ def test_runs_are_listed_and_found_by_name(store: Store) -> None:
     ]
     store.write(
         "runs",
-        [
-            {"run_id": run_id, "name": name, "started_at": at}
-            for run_id, name, at in runs
-        ],
+        [{"run_id": run_id, "name": name, "started_at": at} for run_id, name, at in runs],
     )
     store.write(
         "runs",
@@ -858,9 +779,7 @@ def test_budget_table_puts_runs_side_by_side(store: Store) -> None:
         ("demo", "a", 24),
         ("demo", "a", 48),
     ]
-    assert [
-        (row["name"], row["run_id"], row["budget_tokens"]) for row in rows
-    ] == expected
+    assert [(row["name"], row["run_id"], row["budget_tokens"]) for row in rows] == expected
     assert len(store.named("budget_table", run_ids=["b"])) == 2
 
 
@@ -878,16 +797,12 @@ def test_budget_table_puts_runs_side_by_side(store: Store) -> None:
         ),
     ],
 )
-def test_wrong_named_queries_are_refused(
-    store: Store, ask: Callable[[Store], object], message: str
-) -> None:
+def test_wrong_named_queries_are_refused(store: Store, ask: Callable[[Store], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ask(store)
 
 
-def test_schema_docs_are_rewritten_and_checked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_schema_docs_are_rewritten_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "README.md"
     document.write_text(f"# Title\n{START}\nold\n{END}\nrest\n", encoding="utf-8")
     assert main([str(document), "--check"]) == 1
@@ -897,12 +812,8 @@ def test_schema_docs_are_rewritten_and_checked(
     text = document.read_text(encoding="utf-8")
     assert text == f"# Title\n{START}\n{render_schema()}\n{END}\nrest\n"
     for table, columns_by_type in CONTRACT.items():
-        [line] = [
-            line for line in text.splitlines() if line.startswith(f"| `{table}` ")
-        ]
-        assert all(
-            column in line for columns in columns_by_type.values() for column in columns
-        )
+        [line] = [line for line in text.splitlines() if line.startswith(f"| `{table}` ")]
+        assert all(column in line for columns in columns_by_type.values() for column in columns)
         assert line.count("|") == 4
     document.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="schema:start"):

@@ -83,13 +83,7 @@ def test_rows_of_three_writers_all_land(tmp_path: Path) -> None:
     for writer in writers:
         _, errors = writer.communicate(timeout=90)
         assert writer.returncode == 0, errors
-    counts = (
-        Store(tmp_path)
-        .query(
-            "SELECT run_id, count(*) FROM difficulty GROUP BY run_id ORDER BY run_id"
-        )
-        .rows
-    )
+    counts = Store(tmp_path).query("SELECT run_id, count(*) FROM difficulty GROUP BY run_id ORDER BY run_id").rows
     assert counts == [("run-0", 10), ("run-1", 10), ("run-2", 10)]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "laconic.duckdb",
@@ -102,9 +96,7 @@ def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
 
     def work(run_id: str) -> None:
         for index in range(5):
-            store.write(
-                "difficulty", [DifficultyEstimate(run_id, f"p{index}", 8, 4, 0.5, 1.0)]
-            )
+            store.write("difficulty", [DifficultyEstimate(run_id, f"p{index}", 8, 4, 0.5, 1.0)])
             store.query("SELECT count(*) FROM difficulty")
 
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -162,20 +154,13 @@ def test_file_that_is_no_database_is_an_error_at_once(tmp_path: Path) -> None:
 
 def test_killed_writer_leaves_committed_rows(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    committed = [
-        DifficultyEstimate("done", f"p{index}", 8, 4, 0.5, 1.0) for index in range(100)
-    ]
+    committed = [DifficultyEstimate("done", f"p{index}", 8, 4, 0.5, 1.0) for index in range(100)]
     store.write("difficulty", committed)
     holder = start(HOLDER, store.path)
     started(holder, "holding")
     kill(holder)
-    assert store.query(
-        "SELECT run_id, count(*) FROM difficulty GROUP BY run_id"
-    ).rows == [("done", 100)]
-    assert (
-        store.write("difficulty", [DifficultyEstimate("later", "p", 8, 4, 0.5, 1.0)])
-        == 1
-    )
+    assert store.query("SELECT run_id, count(*) FROM difficulty GROUP BY run_id").rows == [("done", 100)]
+    assert store.write("difficulty", [DifficultyEstimate("later", "p", 8, 4, 0.5, 1.0)]) == 1
 
 
 def test_readers_see_whole_files_while_they_are_replaced(tmp_path: Path) -> None:
@@ -204,12 +189,8 @@ def test_readers_see_whole_files_while_they_are_replaced(tmp_path: Path) -> None
     try:
         started(replacer, "writing")
         until = time.monotonic() + 20
-        while (
-            len(versions) < 15 or len(set(versions)) < 3
-        ) and time.monotonic() < until:
-            [row] = store.query(
-                "SELECT count(*), min(step), max(step), count(DISTINCT prompt_id) FROM rollouts"
-            ).rows
+        while (len(versions) < 15 or len(set(versions)) < 3) and time.monotonic() < until:
+            [row] = store.query("SELECT count(*), min(step), max(step), count(DISTINCT prompt_id) FROM rollouts").rows
             assert row == (200, row[1], row[1], 200)
             versions.append(row[1])
     finally:
@@ -229,7 +210,5 @@ def test_database_is_readable_by_duckdb_alone(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write("difficulty", [DifficultyEstimate("a", "p", 8, 4, 0.5, 1.0)])
     with duckdb.connect(str(store.path), read_only=True) as connection:
-        assert connection.execute("SELECT pass_rate FROM difficulty").fetchall() == [
-            (0.5,)
-        ]
+        assert connection.execute("SELECT pass_rate FROM difficulty").fetchall() == [(0.5,)]
         assert connection.execute("SELECT count(*) FROM rollouts").fetchall() == [(0,)]

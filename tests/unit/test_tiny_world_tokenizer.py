@@ -56,7 +56,7 @@ def test_round_trip_of_every_style(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_any_text_survives(tokenizer: PreTrainedTokenizerFast) -> None:
-    text = "Prove that √2 ∉ ℚ — weiß?\t  \\boxed{42}"
+    text = "Prove that √2 ≠ ½, weiß?\t  \\boxed{42}"
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 

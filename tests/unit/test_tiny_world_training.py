@@ -25,9 +25,9 @@ def test_corpus_follows_the_recipe() -> None:
     seen = 0
     styles: Counter[str] = Counter()
     for sample in samples:
-        prompt = tokenizer.decode(sample.token_ids[: sample.prompt_tokens])
+        prompt = str(tokenizer.decode(sample.token_ids[: sample.prompt_tokens]))
         problem = prompt.removeprefix("<|im_start|>user\n").removesuffix("<|im_end|>\n<|im_start|>assistant\n")
-        response = tokenizer.decode(sample.token_ids[sample.prompt_tokens : -1])
+        response = str(tokenizer.decode(sample.token_ids[sample.prompt_tokens : -1]))
         assert split_of(problem) == "train"
         assert sample.token_ids[-1] == tokenizer.eos_token_id
         assert len(sample.token_ids) - sample.prompt_tokens <= config.max_response_tokens

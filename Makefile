@@ -1,0 +1,52 @@
+# make demo and make test bring their own environment; everything lands in .venv and artifacts.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# cpu or gpu: by what the machine has, or as given (make setup EXTRA=gpu).
+EXTRA ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidia0; then echo gpu; else echo cpu; fi)
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+# uv does not read pip's settings: a local wheel folder configured for pip is handed over.
+FIND_LINKS := $(or $(UV_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null || echo $(PIP_FIND_LINKS)))
+STAMP := $(VENV)/.installed-$(EXTRA)
+
+.PHONY: setup demo smoke test check constraints schema clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints-$(EXTRA).txt overrides-$(EXTRA).txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
+	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip install --quiet --python $(BIN)/python \
+		--editable '.[$(EXTRA),dev]' --constraints constraints-$(EXTRA).txt --overrides overrides-$(EXTRA).txt
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/laconic doctor
+	$(BIN)/laconic run configs/demo.toml
+
+smoke: setup
+	$(BIN)/laconic run configs/smoke.toml
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
+
+# The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
+constraints: setup
+	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip compile --quiet pyproject.toml --python $(BIN)/python \
+		--extra $(EXTRA) --extra dev --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
+		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
+	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
+
+schema: setup
+	$(BIN)/python -m pipeline_lib.store.schema_docs README.md
+
+clean:
+	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,215 @@
+"""The command line: `laconic COMMAND`. Prefect and everything heavy is imported by the command that needs it."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.environment import prepare_environment
+
+app = typer.Typer(
+    name="laconic",
+    help="Train reasoning models to think briefly and still be right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+ConfigPath = Annotated[str, typer.Argument(help="Configuration file (TOML), such as configs/demo.toml.")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it again even when a result for the same inputs is stored.")]
+
+
+def main() -> None:
+    """Entry point: user mistakes are one line on stderr and exit status 1."""
+    prepare_environment()
+    try:
+        app()
+    except ValueError as error:
+        errors.print(f"laconic: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
+    def run(config: str, overrides: list[str], force: bool) -> Any:
+        from flows import stages
+
+        return getattr(stages, flow_name)(config, overrides, force)
+
+    return run
+
+
+@app.command()
+def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
+    from pipeline_lib.config import load_config
+
+    load_config(config, overrides)
+    console.print("starting Prefect, the store and the engines ...", style="dim")
+    from flows.pipeline import run_pipeline
+
+    result = run_pipeline(config, overrides, force)
+    show_results(result["run_ids"])
+    console.print(f"report: {result['report']}", soft_wrap=True)
+
+
+@app.command()
+def profile(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Sample N rollouts a prompt with the base model and store the pass rates."""
+    show_summaries(_stage("run_profile")(config, overrides, force))
+
+
+@app.command("filter")
+def filter_(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Select the training prompts by their pass rate."""
+    show_summaries(_stage("run_filter")(config, overrides, force))
+
+
+@app.command()
+def train(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Train with the length-aware reward; an interrupted training goes on from its newest checkpoint."""
+    show_summaries(_stage("run_train")(config, overrides, force))
+
+
+@app.command()
+def evaluate(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Score the base and the trained models at every token budget."""
+    from pipeline_lib.config import load_config
+
+    show_summaries([_stage("run_evaluate")(config, overrides, force)])
+    settings = load_config(config, overrides)
+    control = [settings.control_variant().run_id] if settings.control.enabled else []
+    show_results([settings.run_id, *control])
+
+
+@app.command()
+def register(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Register the best checkpoint in MLflow under the alias 'challenger'."""
+    show_summaries(_stage("run_register")(config, overrides, force))
+
+
+@app.command()
+def report(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Write the self-contained HTML report of a run beside its control."""
+    show_summaries([_stage("run_report")(config, overrides, force)])
+
+
+@app.command()
+def warmup(
+    config: ConfigPath = "configs/warmup.toml",
+    overrides: Overrides = [],  # noqa: B006
+    output: Annotated[str | None, typer.Option(help="Folder of the new base model; default: bases/ in LACONIC_HOME.")] = None,
+) -> None:
+    """Train the tiny world's base model from scratch; exit status 1 when it does not pass the gate."""
+    from flows.warmup import run_warmup
+
+    result = run_warmup(config, overrides, output)
+    show_summaries([{key: value for key, value in result.items() if key != "figures"}, *result["figures"]])
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    run_ids: Annotated[list[str], typer.Argument(help="Run ids; see 'laconic sql \"select run_id, name from runs\"'.")],
+) -> None:
+    """Print accuracy and length at every budget for some runs."""
+    show_results(run_ids)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in the README.")],
+    output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+) -> None:
+    """Query everything that was stored, with SQL."""
+    from pipeline_lib.config import laconic_home
+    from pipeline_lib.store.database import Store
+
+    result = Store(laconic_home()).query(query)
+    if output_format == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(result.columns)
+        writer.writerows(result.rows)
+    elif output_format == "json":
+        json.dump([dict(zip(result.columns, row, strict=True)) for row in result.rows], sys.stdout, default=str)
+    elif output_format == "table":
+        console.print(_table(None, list(result.columns), [[_cell(value) for value in row] for row in result.rows]))
+    else:
+        raise ValueError(f"--format {output_format!r} is not one of table, csv, json")
+
+
+@app.command()
+def export(folder: Annotated[Path, typer.Argument(help="Folder for one Parquet file a table.")]) -> None:
+    """Write the whole store as Parquet."""
+    from pipeline_lib.config import laconic_home
+    from pipeline_lib.store.database import Store
+
+    for path in Store(laconic_home()).export(folder):
+        console.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what was found on this machine, what is wrong, and how to mend it; exit status 1 when something is."""
+    from pipeline_lib.doctor import examine
+
+    findings = examine()
+    rows = [[finding.name, finding.found, "ok" if finding.ok else finding.fix] for finding in findings]
+    console.print(_table(None, ["part", "found", "verdict"], rows))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def show_summaries(summaries: list[dict[str, Any]]) -> None:
+    """Print what stages returned, a line each."""
+    for summary in summaries:
+        console.print("  ".join(f"{key}: {_cell(value)}" for key, value in summary.items()), markup=False, soft_wrap=True)
+
+
+def show_results(run_ids: list[str]) -> None:
+    """Print the table of the budget sweep: a row a model and benchmark."""
+    from pipeline_lib.config import laconic_home
+    from pipeline_lib.store.database import Store
+
+    points = Store(laconic_home()).named("budget_table", run_ids=run_ids)
+    for benchmark in dict.fromkeys(point["benchmark"] for point in points):
+        models: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+        for point in points:
+            if point["benchmark"] == benchmark:
+                label = point["model"] if point["step"] == 0 else point["name"]
+                models.setdefault((label, point["step"]), {})[point["budget_tokens"]] = point
+        budgets = sorted({budget for by_budget in models.values() for budget in by_budget})
+        columns = ["model", "step", *(f"acc @{budget}" for budget in budgets), "mean tokens", "of correct", "of incorrect"]
+        rows = []
+        for (label, step), by_budget in models.items():
+            widest = by_budget[max(by_budget)]
+            lengths = [widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")]
+            accuracies = [f"{100 * by_budget[budget]['mean_at_k']:.1f}" for budget in budgets]
+            rows.append([label, str(step), *accuracies, *("–" if value is None else f"{value:.1f}" for value in lengths)])
+        console.print(_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))
+
+
+def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The warm-up of the built-in tiny model as a flow."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from pipeline_lib.config import WarmupConfig, laconic_home, load_config
+from tasks.warm_up_model import warm_up_model
+
+
+@flow(name="laconic-warmup", log_prints=True)
+def run_warmup(config: str, overrides: list[str] | None = None, output: str | None = None) -> dict[str, Any]:
+    """Train a base model for the tiny world from scratch and judge it by the gate; returns its folder, verdict and reasons."""
+    settings = load_config(config, overrides or [], WarmupConfig)
+    folder = Path(output) if output else laconic_home() / "bases" / f"{settings.name}-{settings.seed}"
+    return warm_up_model(settings, folder)

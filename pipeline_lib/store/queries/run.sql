@@ -1,0 +1,2 @@
+-- One run.
+SELECT * FROM runs WHERE run_id = $run_id;

@@ -1,0 +1,144 @@
+"""The evaluate stage: the budget sweep of the base and of the trained models of some runs, on one engine."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.budget_sweep import score_budgets
+from pipeline_lib.config import PromptSource
+from pipeline_lib.fingerprints import evaluate_fingerprint, trained_digest
+from pipeline_lib.prompts import load_prompts
+from pipeline_lib.session import RunSession
+from pipeline_lib.store.rollout_files import read_rollout_file
+from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
+from tasks.artifacts import publish_table
+from tasks.progress import stage_progress
+
+STAGE = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One model on one benchmark."""
+
+    run: RunSession
+    step: int
+    weights: str | None
+    benchmark: PromptSource
+
+    @property
+    def name(self) -> str:
+        return f"step-{self.step:05d}/{self.benchmark.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        weights = trained_digest(self.run.config, self.run.base.digest, self.step)
+        return evaluate_fingerprint(self.run.config, weights, self.benchmark)
+
+    @property
+    def shard_prefix(self) -> str:
+        return f"{self.benchmark.name}-{self.step:05d}-{self.fingerprint[:12]}"
+
+    @property
+    def model(self) -> str:
+        return self.run.base.label if self.step == 0 else self.run.config.name
+
+
+@task(name="evaluate", cache_policy=NO_CACHE)
+def evaluate_budgets(runs: list[RunSession]) -> dict[str, Any]:
+    """Sweep the budgets for step 0, the best and the last checkpoint of every run; what is stored already is not generated."""
+    units = [unit for run in runs for unit in _units(run)]
+    todo: dict[str, _Unit] = {}
+    for unit in units:
+        stored = unit.run.stored_result(STAGE, unit.name, unit.fingerprint)
+        if unit.run.force or not stored:
+            todo.setdefault(unit.fingerprint, unit)
+    for run in runs:
+        current = [unit.shard_prefix for unit in units if unit.run is run and not (run.force and unit in todo.values())]
+        run.store.delete_rollout_files(run.run_id, STAGE, keep_prefixes=current)
+    if todo:
+        _generate(list(todo.values()))
+    for unit in todo.values():
+        _score(unit)
+    for unit in units:
+        _share(unit)
+    for run in runs:
+        table = run.store.named("budget_table", run_ids=[run.run_id])
+        publish_table(run.config.name, "budgets", table, "Accuracy and length at every token budget")
+        run.track(STAGE, {f"{r['benchmark']}.step{r['step']}.mean_at_k.{r['budget_tokens']}": r["mean_at_k"] for r in table})
+    return {"evaluated": len(todo), "skipped": len(units) - len(todo)}
+
+
+def _units(run: RunSession) -> list[_Unit]:
+    weights: dict[int, str | None] = {0: None}
+    checkpoints = run.store.named("checkpoints_of_run", run_id=run.run_id)
+    if not checkpoints:
+        raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
+    last = max(row["step"] for row in checkpoints)
+    weights |= {row["step"]: f"{row['path']}/model" for row in checkpoints if row["is_best"] or row["step"] == last}
+    return [
+        _Unit(run, step, folder, benchmark) for step, folder in weights.items() for benchmark in run.config.evaluate.benchmarks
+    ]
+
+
+def _generate(units: list[_Unit]) -> None:
+    jobs = []
+    for unit in units:
+        prompts = load_prompts(unit.benchmark)
+        unit.run.store.write("prompts", prompts)
+        prompts_file = unit.run.training_folder() / f"{unit.benchmark.name}.json"
+        write_prompts(prompts_file, prompts)
+        evaluate = unit.run.config.evaluate
+        jobs.append(
+            GenerateUnit(
+                run_id=unit.run.run_id,
+                stage=STAGE,
+                step=unit.step,
+                model=unit.model,
+                weights=unit.weights,
+                source=unit.benchmark,
+                prompts_file=str(prompts_file),
+                num_samples=evaluate.num_samples,
+                limit_tokens=max(evaluate.budgets_tokens),
+                temperature=evaluate.temperature,
+                top_p=evaluate.top_p,
+                seed=unit.run.config.seed,
+                shard_prefix=unit.shard_prefix,
+                output_folder=str(unit.run.rollouts_folder(STAGE)),
+            )
+        )
+    first = units[0].run
+    with stage_progress(first.config.name, STAGE) as progress:
+        first.worker.run(GenerateJob(units=tuple(jobs)), lambda state: progress.update(state["done"], state["total"]))
+
+
+def _score(unit: _Unit) -> None:
+    started = time.monotonic()
+    run, evaluate = unit.run, unit.run.config.evaluate
+    shards = sorted(run.rollouts_folder(STAGE).glob(f"{unit.shard_prefix}-*.parquet"))
+    points = score_budgets(
+        [rollout for shard in shards for rollout in read_rollout_file(shard)],
+        evaluate.budgets_tokens,
+        evaluate.bootstrap_resamples,
+        run.config.seed,
+        run_id=run.run_id,
+        model=unit.model,
+        step=unit.step,
+        benchmark=unit.benchmark.name,
+    )
+    run.store.replace("budget_results", {"run_id": run.run_id, "step": unit.step, "benchmark": unit.benchmark.name}, points)
+    run.record_stage(STAGE, unit.name, unit.fingerprint, time.monotonic() - started, {"budgets": len(points)})
+
+
+def _share(unit: _Unit) -> None:
+    """The base is evaluated once: its rows are copied to the runs that share it, such as the control."""
+    run = unit.run
+    stored = run.stored_result(STAGE, unit.name, unit.fingerprint)
+    assert stored
+    if stored["run_id"] != run.run_id:
+        where = {"step": unit.step, "benchmark": unit.benchmark.name}
+        run.store.copy_rows("budget_results", stored["run_id"], run.run_id, where)
+        run.record_stage(STAGE, unit.name, unit.fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])

@@ -1,0 +1,38 @@
+"""The register stage: the best checkpoint becomes a version in the MLflow registry, under the alias `challenger`."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.session import RunSession
+
+ALIAS = "challenger"
+
+
+@task(name="register", cache_policy=NO_CACHE)
+def register_model(run: RunSession) -> dict[str, Any]:
+    """Register a run's best checkpoint; with the tracker out of reach, say so and go on."""
+    best = [row for row in run.store.named("checkpoints_of_run", run_id=run.run_id) if row["is_best"]]
+    if not best:
+        raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
+    checkpoint = best[-1]
+    name = run.config.tracking.registered_model or run.config.name
+    stored = run.store.named("run", run_id=run.run_id)[0]
+    tags = {
+        "laconic.run_id": run.run_id,
+        "laconic.step": checkpoint["step"],
+        "laconic.control_of": run.control_of or "",
+        "prefect.flow_run_id": stored["prefect_flow_run_id"] or "",
+    }
+    child = run.tracker.start_child(run.mlflow_run_id, "register")
+    version = run.tracker.register_model(Path(checkpoint["path"]) / "model", name, child or run.mlflow_run_id, ALIAS, tags)
+    run.tracker.finish(child)
+    if version is None:
+        return {"registered": False}
+    registered = {**checkpoint, "model_name": version.name, "model_version": int(version.version)}
+    run.store.write("checkpoints", [registered])
+    summary = {"registered": True, "model": version.name, "version": int(version.version), "step": checkpoint["step"]}
+    run.record_stage("register", "", run.fingerprint("train"), 0.0, summary)
+    return summary

@@ -1,0 +1,91 @@
+"""The train stage: GRPO in the worker; the task follows its steps into DuckDB, MLflow and the progress display."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.prompts import load_prompts
+from pipeline_lib.records import Prompt
+from pipeline_lib.session import RunSession
+from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
+from pipeline_lib.worker.jobs import TrainJob, write_prompts
+from tasks.artifacts import publish_table
+from tasks.progress import StageProgress, stage_progress
+
+STAGE = "train"
+
+
+@task(name="train", cache_policy=NO_CACHE)
+def train_policy(run: RunSession) -> dict[str, Any]:
+    """Train a run to its last step, from its newest whole checkpoint if it was interrupted."""
+    fingerprint = run.fingerprint(STAGE)
+    stored = None if run.force else run.stored_result(STAGE, "", fingerprint)
+    if stored and stored["run_id"] == run.run_id and run.checkpoints_folder().exists():
+        return {**stored["summary"], "skipped": True}
+    started = time.monotonic()
+    steps = StepFiles(run.training_folder() / "steps")
+    _start_over_if_needed(run, steps.folder, fingerprint)
+    child = run.tracker.start_child(run.mlflow_run_id, STAGE)
+    with stage_progress(run.config.name, STAGE) as progress:
+        run.worker.run(_job(run, steps.folder), lambda _: _follow(run, steps, child, progress))
+        _follow(run, steps, child, progress)
+    curve = run.store.named("training_curve", run_id=run.run_id)
+    summary = last_metrics(curve)
+    run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
+    publish_table(run.config.name, "training-steps", curve[-20:], "The newest training steps")
+    run.tracker.log_summary(child, summary)
+    run.tracker.finish(child)
+    return summary
+
+
+def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str) -> None:
+    """What an interrupted training with other inputs left must not be continued."""
+    marker = run.training_folder() / "fingerprint"
+    if run.force or not marker.exists() or marker.read_text() != fingerprint:
+        shutil.rmtree(steps_folder, ignore_errors=True)
+        shutil.rmtree(run.checkpoints_folder(), ignore_errors=True)
+        run.store.delete_rollout_files(run.run_id, STAGE)
+        run.store.replace("training_steps", {"run_id": run.run_id}, [])
+    steps_folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(fingerprint)
+
+
+def _job(run: RunSession, steps_folder: Path) -> TrainJob:
+    selected = run.store.named("selected_prompts", run_id=run.run_id, source=run.config.prompts.name)
+    if not selected:
+        raise ValueError(
+            f"run {run.run_id} has no selected prompts yet: run 'laconic filter' with the same configuration first"
+        )
+    prompts_file = run.training_folder() / "prompts.json"
+    write_prompts(prompts_file, [Prompt(**row) for row in selected])
+    validation_file = None
+    if run.config.validation:
+        validation_file = run.training_folder() / "validation.json"
+        write_prompts(validation_file, load_prompts(run.config.validation.source))
+    return TrainJob(
+        run_id=run.run_id,
+        config=run.config,
+        base_folder=run.base.location,
+        prompts_file=str(prompts_file),
+        validation_file=str(validation_file) if validation_file else None,
+        rollouts_folder=str(run.rollouts_folder(STAGE)),
+        steps_folder=str(steps_folder),
+        checkpoints_folder=str(run.checkpoints_folder()),
+    )
+
+
+def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress) -> None:
+    rows = steps.new_rows()
+    if not rows:
+        return
+    run.store.write("training_steps", rows)
+    if any(row["checkpoint_seconds"] for row in rows):
+        run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
+    run.tracker.log_steps(child, rows)
+    last = rows[-1]
+    note = f"reward {last['reward_mean']:.2f}  accuracy {last['accuracy']:.2f}  {last['mean_tokens']:.0f} tokens"
+    progress.update(last["step"], run.config.train.steps, note)
