@@ -82,7 +82,6 @@ class GenerationConfig(Section):
         0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
     )
     enforce_eager: bool = Field(True, description="No graph capture or compilation; always true on CPU.")
-    num_threads: NonNegativeInt = Field(1, description="CPU threads of the generating process; 0: leave to the engine.")
     parity_tolerance: PositiveFloat = Field(
         0.02, description="Largest |engine - trainer| log-prob after a weight sync (nats); beyond it training stops."
     )
@@ -150,7 +149,7 @@ class TrainConfig(Section):
         "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
     )
     num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
-    num_threads: PositiveInt = Field(1, description="CPU threads of each training process.")
+    num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainConfig":

@@ -19,16 +19,14 @@ GIB = 2**30
 CPU_BATCH_TOKENS = 4096
 
 
-def configure_environment(config: GenerationConfig) -> None:
+def configure_environment() -> None:
     """Set what vLLM reads from the environment; must run before it is first imported."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if config.num_threads:
-        os.environ["OMP_NUM_THREADS"] = str(config.num_threads)
-        # The default binding puts every engine of a machine on the same cores, which serialises two runs side by side.
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    # The default binding puts every engine of a machine on the same cores, which serialises two runs side by side.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 
 class VllmGenerator:
@@ -37,7 +35,7 @@ class VllmGenerator:
     def __init__(
         self, model: str, config: GenerationConfig, max_model_tokens: int, revision: str | None = None, world_size: int = 1
     ) -> None:
-        configure_environment(config)
+        configure_environment()
         import torch
         from vllm import LLM
 

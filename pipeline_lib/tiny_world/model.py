@@ -29,8 +29,8 @@ def build_model(config: WarmupConfig, tokenizer: PreTrainedTokenizerFast) -> Qwe
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Qwen3ForCausalLM(architecture)
-    model.generation_config = GenerationConfig(
+        model = Qwen3ForCausalLM(architecture)  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         temperature=1.0,
         top_p=1.0,

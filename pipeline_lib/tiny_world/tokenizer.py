@@ -38,7 +38,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
     bpe.train_from_iterator(MERGE_TEXTS, trainer)
     bpe.add_tokens([THINK_START, THINK_END])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         pad_token=PAD_TOKEN,
         eos_token=TURN_END,

@@ -71,7 +71,7 @@ def run_warmup(config: WarmupConfig, output_folder: Path, progress: Progress | N
         tokenizer = build_tokenizer()
         model = build_model(config, tokenizer)
         training = train(model, tokenizer, config, progress)
-        gate = measure_gate(model.eval(), tokenizer, config, progress)
+        gate = measure_gate(model.eval(), tokenizer, config, progress)  # type: ignore[no-untyped-call]
     reasons = gate_reasons(gate, config)
     result = WarmupResult(output_folder, not reasons, reasons, training, gate)
     write_folder(model, tokenizer, config, result)
@@ -123,7 +123,7 @@ def _optimize(
     for group in optimizer.param_groups:
         group["lr"] = rate
     loss = response_loss(model, token_ids, labels)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
     optimizer.step()
     optimizer.zero_grad()
@@ -216,9 +216,9 @@ def _threads(num_threads: int) -> Iterator[None]:
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -59,8 +59,8 @@ class Policy:
         causal_lm = load_causal_lm(model, revision, config.precision)
         if config.gradient_checkpointing:
             causal_lm.gradient_checkpointing_enable()
-        if dist.get_world_size() == 1:
-            # A single process exchanges nothing: do not compile the shared-memory kernel (a minute, a compiler, Python's headers).
+        if not torch.cuda.is_available():
+            # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         module = ResponseLogprobs(causal_lm, config.temperature)
         optimizer = torch.optim.AdamW(

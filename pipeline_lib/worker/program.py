@@ -82,7 +82,6 @@ class Worker:
     def __init__(self, config: RunConfig, base_folder: str, folder: Path) -> None:
         from pipeline_lib.training.ranks import init_distributed
 
-        os.environ["OMP_NUM_THREADS"] = str(config.train.num_threads)
         self._rank, self._world_size = init_distributed()
         from transformers import AutoTokenizer
 

@@ -1,0 +1,184 @@
+"""The whole pipeline on real engines with the smoke configuration, from the command line as a user does: run, look, run again, kill, resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMOKE = REPOSITORY / "configs" / "smoke.toml"
+TIMES = ("tokens_per_second", "generation_seconds", "update_seconds", "sync_seconds", "other_seconds", "checkpoint_seconds")
+LACONIC = [sys.executable, "-m", "flows.cli"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "LACONIC_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+
+
+def laconic(home: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*LACONIC, *arguments], env=environment(home), cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def sql(home: Path, query: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(laconic(home, "sql", query, "--format", "json").stdout)
+    return rows
+
+
+def training_curve(home: Path) -> list[dict[str, Any]]:
+    rows = sql(home, "select * from training_steps order by step")
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def smoke_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the smoke configuration has run once, unbroken."""
+    home = tmp_path_factory.mktemp("smoke")
+    done = laconic(home, "run", str(SMOKE))
+    assert "tiny-sum: accuracy (%) within a token budget" in done.stdout
+    return home
+
+
+def test_every_stage_left_its_rows(smoke_home: Path) -> None:
+    run = sql(smoke_home, "select * from runs")[0]
+    assert run["status"] == "completed"
+    assert run["error"] is None
+    assert run["run_id"].startswith("smoke-")
+    assert run["mlflow_run_id"]
+    assert run["prefect_flow_run_id"]
+    by_stage = {
+        row["stage"]: row
+        for row in sql(
+            smoke_home, "select stage, count(*) as n, avg(num_tokens) as tokens, avg(correct::int) as correct from rollouts group by stage"
+        )
+    }
+    assert {stage: row["n"] for stage, row in by_stage.items()} == {"profile": 48 * 4, "train": 6 * 8 * 8, "evaluate": 48 * 2}
+    assert all(0 < row["correct"] < 1 for row in by_stage.values())
+    difficulty = sql(smoke_home, "select count(*) as n, sum(num_rollouts) as rollouts from difficulty")[0]
+    assert difficulty == {"n": 48, "rollouts": 192}
+    selected = sql(smoke_home, "select count(*) as n from selections s join difficulty d using (run_id, prompt_id) where selected and pass_rate > 0.5")
+    easy = sql(smoke_home, "select count(*) as n from difficulty where pass_rate > 0.5")
+    assert selected == easy
+    trained_on = sql(smoke_home, "select distinct prompt_id from rollouts where stage = 'train'")
+    allowed = sql(smoke_home, "select prompt_id from selections where selected")
+    assert {row["prompt_id"] for row in trained_on} <= {row["prompt_id"] for row in allowed}
+
+
+def test_training_metrics_are_whole_and_agree_with_the_rollouts(smoke_home: Path) -> None:
+    curve = training_curve(smoke_home)
+    assert [row["step"] for row in curve] == [1, 2, 3, 4, 5, 6]
+    assert all(row["logprob_gap"] < 1e-3 for row in curve)
+    assert all(row["kl"] is not None and row["kl"] >= 0 for row in curve)
+    from_rollouts = sql(
+        smoke_home,
+        """select step, avg(correct::int) as accuracy, avg(reward) as reward_mean, avg(num_tokens) as mean_tokens,
+           -sum(mean_logprob * num_tokens) / sum(num_tokens) as entropy, avg((finish_reason = 'length')::int) as truncated
+           from rollouts where stage = 'train' group by step order by step""",
+    )
+    for measured, recomputed in zip(curve, from_rollouts, strict=True):
+        for key in ("accuracy", "reward_mean", "mean_tokens", "entropy"):
+            assert measured[key] == pytest.approx(recomputed[key], rel=1e-6), key
+        assert measured["truncated_fraction"] == pytest.approx(recomputed["truncated"])
+    overlong = sql(smoke_home, "select max(num_tokens) as n from rollouts where stage = 'train'")[0]["n"]
+    assert overlong == 64
+
+
+def test_budget_results_agree_with_the_rollouts_and_join(smoke_home: Path) -> None:
+    points = sql(smoke_home, "select * from budget_results order by step, budget_tokens")
+    assert [(point["step"], point["budget_tokens"]) for point in points] == [(s, b) for s in (0, 6) for b in (24, 48, 96, 192)] or {
+        point["step"] for point in points
+    } == {0, 3, 6}
+    for point in points:
+        recomputed = sql(
+            smoke_home,
+            f"""select avg((correct and finish_reason = 'stop' and num_tokens <= {point["budget_tokens"]})::int) as accuracy
+                from rollouts where stage = 'evaluate' and step = {point["step"]}""",
+        )[0]["accuracy"]
+        assert point["mean_at_k"] == pytest.approx(recomputed)
+        assert point["ci_low"] <= point["mean_at_k"] <= point["ci_high"]
+    joined = sql(
+        smoke_home,
+        """select r.name, c.model_name, c.model_version, b.mean_at_k from budget_results b
+           join checkpoints c on c.run_id = b.run_id and c.step = b.step join runs r on r.run_id = b.run_id where c.is_best""",
+    )
+    assert joined
+    assert all(row["model_name"] == "smoke" and row["model_version"] == 1 for row in joined)
+
+
+def test_the_report_is_whole(smoke_home: Path) -> None:
+    pages = list((smoke_home / "reports").glob("smoke-*/report.html"))
+    assert len(pages) == 1
+    html = pages[0].read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") >= 4
+    assert 'src="http' not in html
+    assert 'href="http' not in html
+
+
+def test_the_model_is_registered_and_loads_unchanged(smoke_home: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from pipeline_lib.config import TrackingConfig
+    from pipeline_lib.tracking import Tracker
+
+    folder = Tracker(TrackingConfig(), smoke_home).download_model("smoke", "challenger")
+    assert folder is not None
+    registered = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    best = sql(smoke_home, "select path from checkpoints where is_best")[0]["path"]
+    saved = AutoModelForCausalLM.from_pretrained(Path(best) / "model").state_dict()
+    assert all(saved[name].equal(weight) for name, weight in registered.items())
+
+
+def test_a_second_run_does_nothing_again(smoke_home: Path) -> None:
+    before = sql(smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'")
+    started = time.monotonic()
+    laconic(smoke_home, "run", str(SMOKE))
+    assert time.monotonic() - started < 120
+    after = sql(smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'")
+    assert after == before
+
+
+def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, tmp_path: Path) -> None:
+    """kill -9 of the command after its first checkpoint, then the same command: no step missing, none twice, same metrics."""
+    home = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*LACONIC, "run", str(SMOKE)], env=environment(home), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(home.glob("training/*/steps/step-00004.json")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    workers = [json.loads(path.read_text())["pid"] for path in home.glob("workers/*/process.json")]
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() and "Z" not in _state(pid) for pid in workers):
+        assert time.monotonic() < deadline, "the worker outlived the flow that owns it"
+        time.sleep(0.2)
+    assert list(home.glob("checkpoints/*/step-00003/progress.json"))
+    laconic(home, "run", str(SMOKE))
+    assert training_curve(home) == training_curve(smoke_home)
+    log = "".join(path.read_text() for path in home.glob("workers/*/log.txt"))
+    assert "resumed from" in log
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:
+    done = laconic(tmp_path / "empty", "filter", str(SMOKE), check=False)
+    assert done.returncode == 1
+    assert "has no difficulty profile yet: run 'laconic profile'" in done.stderr

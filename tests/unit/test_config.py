@@ -1,0 +1,138 @@
+"""Every shipped configuration loads; mistakes are refused with the key, the value and what is allowed."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline_lib.config import RunConfig, WarmupConfig, apply_override, load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
+PAPER_CONFIGS = {
+    "r1-distill-1.5b", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b-instruct", "qwen3-4b-thinking", "qwen3-8b",
+    "qwen3-30b-a3b-instruct", "qwen3-30b-a3b-thinking",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_run_configuration_loads(path: Path) -> None:
+    config = load_config(path)
+    assert config.run_id.startswith(f"{config.name}-")
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_shipped_set_is_complete() -> None:
+    assert {path.stem for path in RUN_CONFIGS} >= PAPER_CONFIGS | {"demo", "smoke"}
+    assert load_config(CONFIGS / "warmup.toml", model=WarmupConfig).seed >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "rollout_limit", "target", "prompts"),
+    [
+        ("r1-distill-1.5b", 4096, 4096, 128),
+        ("qwen3-0.6b", 8192, 8192, 128),
+        ("qwen3-1.7b", 10240, 10240, 128),
+        ("qwen3-4b-instruct", 8192, 6144, 32),
+        ("qwen3-4b-thinking", 16384, 16384, 32),
+    ],
+)
+def test_paper_settings(name: str, rollout_limit: int, target: int, prompts: int) -> None:
+    config = load_config(CONFIGS / f"{name}.toml")
+    assert config.train.rollout_limit_tokens == rollout_limit
+    assert config.reward.target_tokens == target
+    assert config.train.prompts_per_step == prompts
+    assert config.train.num_rollouts == 24
+    assert config.train.learning_rate == 1e-6
+    assert config.train.clip_high == 0.28
+    assert config.train.kl_coefficient == 0.0
+    assert config.train.staleness == 1
+    assert config.evaluate.budgets_tokens == (2048, 4096, 8192, 16384, 32768)
+    assert config.evaluate.num_samples == 8
+    assert config.filter.subset == "easy"
+    assert "\\boxed{}" in config.prompts.suffix
+
+
+def test_overrides_take_toml_values_bare_words_and_list_items() -> None:
+    config = load_config(
+        CONFIGS / "demo.toml",
+        ["train.steps=3", "filter.subset=all", "train.adam_betas=[0.8, 0.95]", "evaluate.benchmarks.1.num_prompts=7"],
+    )
+    assert config.train.steps == 3
+    assert config.filter.subset == "all"
+    assert config.train.adam_betas == (0.8, 0.95)
+    assert config.evaluate.benchmarks[1].num_prompts == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stepz=3", ["unknown key train.stepz = 3"]),
+        ("train.steps=-1", ["train.steps = -1", "greater than 0"]),
+        ("filter.subset=medium", ["filter.subset = 'medium'", "'easy'"]),
+        ("filter.min_pass_rate=0.2", ["subset = 'band'"]),
+        ("train.staleness=3", ["staleness = 3 does not divide prompts_per_step"]),
+        ("evaluate.budgets_tokens=[96, 48]", ["must rise"]),
+        ("prompts.split=dev", ["split = 'dev'", "train, validation, test"]),
+        ("nonsense", ["section.key=value"]),
+        ("evaluate.benchmarks.9.num_prompts=1", ["0..1"]),
+    ],
+)
+def test_mistakes_name_key_value_and_what_is_allowed(override: str, words: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        load_config(CONFIGS / "demo.toml", [override])
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_or_broken_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no configuration file"):
+        load_config(tmp_path / "absent.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ", encoding="utf-8")
+    with pytest.raises(ValueError, match="not valid TOML"):
+        load_config(broken)
+
+
+def test_the_same_settings_are_the_same_run_and_others_are_another() -> None:
+    demo = load_config(CONFIGS / "demo.toml")
+    assert load_config(CONFIGS / "demo.toml").run_id == demo.run_id
+    assert load_config(CONFIGS / "demo.toml", ["seed=9"]).run_id != demo.run_id
+    assert load_config(CONFIGS / "demo.toml", ["seed=0"]).run_id == demo.run_id
+
+
+def test_the_control_differs_by_reward_and_limit_only() -> None:
+    demo = load_config(CONFIGS / "demo.toml")
+    control = demo.control_variant()
+    assert control.name == "demo-control"
+    assert control.reward.name == "vanilla"
+    assert control.train.rollout_limit_tokens > demo.reward.target_tokens
+    same = control.model_copy(update={"name": demo.name, "reward": demo.reward, "control": demo.control, "train": demo.train})
+    assert same == demo
+
+
+def test_a_control_that_would_be_the_run_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="same pressure on length"):
+        load_config(CONFIGS / "demo.toml", ["control.rollout_limit_tokens=10"])
+
+
+def test_configurations_are_frozen() -> None:
+    demo = load_config(CONFIGS / "demo.toml")
+    with pytest.raises(ValidationError):
+        demo.seed = 3  # type: ignore[misc]
+
+
+def test_apply_override_refuses_a_section_below_a_value() -> None:
+    tree = tomllib.loads("name = 'x'")
+    with pytest.raises(ValueError, match="nothing lies below"):
+        apply_override(tree, "name.inner.key=1")
+
+
+def test_light_rooms_import_nothing_heavy() -> None:
+    rooms = "config, records, rewards, grading, difficulty, budget_sweep, session, worker.process, training.progress_files"
+    code = f"import {', '.join('pipeline_lib.' + room for room in rooms.split(', '))}, sys; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & {"torch", "vllm", "deepspeed", "duckdb", "mlflow", "prefect", "transformers"}
