@@ -9,7 +9,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -295,9 +295,13 @@ class WarmupConfig(Section):
     operations_decay: Fraction = Field(0.85, description="Corpus p(k) is proportional to this to the power k.")
     operand_decay: Fraction = Field(0.65, description="Corpus p(d) is proportional to this to the power d - 1.")
     wheel_fraction: Fraction = Field(0.2, description="Share of the corpus from the second family.")
-    style_weights: dict[Literal["count", "verbose", "table", "fold", "skip"], Fraction] = Field(
-        default_factory=lambda: {"count": 0.29, "verbose": 0.44, "table": 0.22, "fold": 0.03, "skip": 0.02}
-    )
+    style_weights: dict[Literal["count", "verbose", "table", "fold", "skip"], Fraction] = {
+        "count": 0.29,
+        "verbose": 0.44,
+        "table": 0.22,
+        "fold": 0.03,
+        "skip": 0.02,
+    }
     max_response_tokens: PositiveInt = 224
     hidden_size: PositiveInt = 128
     num_layers: PositiveInt = 3
@@ -315,7 +319,11 @@ class WarmupConfig(Section):
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), model: type[ConfigT] = RunConfig) -> ConfigT:  # type: ignore[assignment]
+@overload
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig: ...
+@overload
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[ConfigT]) -> ConfigT: ...
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[Any] = RunConfig) -> Any:
     """Read a TOML file, apply `section.key=value` overrides (values in TOML syntax, bare words as text), validate.
 
     Raises ValueError naming the file, the key, the value and what is allowed.

@@ -117,7 +117,7 @@ class RunSession:
 
     def open(self, prefect_flow_run_id: str | None) -> None:
         """Note in the store and in MLflow that the run is being worked on."""
-        row = {
+        row: dict[str, Any] = {
             "run_id": self.run_id,
             "name": self.config.name,
             "status": "running",

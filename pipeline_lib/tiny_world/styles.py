@@ -22,9 +22,10 @@ def style_tables(responses: Mapping[str, Sequence[tuple[str, str]]]) -> list[Tab
         ),
         (
             "Right lines",
-            ["model", "count", "table", *(f"table, operand {operand}" for operand in operands)],
+            ["model", "count", "table", *(f"table ±{operand}" for operand in operands)],
             lines,
-            "Share of arithmetic lines that are right. Large operands are rare in the warm-up corpus, so they are the weak spot.",
+            "Share of arithmetic lines that are right; ±n: lines of the table style with operand n. Large operands are rare in the "
+            "warm-up corpus, so they are the weak spot.",
         ),
     ]
 

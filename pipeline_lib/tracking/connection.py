@@ -197,7 +197,7 @@ class Connection:
             try:
                 yield
             finally:
-                mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+                mlflow.set_tracking_uri(None)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class ResponseLogprobs(nn.Module):
         # The token at t is predicted by the hidden state at t - 1.
         hidden_KD = hidden_BTD[:, :-1][response_mask_BT[:, 1:]]
         targets_K = input_ids_BT[:, 1:][response_mask_BT[:, 1:]]
-        chunks = zip(hidden_KD.split(HEAD_CHUNK_TOKENS), targets_K.split(HEAD_CHUNK_TOKENS), strict=True)
+        chunks = zip(hidden_KD.split(HEAD_CHUNK_TOKENS), targets_K.split(HEAD_CHUNK_TOKENS), strict=True)  # type: ignore[no-untyped-call]
         logprobs_K = torch.cat([checkpoint(self._head, hidden, targets, use_reentrant=False) for hidden, targets in chunks])
         logprobs_BT = logprobs_K.new_zeros(response_mask_BT.shape)
         return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)

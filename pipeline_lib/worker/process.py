@@ -49,7 +49,12 @@ class WorkerProcess:
         write_json(self.folder / "worker.json", self._settings)
         with open(self.folder / "log.txt", "wb") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(self._config)
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(self._config),
             )
         write_json(self.folder / "process.json", {"pid": self._process.pid, "owner": os.getpid(), "started": time.time()})
 

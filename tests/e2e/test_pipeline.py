@@ -58,14 +58,18 @@ def test_every_stage_left_its_rows(smoke_home: Path) -> None:
     by_stage = {
         row["stage"]: row
         for row in sql(
-            smoke_home, "select stage, count(*) as n, avg(num_tokens) as tokens, avg(correct::int) as correct from rollouts group by stage"
+            smoke_home,
+            "select stage, count(*) as n, avg(num_tokens) as tokens, avg(correct::int) as correct from rollouts group by stage",
         )
     }
     assert {stage: row["n"] for stage, row in by_stage.items()} == {"profile": 48 * 4, "train": 6 * 8 * 8, "evaluate": 48 * 2}
     assert all(0 < row["correct"] < 1 for row in by_stage.values())
     difficulty = sql(smoke_home, "select count(*) as n, sum(num_rollouts) as rollouts from difficulty")[0]
     assert difficulty == {"n": 48, "rollouts": 192}
-    selected = sql(smoke_home, "select count(*) as n from selections s join difficulty d using (run_id, prompt_id) where selected and pass_rate > 0.5")
+    selected = sql(
+        smoke_home,
+        "select count(*) as n from selections s join difficulty d using (run_id, prompt_id) where selected and pass_rate > 0.5",
+    )
     easy = sql(smoke_home, "select count(*) as n from difficulty where pass_rate > 0.5")
     assert selected == easy
     trained_on = sql(smoke_home, "select distinct prompt_id from rollouts where stage = 'train'")
@@ -94,9 +98,9 @@ def test_training_metrics_are_whole_and_agree_with_the_rollouts(smoke_home: Path
 
 def test_budget_results_agree_with_the_rollouts_and_join(smoke_home: Path) -> None:
     points = sql(smoke_home, "select * from budget_results order by step, budget_tokens")
-    assert [(point["step"], point["budget_tokens"]) for point in points] == [(s, b) for s in (0, 6) for b in (24, 48, 96, 192)] or {
-        point["step"] for point in points
-    } == {0, 3, 6}
+    assert [(point["step"], point["budget_tokens"]) for point in points] == [
+        (s, b) for s in (0, 6) for b in (24, 48, 96, 192)
+    ] or {point["step"] for point in points} == {0, 3, 6}
     for point in points:
         recomputed = sql(
             smoke_home,
@@ -138,11 +142,15 @@ def test_the_model_is_registered_and_loads_unchanged(smoke_home: Path) -> None:
 
 
 def test_a_second_run_does_nothing_again(smoke_home: Path) -> None:
-    before = sql(smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'")
+    before = sql(
+        smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
+    )
     started = time.monotonic()
     laconic(smoke_home, "run", str(SMOKE))
     assert time.monotonic() - started < 120
-    after = sql(smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'")
+    after = sql(
+        smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
+    )
     assert after == before
 
 
@@ -150,7 +158,11 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, 
     """kill -9 of the command after its first checkpoint, then the same command: no step missing, none twice, same metrics."""
     home = tmp_path / "killed"
     process = subprocess.Popen(
-        [*LACONIC, "run", str(SMOKE)], env=environment(home), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*LACONIC, "run", str(SMOKE)],
+        env=environment(home),
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
     while not list(home.glob("training/*/steps/step-00004.json")):

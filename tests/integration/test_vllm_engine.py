@@ -18,7 +18,14 @@ from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 SOURCE = PromptSource(
-    name="tiny-sum", kind="tiny", split="test", num_prompts=40, grader="exact", domain="tiny", min_operations=1, max_operations=5
+    name="tiny-sum",
+    kind="tiny",
+    split="test",
+    num_prompts=40,
+    grader="exact",
+    domain="tiny",
+    min_operations=1,
+    max_operations=5,
 )
 CONFIG = GenerationConfig(dtype="float32", max_prompt_tokens=64, kv_cache_gib=0.25)
 
@@ -44,7 +51,7 @@ def load_trainer() -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(BASE_FOLDER, dtype=torch.float32).eval()
 
 
-def scorer(model: torch.nn.Module):  # noqa: ANN201
+def scorer(model: torch.nn.Module):
     """An independent computation of response log-probs: one sequence at a time, the whole vocabulary, no padding."""
 
     @torch.no_grad()

@@ -82,7 +82,7 @@ def test_overrides_take_toml_values_bare_words_and_list_items() -> None:
     ],
 )
 def test_mistakes_name_key_value_and_what_is_allowed(override: str, words: list[str]) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:
         load_config(CONFIGS / "demo.toml", [override])
     for word in words:
         assert word in str(caught.value)
