@@ -51,10 +51,10 @@ def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
-    from pipeline_lib.config import load_config
+    from flows.runs import start_workers
 
-    load_config(config, overrides)
-    console.print("starting Prefect, the store and the engines ...", style="dim")
+    console.print("starting the engines, Prefect and the store ...", style="dim")
+    start_workers(config, overrides, force)
     from flows.pipeline import run_pipeline
 
     result = run_pipeline(config, overrides, force)

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.runs import opened_runs
+from flows.runs import opened_runs, start_workers
 from flows.stages import train_all
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
@@ -19,7 +19,8 @@ def run_pipeline(config: str, overrides: list[str] | None = None, force: bool = 
 
     `overrides` are `section.key=value`; `force` does every stage again. Returns run ids and the report's path.
     """
-    with opened_runs(config, overrides or [], force, start_workers=True) as runs:
+    start_workers(config, overrides or [], force)
+    with opened_runs(config, overrides or [], force) as runs:
         for run in runs:
             profile_prompts(run)
             filter_prompts(run)

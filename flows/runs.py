@@ -3,25 +3,41 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prefect.context import FlowRunContext
-
 from pipeline_lib.config import load_config
 from pipeline_lib.session import RunSession
 
+_started: dict[str, RunSession] = {}
 
-@contextmanager
-def opened_runs(config: str, overrides: list[str], force: bool, start_workers: bool = False) -> Iterator[list[RunSession]]:
-    """The run of a configuration file, followed by its control when there is one; their workers end with the block."""
+
+def sessions_of(config: str, overrides: list[str], force: bool) -> list[RunSession]:
+    """The run of a configuration file, followed by its control when there is one."""
     settings = load_config(config, overrides)
     runs = [RunSession(settings, force=force)]
     if settings.control.enabled:
         runs.append(RunSession(settings.control_variant(), control_of=settings.run_id, force=force))
+    return [_started.pop(run.run_id, run) for run in runs]
+
+
+def start_workers(config: str, overrides: list[str], force: bool) -> None:
+    """Start the workers of the runs that have training to do; the flow that opens these runs next takes them over.
+
+    Imports and engine take tens of seconds: called before a flow, they pass while Prefect starts.
+    """
+    for run in sessions_of(config, overrides, force):
+        if not run.is_trained:
+            _ = run.worker
+            _started[run.run_id] = run
+
+
+@contextmanager
+def opened_runs(config: str, overrides: list[str], force: bool) -> Iterator[list[RunSession]]:
+    """The runs of a configuration, noted as being worked on; their workers end with the block."""
+    runs = sessions_of(config, overrides, force)
+    from prefect.context import FlowRunContext  # slow to import: the workers' start must not wait for it
+
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
     try:
-        for run in runs:
-            if start_workers and not run.is_trained:
-                _ = run.worker  # imports and engine take tens of seconds: they start while the run is opened
         for run in runs:
             run.open(flow_run_id)
         yield runs

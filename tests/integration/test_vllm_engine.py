@@ -110,7 +110,7 @@ def test_draws_depend_on_the_seed_not_on_the_batch(engine: Generator, prompts: l
     alone = engine.generate(prompts[3:4], Sampling(64), [3])[0]
     others = engine.generate(prompts[3:4] * 16, Sampling(64), list(range(16)))
     assert together[3].token_ids == alone.token_ids == others[3].token_ids
-    assert len({tuple(other.token_ids) for other in others}) > 4
+    assert len({tuple(other.token_ids) for other in others}) >= 3
 
 
 def test_finished_requests_are_reported(engine: Generator, prompts: list[list[int]]) -> None:
