@@ -34,13 +34,16 @@ def main() -> None:
     prepare_environment()
     try:
         app()
-    except ValueError as error:
+    except (ValueError, OSError, RuntimeError) as error:
         errors.print(f"laconic: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
 
 
 def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
     def run(config: str, overrides: list[str], force: bool) -> Any:
+        from pipeline_lib.config import load_config
+
+        load_config(config, overrides)  # a mistake is told before Prefect has started
         from flows import stages
 
         return getattr(stages, flow_name)(config, overrides, force)
@@ -137,7 +140,7 @@ def sql(
 
     result = Store(laconic_home()).query(query)
     if output_format == "csv":
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)
         writer.writerows(result.rows)
     elif output_format == "json":

@@ -19,34 +19,44 @@ def sessions_of(config: str, overrides: list[str], force: bool) -> list[RunSessi
 
 
 def start_workers(config: str, overrides: list[str], force: bool) -> None:
-    """Start the workers of the runs that have training to do; the flow that opens these runs next takes them over.
+    """Hold the runs and start the workers of those that have training to do; the flow that opens these runs next takes them over.
 
     Imports and engine take tens of seconds: called before a flow, they pass while Prefect starts.
     """
-    for run in sessions_of(config, overrides, force):
+    runs = sessions_of(config, overrides, force)
+    for run in runs:
+        run.acquire()
+        _started[run.run_id] = run
+    for run in runs if runs[0].config.control.side_by_side else runs[:1]:
         if not run.is_trained:
             _ = run.worker
-            _started[run.run_id] = run
 
 
 @contextmanager
 def opened_runs(config: str, overrides: list[str], force: bool) -> Iterator[list[RunSession]]:
     """The runs of a configuration, noted as being worked on; their workers end with the block."""
     runs = sessions_of(config, overrides, force)
+    for run in runs:
+        run.acquire()
     from prefect.context import FlowRunContext  # slow to import: the workers' start must not wait for it
+
+    from tasks.artifacts import publish_lineage
 
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
     try:
         for run in runs:
             run.open(flow_run_id)
+            publish_lineage(run.config.name, run.run_id, run.mlflow_run_id)
         yield runs
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "cancelled"
         for run in runs:
-            run.close_worker()
+            run.close_worker(at_once=True)
             run.finish(status, f"{type(error).__name__}: {error}")
+            run.release()
         raise
     for run in runs:
         run.close_worker()
         run.finish("completed")
+        run.release()

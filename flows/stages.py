@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import flow
+from prefect.futures import wait
 
 from flows.runs import opened_runs
 from pipeline_lib.session import RunSession
@@ -38,9 +39,17 @@ def run_train(config: str, overrides: list[str] | None = None, force: bool = Fal
 def train_all(runs: list[RunSession]) -> list[dict[str, Any]]:
     """Train a run and its control, at the same time if the configuration says so."""
     if not runs[0].config.control.side_by_side:
-        return [train_policy(run) for run in runs]
+        return [_train_alone(run) for run in runs]
     futures = [train_policy.submit(run) for run in runs]
+    wait(futures)  # one that fails must not end the other
     return [future.result() for future in futures]
+
+
+def _train_alone(run: RunSession) -> dict[str, Any]:
+    """Train, then free the accelerator for the next."""
+    result = train_policy(run)
+    run.close_worker()
+    return result
 
 
 @flow(name="laconic-evaluate", log_prints=True)

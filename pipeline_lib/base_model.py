@@ -8,7 +8,8 @@ from pipeline_lib.config import RunConfig, digest
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 BUILTIN_TINY = "builtin:tiny"
-WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer.json")
+WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.jinja")
+NOT_OF_THE_MODEL = ("warmup.json",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ def resolve_base_model(config: RunConfig) -> BaseModel:
 
 def _folder_digest(folder: Path) -> str:
     whole = hashlib.sha256()
-    for path in sorted(path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern)):
+    for path in sorted(
+        path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern) if path.name not in NOT_OF_THE_MODEL
+    ):
         whole.update(path.name.encode())
         with open(path, "rb") as file:
             whole.update(hashlib.file_digest(file, "sha256").digest())

@@ -13,6 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+# Settings of a run that change no result beyond rounding.
+OPERATION: dict[str, Any] = {
+    "tracking": True,
+    "control": {"side_by_side"},
+    "train": {"num_threads", "launcher", "micro_batch_tokens"},
+    "generation": {"max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager"},
+}
+
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -43,8 +51,8 @@ class PromptSource(Section):
     split: str = Field(
         "train", description="hub: split to load; tiny: train, validation or test, three disjoint sets of problems."
     )
-    problem_field: str = "problem"
-    answer_field: str = "answer"
+    problem_field: str = Field("problem", description="Column with the problem.")
+    answer_field: str = Field("answer", description="Column with the answer.")
     id_field: str | None = Field(None, description="Column with a stable id; absent: a digest of the problem.")
     domain: str = Field("math", description="Stored as prompts.domain.")
     grader: Literal["exact", "math"] = Field("math", description="exact: string in the last box; math: math-verify.")
@@ -74,7 +82,7 @@ class GenerationConfig(Section):
     engine: Literal["vllm", "transformers"] = Field(
         "vllm", description="vllm is the default; transformers is the portable one."
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Number format of the engine.")
     max_num_seqs: PositiveInt = Field(256, description="Most sequences decoded at once.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
     kv_cache_gib: PositiveFloat = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
@@ -92,14 +100,16 @@ class ProfileConfig(Section):
 
     num_rollouts: PositiveInt = Field(8, description="Rollouts a prompt (paper: 8).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens a rollout.")
-    temperature: PositiveFloat = 1.0
-    top_p: Fraction = 1.0
+    temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
+    top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
 
 
 class FilterConfig(Section):
     """Which prompts are trained on. Easy: pass rate > 0.5, hard: <= 0.5 (paper, finding F3)."""
 
-    subset: Literal["easy", "hard", "all", "band"] = "easy"
+    subset: Literal["easy", "hard", "all", "band"] = Field(
+        "easy", description="Class of prompts kept; band: a range of pass rates."
+    )
     min_pass_rate: Fraction = Field(0.0, description="band only: lowest pass rate kept (inclusive).")
     max_pass_rate: Fraction = Field(1.0, description="band only: highest pass rate kept (inclusive).")
 
@@ -127,12 +137,14 @@ class TrainConfig(Section):
     num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
     staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
-    temperature: PositiveFloat = 1.0
-    learning_rate: PositiveFloat = 1e-6
+    temperature: PositiveFloat = Field(
+        1.0, description="Sampling temperature of the rollouts, and of the log-probs trained on."
+    )
+    learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
     warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
-    adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    max_grad_norm: PositiveFloat = 1.0
+    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
     clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
     kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(
@@ -142,9 +154,9 @@ class TrainConfig(Section):
         False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
     )
     micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
     zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
     launcher: Literal["torch", "deepspeed"] = Field(
         "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
     )
@@ -153,20 +165,18 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainConfig":
-        if self.prompts_per_step % self.staleness:
+        if self.prompts_per_step % (self.staleness * self.num_processes):
             raise ValueError(
-                f"staleness = {self.staleness} does not divide prompts_per_step = {self.prompts_per_step}: "
-                "the optimiser steps of a batch share its prompts equally"
+                f"staleness = {self.staleness} times num_processes = {self.num_processes} does not divide prompts_per_step = "
+                f"{self.prompts_per_step}: the optimiser steps of a batch, and the processes, share its prompts equally"
             )
-        if self.prompts_per_step % self.num_processes:
-            raise ValueError(f"num_processes = {self.num_processes} does not divide prompts_per_step = {self.prompts_per_step}")
         return self
 
 
 class CheckpointConfig(Section):
     """When the whole state of training is saved, and which checkpoints are kept."""
 
-    every_steps: PositiveInt = 20
+    every_steps: PositiveInt = Field(20, description="A checkpoint, and a validation, every this many steps and at the end.")
     keep_last: PositiveInt = Field(2, description="Newest checkpoints kept beside the best.")
 
 
@@ -180,11 +190,15 @@ class ValidationConfig(Section):
 class EvaluateConfig(Section):
     """The budget sweep: one generation at the largest budget, scored at every budget."""
 
-    benchmarks: tuple[PromptSource, ...] = Field(min_length=1)
-    budgets_tokens: tuple[PositiveInt, ...] = Field((2048, 4096, 8192, 16384, 32768), min_length=1)
+    benchmarks: tuple[PromptSource, ...] = Field(
+        min_length=1, description="What the models are judged on; the first is in front."
+    )
+    budgets_tokens: tuple[PositiveInt, ...] = Field(
+        (2048, 4096, 8192, 16384, 32768), min_length=1, description="Token budgets, rising; the largest is generated."
+    )
     num_samples: PositiveInt = Field(8, description="k: samples a prompt, for Mean@k and Pass@k (paper: 8).")
-    temperature: PositiveFloat = 1.0
-    top_p: Fraction = 1.0
+    temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
+    top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
 
     @model_validator(mode="after")
@@ -212,9 +226,9 @@ class ControlConfig(Section):
 class TrackingConfig(Section):
     """MLflow."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="Send runs, metrics and models to MLflow.")
     uri: str | None = Field(None, description="Tracking server; absent: MLFLOW_TRACKING_URI, else mlflow.db in LACONIC_HOME.")
-    experiment: str = "laconic"
+    experiment: str = Field("laconic", description="Name of the MLflow experiment.")
     registered_model: str | None = Field(None, description="Name in the model registry; absent: the run's name.")
     timeout_seconds: PositiveFloat = Field(10.0, description="How long one call may take before it is put off.")
 
@@ -256,8 +270,11 @@ class RunConfig(Section):
 
     @property
     def run_id(self) -> str:
-        """Name and a digest of the resolved configuration: the same command always means the same run."""
-        return f"{self.name}-{digest(self.model_dump(mode='json'))[:8]}"
+        """Name and a digest of the configuration: the same command always means the same run.
+
+        What only says how fast or where something runs is left out, so that a run can go on with other such settings.
+        """
+        return f"{self.name}-{digest(self.model_dump(mode='json', exclude=OPERATION))[:8]}"
 
     @property
     def max_model_tokens(self) -> int:
@@ -268,12 +285,15 @@ class RunConfig(Section):
     def control_variant(self) -> "RunConfig":
         """The control run: this configuration with the control's reward and limit; its name ends in `-control`."""
         limit = self.control.rollout_limit_tokens or self.train.rollout_limit_tokens
-        changed = {
+        changed: dict[str, Any] = {
             "name": f"{self.name}-control",
             "reward": self.reward.model_copy(update={"name": self.control.reward_name}),
             "train": self.train.model_copy(update={"rollout_limit_tokens": limit}),
             "control": ControlConfig(),
         }
+        if self.tracking.registered_model:
+            name = f"{self.tracking.registered_model}-control"
+            changed["tracking"] = self.tracking.model_copy(update={"registered_model": name})
         return self.model_copy(update=changed)
 
 

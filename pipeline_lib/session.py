@@ -4,7 +4,7 @@ import subprocess
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pipeline_lib import fingerprints
 from pipeline_lib.base_model import BaseModel, resolve_base_model
@@ -27,6 +27,20 @@ class RunSession:
         self.force = force
         self.home = laconic_home()
         self._worker: WorkerProcess | None = None
+        self._lock: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Hold the run for this process. Raises ValueError when another process is working on it."""
+        if self._lock is None:
+            from pipeline_lib.worker.process import lock_run
+
+            self._lock = lock_run(self.home, self.run_id)
+
+    def release(self) -> None:
+        """Let other processes work on the run."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
 
     @cached_property
     def base(self) -> BaseModel:
@@ -57,10 +71,13 @@ class RunSession:
             self._worker.start()
         return self._worker
 
-    def close_worker(self) -> None:
-        """End the worker, if there is one."""
+    def close_worker(self, at_once: bool = False) -> None:
+        """End the worker, if there is one; `at_once` without waiting for what it is doing."""
         if self._worker:
-            self._worker.close()
+            if at_once:
+                self._worker.kill()
+            else:
+                self._worker.close()
             self._worker = None
 
     def rollouts_folder(self, stage: str) -> Path:
@@ -97,9 +114,20 @@ class RunSession:
 
     @property
     def is_trained(self) -> bool:
-        """Whether this run's training for these very inputs is done and its checkpoints are there."""
+        """Whether training for these very inputs is done and its checkpoints are there."""
+        return self.stored_training() is not None
+
+    def stored_training(self) -> dict[str, Any] | None:
+        """The finished training with these inputs, of this run or of another, as long as its checkpoints are there."""
         stored = None if self.force else self.stored_result("train", "", self.fingerprint("train"))
-        return bool(stored) and stored["run_id"] == self.run_id and self.checkpoints_folder().exists()  # type: ignore[index]
+        if stored is None:
+            return None
+        checkpoints = self.store.named("checkpoints_of_run", run_id=stored["run_id"])
+        return stored if checkpoints and all(Path(row["path"]).exists() for row in checkpoints) else None
+
+    def forget_stage(self, stage: str) -> None:
+        """A stage that is about to be done again is not done: an interruption must not leave the old record over new files."""
+        self.store.replace("stage_results", {"run_id": self.run_id, "stage": stage}, [])
 
     def record_stage(
         self, stage: str, unit: str, fingerprint: str, seconds: float, summary: dict[str, Any], reused_from: str | None = None
@@ -139,6 +167,10 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
+        if self.tracker.flush() and self.mlflow_run_id is None:
+            # The tracker was out of reach when the run was opened.
+            found = self.tracker.start_parent(self.config.name, self.run_id)
+            self.store.write("runs", [{"run_id": self.run_id, "name": self.config.name, "mlflow_run_id": found}])
         ended = {
             "run_id": self.run_id,
             "name": self.config.name,

@@ -35,3 +35,9 @@ def publish_image(run_name: str, path: Path, description: str) -> None:
 def publish_link(run_name: str, path: Path, text: str) -> None:
     """A link to a local file."""
     create_link_artifact(link=path.resolve().as_uri(), link_text=text, key=artifact_key(run_name, path.stem))
+
+
+def publish_lineage(run_name: str, run_id: str, mlflow_run_id: str | None) -> None:
+    """Which rows of the store and which MLflow run belong to this flow run."""
+    text = f"Run `{run_id}` in DuckDB, MLflow run `{mlflow_run_id or 'not reached yet'}`."
+    publish_markdown(run_name, "lineage", text, "The run in the store and in MLflow")

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from prefect import task
@@ -9,10 +10,11 @@ from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import PromptSource
-from pipeline_lib.fingerprints import evaluate_fingerprint, trained_digest
+from pipeline_lib.fingerprints import evaluate_fingerprint
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
+from pipeline_lib.training.progress_files import checkpoint_weights_id
 from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
@@ -27,6 +29,7 @@ class _Unit:
     run: RunSession
     step: int
     weights: str | None
+    weights_id: str  # the base's digest, or the id that was drawn when the checkpoint was written
     benchmark: PromptSource
 
     @property
@@ -35,8 +38,7 @@ class _Unit:
 
     @property
     def fingerprint(self) -> str:
-        weights = trained_digest(self.run.config, self.run.base.digest, self.step)
-        return evaluate_fingerprint(self.run.config, weights, self.benchmark)
+        return evaluate_fingerprint(self.run.config, self.weights_id, self.benchmark)
 
     @property
     def shard_prefix(self) -> str:
@@ -57,12 +59,15 @@ def evaluate_budgets(runs: list[RunSession]) -> dict[str, Any]:
         if unit.run.force or not stored:
             todo.setdefault(unit.fingerprint, unit)
     for run in runs:
+        if run.force:
+            run.forget_stage(STAGE)
         current = [unit.shard_prefix for unit in units if unit.run is run and not (run.force and unit in todo.values())]
         run.store.delete_rollout_files(run.run_id, STAGE, keep_prefixes=current)
+    started = time.monotonic()
     if todo:
         _generate(list(todo.values()))
     for unit in todo.values():
-        _score(unit)
+        _score(unit, seconds=(time.monotonic() - started) / len(todo))
     for unit in units:
         _share(unit)
     for run in runs:
@@ -73,14 +78,17 @@ def evaluate_budgets(runs: list[RunSession]) -> dict[str, Any]:
 
 
 def _units(run: RunSession) -> list[_Unit]:
-    weights: dict[int, str | None] = {0: None}
+    weights: dict[int, tuple[str | None, str]] = {0: (None, run.base.digest)}
     checkpoints = run.store.named("checkpoints_of_run", run_id=run.run_id)
     if not checkpoints:
         raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
     last = max(row["step"] for row in checkpoints)
-    weights |= {row["step"]: f"{row['path']}/model" for row in checkpoints if row["is_best"] or row["step"] == last}
+    wanted = [row for row in checkpoints if row["is_best"] or row["step"] == last]
+    weights |= {row["step"]: (f"{row['path']}/model", checkpoint_weights_id(Path(row["path"]))) for row in wanted}
     return [
-        _Unit(run, step, folder, benchmark) for step, folder in weights.items() for benchmark in run.config.evaluate.benchmarks
+        _Unit(run, step, folder, weights_id, benchmark)
+        for step, (folder, weights_id) in weights.items()
+        for benchmark in run.config.evaluate.benchmarks
     ]
 
 
@@ -115,8 +123,7 @@ def _generate(units: list[_Unit]) -> None:
         first.worker.run(GenerateJob(units=tuple(jobs)), lambda state: progress.update(state["done"], state["total"]))
 
 
-def _score(unit: _Unit) -> None:
-    started = time.monotonic()
+def _score(unit: _Unit, seconds: float) -> None:
     run, evaluate = unit.run, unit.run.config.evaluate
     shards = sorted(run.rollouts_folder(STAGE).glob(f"{unit.shard_prefix}-*.parquet"))
     points = score_budgets(
@@ -130,7 +137,7 @@ def _score(unit: _Unit) -> None:
         benchmark=unit.benchmark.name,
     )
     run.store.replace("budget_results", {"run_id": run.run_id, "step": unit.step, "benchmark": unit.benchmark.name}, points)
-    run.record_stage(STAGE, unit.name, unit.fingerprint, time.monotonic() - started, {"budgets": len(points)})
+    run.record_stage(STAGE, unit.name, unit.fingerprint, seconds, {"budgets": len(points)})
 
 
 def _share(unit: _Unit) -> None:

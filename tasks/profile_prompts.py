@@ -21,7 +21,9 @@ STAGE: Final = "profile"
 def profile_prompts(run: RunSession) -> dict[str, Any]:
     """Profile the prompts of a run, or take over the profile of another run with the same inputs."""
     fingerprint = run.fingerprint(STAGE)
-    stored = None if run.force else run.stored_result(STAGE, "", fingerprint)
+    # A control shares the profile of its run, also the one that --force has just made.
+    force = run.force and run.control_of is None
+    stored = None if force else run.stored_result(STAGE, "", fingerprint)
     if stored and stored["run_id"] == run.run_id:
         return {**stored["summary"], "skipped": True}
     if stored:
@@ -32,7 +34,8 @@ def profile_prompts(run: RunSession) -> dict[str, Any]:
     prompts = load_prompts(run.config.prompts)
     run.store.write("prompts", prompts)
     # Shards of other inputs would count in the pass rates; those of these inputs are an interrupted profile, to be gone on with.
-    run.store.delete_rollout_files(run.run_id, STAGE, keep_prefixes=[] if run.force else [fingerprint[:12]])
+    run.store.delete_rollout_files(run.run_id, STAGE, keep_prefixes=[] if force else [fingerprint[:12]])
+    run.forget_stage(STAGE)
     generated = _generate(run, prompts, fingerprint)
     rows = run.store.named("difficulty_from_rollouts", run_id=run.run_id)
     run.store.replace("difficulty", {"run_id": run.run_id}, rows)

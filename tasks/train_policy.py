@@ -1,5 +1,6 @@
 """The train stage: GRPO in the worker; the task follows its steps into DuckDB, MLflow and the progress display."""
 
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -18,21 +19,29 @@ from tasks.progress import StageProgress, stage_progress
 
 STAGE: Final = "train"
 
+logger = logging.getLogger(__name__)
+
 
 @task(name="train", cache_policy=NO_CACHE)
 def train_policy(run: RunSession) -> dict[str, Any]:
     """Train a run to its last step, from its newest whole checkpoint if it was interrupted."""
     fingerprint = run.fingerprint(STAGE)
-    stored = None if run.force else run.stored_result(STAGE, "", fingerprint)
-    if stored and stored["run_id"] == run.run_id and run.checkpoints_folder().exists():
+    stored = run.stored_training()
+    if stored and stored["run_id"] == run.run_id:
         return {**stored["summary"], "skipped": True}
+    if stored:
+        run.store.copy_rows("training_steps", stored["run_id"], run.run_id)
+        run.store.copy_rows("checkpoints", stored["run_id"], run.run_id)
+        run.record_stage(STAGE, "", fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])
+        return {**stored["summary"], "reused_from": stored["run_id"]}
     started = time.monotonic()
     steps = StepFiles(run.training_folder() / "steps")
     _start_over_if_needed(run, steps.folder, fingerprint)
     child = run.tracker.start_child(run.mlflow_run_id, STAGE)
     with stage_progress(run.config.name, STAGE) as progress:
-        run.worker.run(_job(run, steps.folder), lambda _: _follow(run, steps, child, progress))
+        run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress))
         _follow(run, steps, child, progress)
+    run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
     curve = run.store.named("training_curve", run_id=run.run_id)
     summary = last_metrics(curve)
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
@@ -45,6 +54,7 @@ def train_policy(run: RunSession) -> dict[str, Any]:
 def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str) -> None:
     """What an interrupted training with other inputs left must not be continued."""
     marker = run.training_folder() / "fingerprint"
+    run.forget_stage(STAGE)
     if run.force or not marker.exists() or marker.read_text() != fingerprint:
         shutil.rmtree(steps_folder, ignore_errors=True)
         shutil.rmtree(run.checkpoints_folder(), ignore_errors=True)
@@ -78,11 +88,20 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
     )
 
 
+def _watch(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress) -> None:
+    """Follow, but never end a training because the store is busy or Prefect does not answer: the next call catches up."""
+    try:
+        _follow(run, steps, child, progress)
+    except Exception as error:
+        logger.warning("the steps of %s are shown later: %s", run.run_id, error)
+
+
 def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress) -> None:
     rows = steps.new_rows()
     if not rows:
         return
     run.store.write("training_steps", rows)
+    steps.mark_seen()
     if any(row["checkpoint_seconds"] for row in rows):
         run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
     run.tracker.log_steps(child, rows)

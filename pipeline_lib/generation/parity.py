@@ -6,6 +6,8 @@ is not the one being trained.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from pipeline_lib.generation.protocol import Generator, Sampling
 
 # (prompt token ids, response token ids) of each sequence -> log-probs of the response tokens under the trainer's weights.
@@ -25,11 +27,10 @@ def measure_logprob_gap(
     sampling = Sampling(limit_tokens=PARITY_TOKENS, temperature=temperature)
     completions = generator.generate(prompts, sampling, seeds=list(range(len(prompts))))
     scored = score_tokens(prompts, [completion.token_ids for completion in completions])
-    return max(
-        abs(engine - trainer)
-        for completion, trainer_logprobs in zip(completions, scored, strict=True)
-        for engine, trainer in zip(completion.logprobs, trainer_logprobs, strict=True)
-    )
+    engine = [logprob for completion in completions for logprob in completion.logprobs]
+    trainer = [logprob for row in scored for logprob in row]
+    # Unlike Python's max, NumPy's hands on a value that is not a number.
+    return float(np.max(np.abs(np.subtract(engine, trainer))))
 
 
 def require_parity(gap: float, tolerance: float, step: int) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import shutil
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,12 @@ class Checkpoints:
         torch.save(_random_state(), partial / f"random-{self._rank}.pt")
         dist.barrier()
         if self._rank == 0:
-            saved = {**asdict(progress), "world_size": self._world_size, "validation_accuracy": validation_accuracy}
+            saved = {
+                **asdict(progress),
+                "world_size": self._world_size,
+                "validation_accuracy": validation_accuracy,
+                "weights_id": uuid.uuid4().hex,
+            }
             write_json(partial / "progress.json", saved)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
@@ -86,7 +92,8 @@ class Checkpoints:
                 f"{folder} was written by another number of processes than train.num_processes = {self._world_size}: "
                 "set it back, or start again with --force"
             )
-        saved.pop("validation_accuracy")
+        for key in ("validation_accuracy", "weights_id"):
+            saved.pop(key)
         policy.load_state(folder)
         _set_random_state(torch.load(folder / f"random-{self._rank}.pt", weights_only=False))
         logger.info("resumed from %s", folder)

@@ -18,14 +18,14 @@ from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import sample_and_judge
 from pipeline_lib.prompts.rendering import render_prompt
-from pipeline_lib.records import Prompt
+from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.training.batches import prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import StepClock, sum_over_ranks, training_step
-from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
 from pipeline_lib.training.update import Reference, update_policy
 from pipeline_lib.worker.jobs import TrainJob, read_prompts, write_json
 
@@ -65,12 +65,19 @@ def train(
             with clock.measure("checkpoint"):
                 validation = validate(generator, tokenizer, config, job.validation_file, step)
                 progress = progress.with_checkpoint(step, *validation)
+                # Before the checkpoint, too: a run killed right after it must not miss the step.
+                write_step(job, training_step(job.run_id, step, groups, update, gap, clock, validation))
                 checkpoints.save(policy, tokenizer, progress, validation[0])
         record = training_step(job.run_id, step, groups, update, gap, clock, validation)
-        if dist.get_rank() == 0:
-            write_json(Path(job.steps_folder) / f"step-{step:05d}.json", asdict(record))
-            report_progress({"step": step, "steps": config.train.steps, **asdict(record)})
+        write_step(job, record)
+        report_progress({"step": step, "steps": config.train.steps, **asdict(record)})
     return asdict(progress)
+
+
+def write_step(job: TrainJob, record: TrainingStep) -> None:
+    """The metrics of a step as a file, for whoever follows the training."""
+    if dist.get_rank() == 0:
+        write_json(Path(job.steps_folder) / f"step-{record.step:05d}.json", asdict(record))
 
 
 def forget_steps_after(folder: Path, step: int) -> None:
@@ -100,7 +107,8 @@ def sync_weights(
     """Put the trainer's weights into the engine, prove that it generates with them, and return the log-prob gap (nats)."""
     generator.load_weights(policy.named_weights())
     rendered = [render_prompt(tokenizer, config.prompts, prompt.problem) for prompt in prompts[:PARITY_PROMPTS]]
-    gap = measure_logprob_gap(generator, policy.score, rendered, config.train.temperature)
+    own_gap = measure_logprob_gap(generator, policy.score, rendered, config.train.temperature)
+    gap = sum_or_max_over_ranks(own_gap, policy.device, dist.ReduceOp.MAX)
     require_parity(gap, config.generation.parity_tolerance, step)
     return gap
 

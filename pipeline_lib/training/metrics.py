@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -63,7 +64,6 @@ def training_step(
     sums = sum_over_ranks(_sums(groups))
     num, groups_in_all = sums["num"], sums["num"] / groups.num_rollouts
     incorrect = num - sums["correct"]
-    seconds = clock.seconds("generation") + clock.seconds("update") + clock.seconds("sync")
     return TrainingStep(
         run_id=run_id,
         step=step,
@@ -81,11 +81,11 @@ def training_step(
         loss=update.loss,
         clip_fraction=update.clip_fraction,
         learning_rate=update.learning_rate,
-        logprob_gap=max(update.logprob_gap, parity_gap),
+        logprob_gap=float(np.maximum(update.logprob_gap, parity_gap)),
         policy_lag=sums["policy_lag"] / groups_in_all,
         optimizer_steps=update.optimizer_steps,
         num_rollouts=int(num),
-        tokens_per_second=sums["tokens"] / seconds,
+        tokens_per_second=sums["tokens"] / clock.seconds("generation"),
         generation_seconds=clock.seconds("generation"),
         update_seconds=clock.seconds("update"),
         sync_seconds=clock.seconds("sync"),

@@ -25,8 +25,9 @@ HEAD_CHUNK_TOKENS = 2048
 class ResponseLogprobs(nn.Module):
     """A causal language model whose forward pass gives the log-prob of every response token at the sampling temperature."""
 
-    def __init__(self, model: Any, temperature: float) -> None:
+    def __init__(self, model: Any, temperature: float, sharded: bool = False) -> None:
         super().__init__()
+        self.sharded = sharded
         self.model = model
         self.temperature = temperature
 
@@ -36,10 +37,19 @@ class ResponseLogprobs(nn.Module):
         # The token at t is predicted by the hidden state at t - 1.
         hidden_KD = hidden_BTD[:, :-1][response_mask_BT[:, 1:]]
         targets_K = input_ids_BT[:, 1:][response_mask_BT[:, 1:]]
-        chunks = zip(hidden_KD.split(HEAD_CHUNK_TOKENS), targets_K.split(HEAD_CHUNK_TOKENS), strict=True)  # type: ignore[no-untyped-call]
-        logprobs_K = torch.cat([checkpoint(self._head, hidden, targets, use_reentrant=False) for hidden, targets in chunks])
+        starts = range(0, self._num_chunks(len(targets_K)) * HEAD_CHUNK_TOKENS, HEAD_CHUNK_TOKENS)
+        chunks = [slice(start, start + HEAD_CHUNK_TOKENS) for start in starts]
+        parts = [checkpoint(self._head, hidden_KD[chunk], targets_K[chunk], use_reentrant=False) for chunk in chunks]
+        logprobs_K = torch.cat(parts)
         logprobs_BT = logprobs_K.new_zeros(response_mask_BT.shape)
         return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)
+
+    def _num_chunks(self, num_tokens: int) -> int:
+        """Chunks of the output layer, as many on every rank: ZeRO-3 gathers its weight anew for each, on all ranks together."""
+        chunks = -(-num_tokens // HEAD_CHUNK_TOKENS)
+        if not (self.sharded and dist.get_world_size() > 1):
+            return chunks
+        return int(sum_or_max_over_ranks(chunks, self.model.device, dist.ReduceOp.MAX))
 
     def _head(self, hidden_KD: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
         logits = self.model.get_output_embeddings()(hidden_KD).float() / self.temperature
@@ -62,7 +72,7 @@ class Policy:
         if not torch.cuda.is_available():
             # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        module = ResponseLogprobs(causal_lm, config.temperature)
+        module = ResponseLogprobs(causal_lm, config.temperature, sharded=config.zero_stage == 3)
         optimizer = torch.optim.AdamW(
             module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
         )
@@ -140,7 +150,10 @@ class Policy:
 
     def save_model(self, folder: Path, tokenizer: Any) -> None:
         """A plain model folder (safetensors, tokenizer); rank 0 writes, all ranks must call."""
-        state = {name: weight.detach().cpu().clone() for name, weight in self.named_weights()}
+        state = {}
+        for name, weight in self.named_weights():  # on every rank, since gathering needs them all; kept on one
+            if dist.get_rank() == 0:
+                state[name] = weight.detach().cpu().clone()
         if dist.get_rank() == 0:
             self.engine.module.model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)

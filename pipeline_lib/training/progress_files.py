@@ -9,18 +9,22 @@ from pipeline_lib.worker.jobs import read_json
 
 
 class StepFiles:
-    """The metrics of each step, one JSON file a step; `new_rows` gives what has come since the last call."""
+    """The metrics of each step, one JSON file a step; `new_rows` gives what has come since `mark_seen`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seen: set[tuple[str, int]] = set()
+        self._given: set[tuple[str, int]] = set()
 
     def new_rows(self) -> list[dict[str, Any]]:
         """Rows of `training_steps` that are new or were written again, by step. The first call gives what an earlier attempt left, too."""
         found = {(path.name, path.stat().st_mtime_ns) for path in self.folder.glob("step-*.json")}
-        new = sorted(found - self._seen)
-        self._seen |= found
-        return [read_json(self.folder / name) for name, _ in new]
+        self._given = found
+        return [read_json(self.folder / name) for name, _ in sorted(found - self._seen)]
+
+    def mark_seen(self) -> None:
+        """Do not give the rows of the last call again."""
+        self._seen |= self._given
 
 
 def checkpoint_records(run_id: str, folder: Path) -> list[CheckpointRecord]:
@@ -40,3 +44,9 @@ def last_metrics(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     last = curve[-1]
     kept = ("step", "reward_mean", "accuracy", "mean_tokens", "entropy", "positive_fraction", "zero_variance_fraction")
     return {**{key: last[key] for key in kept}, "largest_logprob_gap": max(row["logprob_gap"] for row in curve)}
+
+
+def checkpoint_weights_id(folder: Path) -> str:
+    """The id drawn when a checkpoint was written: equal ids mean equal weights."""
+    weights_id: str = read_json(folder / "progress.json")["weights_id"]
+    return weights_id

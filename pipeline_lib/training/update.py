@@ -5,6 +5,7 @@ Shape suffixes: B sequences of a micro-batch, T padded tokens.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -92,7 +93,7 @@ def _optimizer_step(
     for number, batch in enumerate(batches):
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
-        metrics.logprob_gap = max(metrics.logprob_gap, _largest_gap(old_BT, batch))
+        metrics.logprob_gap = float(np.maximum(metrics.logprob_gap, _largest_gap(old_BT, batch)))
         loss, parts = policy_loss(
             logprobs_BT, old_BT, batch.advantages_B, batch.response_mask_BT, config.clip_low, config.clip_high, denominator
         )

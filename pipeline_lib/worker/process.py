@@ -33,18 +33,15 @@ class WorkerProcess:
 
     def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool) -> None:
         self._config = config
-        self._home = home
         self.folder = home / "workers" / f"{config.run_id}-{uuid.uuid4().hex[:8]}"
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock: IO[str] | None = None
         self._next_job = 0
 
     def start(self) -> None:
-        """Start the launcher and its ranks. Raises ValueError when another process works on the same run."""
+        """Start the launcher and its ranks, if that has not been done."""
         if self._process:
             return
-        self._lock = lock_run(self._home, self._config.run_id)
         self.folder.mkdir(parents=True)
         write_json(self.folder / "worker.json", self._settings)
         with open(self.folder / "log.txt", "wb") as log:
@@ -114,9 +111,6 @@ class WorkerProcess:
             end_process_tree(self._process.pid)
             self._process.wait()
             self._process = None
-        if self._lock:
-            self._lock.close()
-            self._lock = None
 
 
 def end_process_tree(pid: int) -> None:

@@ -42,7 +42,8 @@ def main() -> None:
 
 def end_with_owner(owner: int) -> None:
     """End this process when its launcher or its owner dies: an orphan would hold the accelerator."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         process = psutil.Process(owner)
     except psutil.NoSuchProcess:

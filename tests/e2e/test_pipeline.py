@@ -198,3 +198,19 @@ def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:
     done = laconic(tmp_path / "empty", "filter", str(SMOKE), check=False)
     assert done.returncode == 1
     assert "has no difficulty profile yet: run 'laconic profile'" in done.stderr
+
+
+def test_two_ranks_train_as_one(smoke_home: Path, tmp_path: Path) -> None:
+    """The draws depend on prompt and seed, not on the rank: the first step is the same batch, and its gradient the same."""
+    home = tmp_path / "two"
+    laconic(
+        home, "run", str(SMOKE), "--set", "train.num_processes=2", "--set", "train.steps=2", "--set", "checkpoint.every_steps=2"
+    )
+    one, two = training_curve(smoke_home)[0], training_curve(home)[0]
+    for key in ("accuracy", "reward_mean", "mean_tokens", "zero_variance_fraction", "num_rollouts", "optimizer_steps"):
+        assert two[key] == one[key], key
+    for key in ("grad_norm", "entropy"):
+        assert two[key] == pytest.approx(one[key], rel=1e-3), key
+    assert training_curve(home)[1]["logprob_gap"] < 1e-3
+    files = sorted(path.name for path in home.glob("rollouts/*/train/*.parquet"))
+    assert files == [f"step-0000{step}-rank-{rank}.parquet" for step in (1, 2) for rank in (0, 1)]

@@ -74,7 +74,7 @@ def test_overrides_take_toml_values_bare_words_and_list_items() -> None:
         ("train.steps=-1", ["train.steps = -1", "greater than 0"]),
         ("filter.subset=medium", ["filter.subset = 'medium'", "'easy'"]),
         ("filter.min_pass_rate=0.2", ["subset = 'band'"]),
-        ("train.staleness=3", ["staleness = 3 does not divide prompts_per_step"]),
+        ("train.staleness=3", ["staleness = 3", "does not divide prompts_per_step"]),
         ("evaluate.budgets_tokens=[96, 48]", ["must rise"]),
         ("prompts.split=dev", ["split = 'dev'", "train, validation, test"]),
         ("nonsense", ["section.key=value"]),
