@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 EXTRA ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidia0; then echo gpu; else echo cpu; fi)
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 # uv does not read pip's settings: a local wheel folder configured for pip is handed over.
-FIND_LINKS := $(or $(UV_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null || echo $(PIP_FIND_LINKS)))
+FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get install.find-links 2>/dev/null || \
+	$(PYTHON) -m pip config get global.find-links 2>/dev/null))
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .PHONY: setup demo smoke test check constraints schema clean

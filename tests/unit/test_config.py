@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline_lib.config import RunConfig, WarmupConfig, apply_override, load_config
+from pipeline_lib import config as config_module
+from pipeline_lib.config import RunConfig, Section, WarmupConfig, apply_override, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
@@ -117,6 +118,30 @@ def test_the_control_differs_by_reward_and_limit_only() -> None:
 def test_a_control_that_would_be_the_run_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="same pressure on length"):
         load_config(CONFIGS / "demo.toml", ["control.rollout_limit_tokens=10"])
+
+
+def test_settings_that_change_no_result_do_not_make_another_run() -> None:
+    demo = load_config(CONFIGS / "demo.toml")
+    for override in (
+        "train.num_threads=2",
+        "train.micro_batch_tokens=512",
+        "tracking.enabled=false",
+        "generation.kv_cache_gib=2",
+    ):
+        assert load_config(CONFIGS / "demo.toml", [override]).run_id == demo.run_id
+
+
+def test_the_control_never_takes_the_name_of_the_registered_model() -> None:
+    demo = load_config(CONFIGS / "demo.toml", ["tracking.registered_model=brief"])
+    assert demo.control_variant().tracking.registered_model == "brief-control"
+
+
+def test_every_setting_says_what_it_is() -> None:
+    sections = [value for value in vars(config_module).values() if isinstance(value, type) and issubclass(value, Section)]
+    for section in sections:
+        for name, field in section.model_fields.items():
+            is_section = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+            assert field.description or is_section, f"{section.__name__}.{name}"
 
 
 def test_configurations_are_frozen() -> None:

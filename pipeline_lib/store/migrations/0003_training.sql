@@ -37,7 +37,7 @@ COMMENT ON COLUMN training_steps.accuracy IS 'Share of correct rollouts, length 
 COMMENT ON COLUMN training_steps.mean_tokens IS 'Mean length';
 COMMENT ON COLUMN training_steps.mean_tokens_correct IS 'Mean length of the correct rollouts; NULL without any';
 COMMENT ON COLUMN training_steps.mean_tokens_incorrect IS 'Mean length of the incorrect rollouts; NULL without any';
-COMMENT ON COLUMN training_steps.entropy IS 'Mean entropy of the policy a token (nats)';
+COMMENT ON COLUMN training_steps.entropy IS 'Mean of -log p over all sampled tokens: an unbiased estimate of the policy''s entropy a token (nats)';
 COMMENT ON COLUMN training_steps.truncated_fraction IS 'Share of rollouts cut at the rollout limit';
 COMMENT ON COLUMN training_steps.positive_fraction IS 'Share of rollouts with a positive reward';
 COMMENT ON COLUMN training_steps.zero_variance_fraction IS 'Share of groups whose rewards are all equal';
@@ -46,7 +46,7 @@ COMMENT ON COLUMN training_steps.grad_norm IS 'Gradient norm before clipping, me
 COMMENT ON COLUMN training_steps.loss IS 'Loss, mean over the optimiser steps';
 COMMENT ON COLUMN training_steps.clip_fraction IS 'Share of tokens whose importance ratio was clipped';
 COMMENT ON COLUMN training_steps.learning_rate IS 'Learning rate of the last optimiser step';
-COMMENT ON COLUMN training_steps.logprob_gap IS 'Largest difference of engine and trainer log-probs after the weight sync (nats)';
+COMMENT ON COLUMN training_steps.logprob_gap IS 'Largest difference of engine and trainer log-probs over the trained tokens and a few after the weight sync (nats)';
 COMMENT ON COLUMN training_steps.policy_lag IS 'Mean number of optimiser steps between generation and use of a rollout';
 COMMENT ON COLUMN training_steps.optimizer_steps IS 'Optimiser steps of the run so far';
 COMMENT ON COLUMN training_steps.num_rollouts IS 'Rollouts in the batch';
