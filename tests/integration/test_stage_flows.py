@@ -9,6 +9,7 @@ from pipeline_lib.store.database import Store
 from pipeline_lib.worker.process import lock_run
 
 OVERRIDES = [
+    "generation.engine=transformers",  # the portable engine through every stage; the end-to-end tests use vLLM
     "prompts.num_prompts=16",
     "train.steps=2",
     "train.prompts_per_step=4",
