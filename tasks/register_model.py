@@ -1,5 +1,6 @@
 """The register stage: the best checkpoint becomes a version in the MLflow registry, under the alias `challenger`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ ALIAS = "challenger"
 @task(name="register", cache_policy=NO_CACHE)
 def register_model(run: RunSession) -> dict[str, Any]:
     """Register a run's best checkpoint; with the tracker out of reach, say so and go on."""
+    started = time.monotonic()
     best = [row for row in run.store.named("checkpoints_of_run", run_id=run.run_id) if row["is_best"]]
     if not best:
         raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
@@ -34,5 +36,5 @@ def register_model(run: RunSession) -> dict[str, Any]:
     registered = {**checkpoint, "model_name": version.name, "model_version": int(version.version)}
     run.store.write("checkpoints", [registered])
     summary = {"registered": True, "model": version.name, "version": int(version.version), "step": checkpoint["step"]}
-    run.record_stage("register", "", run.fingerprint("train"), 0.0, summary)
+    run.record_stage("register", "", run.fingerprint("train"), time.monotonic() - started, summary)
     return summary
