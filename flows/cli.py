@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,12 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, RuntimeError) as error:
-        errors.print(f"laconic: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"laconic: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        # Frames kept by the traceback hold database connections, which DuckDB would list as leaked at exit.
+        link: BaseException | None = error
+        while link is not None:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
         sys.exit(1)
 
 

@@ -40,7 +40,7 @@ class StageProgress:
         now = time.monotonic()
         if now - self._sent > ARTIFACT_SECONDS or done >= total:
             self._sent = now
-            update_progress_artifact(artifact_id=self._artifact, progress=100.0 * done / max(total, 1))
+            update_progress_artifact(artifact_id=self._artifact, progress=min(100.0, 100.0 * done / max(total, 1)))
         if not console.is_terminal and (now - self._printed > LINE_SECONDS or done >= total):
             self._printed = now
             console.print(f"  {self._description}: {done}/{total} {note}", highlight=False)

@@ -198,6 +198,7 @@ def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:
     done = laconic(tmp_path / "empty", "filter", str(SMOKE), check=False)
     assert done.returncode == 1
     assert "has no difficulty profile yet: run 'laconic profile'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def test_two_ranks_train_as_one(smoke_home: Path, tmp_path: Path) -> None:
