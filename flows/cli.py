@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,8 @@ Force = Annotated[bool, typer.Option("--force", help="Do it again even when a re
 def main() -> None:
     """Entry point: user mistakes are one line on stderr and exit status 1."""
     prepare_environment()
+    # Prefect hands SIGTERM on to what handled it before: a plain death would leave its temporary server behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except (ValueError, OSError, RuntimeError) as error:

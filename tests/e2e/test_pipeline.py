@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -175,11 +176,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, 
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    workers = [json.loads(path.read_text())["pid"] for path in home.glob("workers/*/process.json")]
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() and "Z" not in _state(pid) for pid in workers):
-        assert time.monotonic() < deadline, "the worker outlived the flow that owns it"
-        time.sleep(0.2)
+    wait_until_no_process_is_left(home)
     assert list(home.glob("checkpoints/*/step-00003/progress.json"))
     laconic(home, "run", str(SMOKE))
     assert training_curve(home) == training_curve(smoke_home)
@@ -187,11 +184,43 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, 
     assert "resumed from" in log
 
 
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return "Z"
+def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path) -> None:
+    home = tmp_path / "terminated"
+    process = subprocess.Popen(
+        [*LACONIC, "run", str(SMOKE)],
+        env=environment(home),
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not list(home.glob("rollouts/*/profile/*.parquet")):
+        assert process.poll() is None, "the run ended before it could be terminated"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.wait(30)
+    wait_until_no_process_is_left(home)
+    assert sql(home, "select status from runs") == [{"status": "cancelled"}]
+
+
+def wait_until_no_process_is_left(home: Path) -> None:
+    """Launcher, ranks and the temporary Prefect server all carry the home in their environment."""
+    deadline = time.monotonic() + 30
+    while left := processes_of(home):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.2)
+
+
+def processes_of(home: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("LACONIC_HOME") == str(home):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
 
 
 def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:
