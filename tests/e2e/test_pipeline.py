@@ -162,18 +162,7 @@ def test_a_second_run_does_nothing_again(smoke_home: Path) -> None:
 def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, tmp_path: Path) -> None:
     """kill -9 of the command after its first checkpoint, then the same command: no step missing, none twice, same metrics."""
     home = tmp_path / "killed"
-    process = subprocess.Popen(
-        [*LACONIC, "run", str(SMOKE)],
-        env=environment(home),
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 300
-    while not list(home.glob("training/*/steps/step-00004.json")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = run_until(home, "training/*/steps/step-00004.json")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until_no_process_is_left(home)
@@ -186,6 +175,15 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, 
 
 def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path) -> None:
     home = tmp_path / "terminated"
+    process = run_until(home, "rollouts/*/profile/*.parquet")
+    process.terminate()
+    process.wait(30)
+    wait_until_no_process_is_left(home)
+    assert sql(home, "select status from runs") == [{"status": "cancelled"}]
+
+
+def run_until(home: Path, pattern: str) -> subprocess.Popen[bytes]:
+    """Start the smoke run and return it, still running, as soon as a file of this pattern is there."""
     process = subprocess.Popen(
         [*LACONIC, "run", str(SMOKE)],
         env=environment(home),
@@ -194,14 +192,11 @@ def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path) -> 
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not list(home.glob("rollouts/*/profile/*.parquet")):
-        assert process.poll() is None, "the run ended before it could be terminated"
+    while not list(home.glob(pattern)):
+        assert process.poll() is None, "the run ended too early"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.terminate()
-    process.wait(30)
-    wait_until_no_process_is_left(home)
-    assert sql(home, "select status from runs") == [{"status": "cancelled"}]
+    return process
 
 
 def wait_until_no_process_is_left(home: Path) -> None:
