@@ -75,8 +75,17 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
 
 
 @app.command()
-def profile(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+def profile(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    force: Force = False,
+    rollouts: Annotated[
+        str | None, typer.Option(help="Judge these rollouts (Parquet, JSONL, CSV) instead of sampling: profile.rollouts_file.")
+    ] = None,
+) -> None:
     """Sample N rollouts a prompt with the base model and store the pass rates."""
+    if rollouts:
+        overrides = [*overrides, 'profile.origin="imported"', f"profile.rollouts_file={json.dumps(rollouts)}"]
     show_summaries(_stage("run_profile")(config, overrides, force))
 
 
@@ -93,14 +102,46 @@ def train(config: ConfigPath, overrides: Overrides = [], force: Force = False) -
 
 
 @app.command()
-def evaluate(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
-    """Score the base and the trained models at every token budget."""
-    from pipeline_lib.config import load_config
+def evaluate(
+    config: Annotated[str | None, typer.Argument(help="Configuration file (TOML); not needed with --rollouts.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    force: Force = False,
+    rollouts: Annotated[
+        str | None, typer.Option(help="Sweep the budgets of these recorded rollouts (Parquet, JSONL, CSV) instead of sampling.")
+    ] = None,
+) -> None:
+    """Score the base and the trained models, or recorded rollouts, at every token budget."""
+    from pipeline_lib.config import load_config, recorded_config
 
+    if rollouts:
+        recorded = recorded_config(rollouts, config, overrides)
+        from flows.recorded import run_recorded_evaluation
+
+        result = run_recorded_evaluation(recorded)
+        show_summaries([result])
+        show_results([result["run_id"]])
+        return
+    if config is None:
+        raise ValueError("evaluate needs a configuration file, or --rollouts FILE")
     show_summaries([_stage("run_evaluate")(config, overrides, force)])
     settings = load_config(config, overrides)
     control = [settings.control_variant().run_id] if settings.control.enabled else []
     show_results([settings.run_id, *control])
+
+
+@app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, source).")],
+    out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
+    grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
+    timeout: Annotated[float | None, typer.Option(help="Seconds for one answer or program.")] = None,
+) -> None:
+    """Judge predictions with our grader; no model, store or server is needed."""
+    from flows.grading import grade_with_progress
+
+    summary = grade_with_progress(file, out, grader, timeout)
+    rows = [[_cell(value) for value in row.values()] for row in summary]
+    console.print(_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 
 
 @app.command()

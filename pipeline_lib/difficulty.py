@@ -3,7 +3,7 @@
 A prompt is easy when its pass rate over N rollouts is above 0.5 and hard otherwise (paper, finding F3).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline_lib.config import FilterConfig
 from pipeline_lib.records import DifficultyEstimate, Selection
@@ -25,6 +25,17 @@ def estimate_difficulty(run_id: str, rows: Iterable[tuple[str, bool, int]]) -> l
     for prompt_id, correct, num_tokens in rows:
         rollouts_by_prompt.setdefault(prompt_id, []).append((bool(correct), int(num_tokens)))
     return [_estimate(run_id, prompt_id, rollouts) for prompt_id, rollouts in rollouts_by_prompt.items()]
+
+
+def recorded_difficulty(run_id: str, pass_rates: Mapping[str, float], num_tries: int) -> list[DifficultyEstimate]:
+    """Estimates from pass rates (0-1) that a data set carries, by prompt id; lengths are not known.
+
+    `num_correct` is the nearest whole number of `num_tries`, `pass_rate` what was recorded.
+    """
+    return [
+        DifficultyEstimate(run_id, prompt_id, num_tries, round(rate * num_tries), rate, None)
+        for prompt_id, rate in pass_rates.items()
+    ]
 
 
 def _estimate(run_id: str, prompt_id: str, rollouts: list[tuple[bool, int]]) -> DifficultyEstimate:

@@ -7,24 +7,35 @@ import hashlib
 from pathlib import Path
 
 from pipeline_lib.config import OPERATION, PromptSource, RunConfig, digest
+from pipeline_lib.prompts.carriers import resolve_source
 
 
 def profile_fingerprint(config: RunConfig, base_digest: str) -> str:
-    """Of the profile stage: base model, prompts, sampling, seed."""
-    return digest(["profile", base_digest, _source(config.prompts), config.profile.model_dump(), _engine(config)])
+    """Of the profile stage: base model, prompts, sampling, seed; or the file that the rollouts come from."""
+    imported = _content(Path(config.profile.rollouts_file).expanduser()) if config.profile.rollouts_file else []
+    profile = config.profile.model_dump(exclude={"rollouts_file"})
+    return digest(["profile", base_digest, _source(config.prompts), profile, imported, _engine(config)])
 
 
 def filter_fingerprint(config: RunConfig, base_digest: str) -> str:
-    """Of the filter stage: the profile and the rule."""
-    return digest(["filter", profile_fingerprint(config, base_digest), config.filter.model_dump()])
+    """Of the filter stage: the profile, the rule, and what training must stay clear of."""
+    from pipeline_lib.selection import contaminating_sources
+
+    rule = config.filter.model_dump(mode="json", exclude={"cleaning": {"benchmarks"}})
+    clear_of = [_source(source) for source in contaminating_sources(config)]
+    return digest(["filter", profile_fingerprint(config, base_digest), rule, config.generation.max_prompt_tokens, clear_of])
 
 
-def train_fingerprint(config: RunConfig, base_digest: str) -> str:
-    """Of the train stage: the selection, the reward and every setting that changes a weight or a metric."""
+def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str) -> str:
+    """Of the train stage: the selected prompts, the reward and every setting that changes a weight or a metric.
+
+    The selection counts by its result, so that one more benchmark to stay clear of means a new training only if it takes
+    prompts away.
+    """
     train = config.train.model_dump(mode="json", exclude=OPERATION["train"])
     validation = [_source(config.validation.source), config.validation.num_samples] if config.validation else None
     parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation]
-    return digest(["train", filter_fingerprint(config, base_digest), parts])
+    return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 
 
 def evaluate_fingerprint(config: RunConfig, weights_digest: str, benchmark: PromptSource) -> str:
@@ -34,13 +45,17 @@ def evaluate_fingerprint(config: RunConfig, weights_digest: str, benchmark: Prom
 
 
 def _source(source: PromptSource) -> list[object]:
-    """A source by its settings and, for local files, their content."""
-    settings: list[object] = [source.model_dump(mode="json")]
-    if source.kind == "file" and source.path:
-        path = Path(source.path).expanduser()
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        settings += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()]
-    return settings
+    """A source by its settings and, for local files, their content: where they lie does not matter."""
+    resolved = resolve_source(source)
+    settings = resolved.model_dump(mode="json", exclude={"licence", "local", "num_problems"})
+    if resolved.kind != "file" or not resolved.path:
+        return [settings]
+    return [{**settings, "path": None}, *_content(Path(resolved.path))]
+
+
+def _content(path: Path) -> list[str]:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()]
 
 
 def _engine(config: RunConfig) -> list[object]:

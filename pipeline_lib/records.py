@@ -10,13 +10,18 @@ STAGES: tuple[str, ...] = ("profile", "filter", "train", "evaluate", "register",
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A problem with a checkable answer. `problem` is the bare statement, before suffix and chat template."""
+    """A problem with a checkable answer. `problem` is the bare statement, before suffix and chat template.
+
+    Code is checked by `tests` (JSON, see pipeline_lib.grading.code); `tolerance` is the absolute error the problem allows.
+    """
 
     prompt_id: str
     source: str
     domain: str
     problem: str
     answer: str
+    tests: str | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Grade:
 
     answer: str | None
     correct: bool
-    reason: str  # correct | wrong | no_answer | truncated | timeout | error
+    reason: str  # correct | wrong | no_answer | truncated | timeout | error; code also runtime_error, *_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class DifficultyEstimate:
     num_rollouts: int
     num_correct: int
     pass_rate: float
-    mean_tokens: float
+    mean_tokens: float | None  # None when only the pass rate was recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,10 @@ class Selection:
 
     run_id: str
     prompt_id: str
-    subset: str  # easy | hard: the difficulty class of the prompt by the paper's rule
+    subset: str  # easy | hard: the difficulty class by the paper's rule; all: it has none, having been cleaned out
     selected: bool
     reason: str
+    cause: str = "pass_rate"  # what decided: pass_rate, or a cause of pipeline_lib.prompts.cleaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,12 +98,15 @@ class RunSession:
 
     def fingerprint(self, stage: str) -> str:
         """Digest of what a stage of this run depends on."""
-        of_stage = {
-            "profile": fingerprints.profile_fingerprint,
-            "filter": fingerprints.filter_fingerprint,
-            "train": fingerprints.train_fingerprint,
-        }
-        return of_stage[stage](self.config, self.base.digest)
+        if stage == "profile":
+            return fingerprints.profile_fingerprint(self.config, self.base.digest)
+        selected = fingerprints.filter_fingerprint(self.config, self.base.digest)
+        if stage == "filter":
+            return selected
+        assert stage == "train", f"the stage {stage} has no fingerprint of a run"
+        filtered = self.stored_result("filter", "", selected)
+        selection_digest = filtered["summary"].get("selection_digest", "") if filtered else "not selected yet"
+        return fingerprints.train_fingerprint(self.config, self.base.digest, selection_digest)
 
     def stored_result(self, stage: str, unit: str, fingerprint: str) -> dict[str, Any] | None:
         """The result for these inputs, of this run or else of any other; None when there is none."""

@@ -7,10 +7,13 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.difficulty import select_prompts
-from pipeline_lib.records import DifficultyEstimate
+from pipeline_lib.config import digest
+from pipeline_lib.prompts import load_source
+from pipeline_lib.records import DifficultyEstimate, Selection
+from pipeline_lib.selection import overlong_prompts, select_training_prompts
 from pipeline_lib.session import RunSession
 from tasks.artifacts import publish_table
+from tasks.profile_prompts import profile_prompts
 
 STAGE = "filter"
 
@@ -22,6 +25,8 @@ def filter_prompts(run: RunSession) -> dict[str, Any]:
     stored = None if run.force else run.stored_result(STAGE, "", fingerprint)
     if stored and stored["run_id"] == run.run_id:
         return {**stored["summary"], "skipped": True}
+    if run.config.profile.origin != "sampled":
+        profile_prompts.fn(run)  # needs no model, so that a filter alone can be asked for
     started = time.monotonic()
     estimates = [
         DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__})
@@ -31,14 +36,33 @@ def filter_prompts(run: RunSession) -> dict[str, Any]:
         raise ValueError(
             f"run {run.run_id} has no difficulty profile yet: run 'laconic profile' with the same configuration first"
         )
-    selections = select_prompts(estimates, run.config.filter)
+    selections = _select(run, estimates)
     run.store.replace("selections", {"run_id": run.run_id}, selections)
-    classes = Counter(selection.subset for selection in selections)
-    selected = sum(selection.selected for selection in selections)
-    summary = {"num_prompts": len(selections), "num_selected": selected, **{f"num_{name}": n for name, n in classes.items()}}
+    selected = sorted(selection.prompt_id for selection in selections if selection.selected)
+    counts = Counter("cleaned_out" if _is_cleaned(selection) else selection.subset for selection in selections)
+    summary = {
+        "num_prompts": len(selections),
+        "num_selected": len(selected),
+        **{f"num_{name}": count for name, count in sorted(counts.items())},
+        "selection_digest": digest(selected),
+    }
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
-    reasons = Counter((selection.selected, selection.reason) for selection in selections)
-    table = [{"selected": kept, "reason": reason, "prompts": count} for (kept, reason), count in sorted(reasons.items())]
+    causes = Counter((selection.selected, selection.cause, selection.subset) for selection in selections)
+    table = [
+        {"selected": kept, "cause": cause, "subset": subset, "prompts": count}
+        for (kept, cause, subset), count in sorted(causes.items())
+    ]
     publish_table(run.config.name, "selection", table, "Which prompts were selected, and why")
     run.track(STAGE, summary)
     return summary
+
+
+def _select(run: RunSession, estimates: list[DifficultyEstimate]) -> list[Selection]:
+    content = load_source(run.config.prompts)
+    run.store.write("prompts", [left.prompt for left in content.left_out])
+    too_long = overlong_prompts(run.config, run.base.location, list(content.prompts.values()))
+    return select_training_prompts(run.config, run.run_id, content, estimates, too_long)
+
+
+def _is_cleaned(selection: Selection) -> bool:
+    return selection.cause not in ("pass_rate", "no_pass_rate")

@@ -1,13 +1,15 @@
-"""The profile stage: N rollouts a prompt with the base model → pass rate and length of every prompt."""
+"""The profile stage: N rollouts a prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
 
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.difficulty import pass_rate_histogram
-from pipeline_lib.prompts import load_prompts
+from pipeline_lib.difficulty import pass_rate_histogram, recorded_difficulty
+from pipeline_lib.prompts import SourceContent, load_source, resolve_source
+from pipeline_lib.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
 from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.session import RunSession
 from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
@@ -31,22 +33,63 @@ def profile_prompts(run: RunSession) -> dict[str, Any]:
         run.record_stage(STAGE, "", fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])
         return {**stored["summary"], "reused_from": stored["run_id"]}
     started = time.monotonic()
-    prompts = load_prompts(run.config.prompts)
-    run.store.write("prompts", prompts)
+    content = load_source(run.config.prompts)
+    run.store.write("prompts", list(content.prompts.values()))
     # Shards of other inputs would count in the pass rates; those of these inputs are an interrupted profile, to be gone on with.
     run.store.delete_rollout_files(run.run_id, STAGE, keep_prefixes=[] if force else [fingerprint[:12]])
     run.forget_stage(STAGE)
-    generated = _generate(run, prompts, fingerprint)
-    rows = run.store.named("difficulty_from_rollouts", run_id=run.run_id)
-    run.store.replace("difficulty", {"run_id": run.run_id}, rows)
-    estimates = [DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows]
+    found = {"sampled": _sample, "recorded": _take_recorded, "imported": _import}[run.config.profile.origin](
+        run, content, fingerprint
+    )
+    estimates = [
+        DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__})
+        for row in run.store.named("difficulty_of_run", run_id=run.run_id)
+    ]
     pass_rate = sum(estimate.pass_rate for estimate in estimates) / len(estimates)
-    summary = {**generated, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
+    summary = {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     histogram = "\n".join(pass_rate_histogram(estimates))
     publish_markdown(run.config.name, "pass-rates", f"```\n{histogram}\n```", "Pass rates of the profiled prompts")
     run.track(STAGE, summary)
     return summary
+
+
+def _sample(run: RunSession, content: SourceContent, fingerprint: str) -> dict[str, Any]:
+    """Rollouts of the base model."""
+    generated = _generate(run, list(content.prompts.values()), fingerprint)
+    _store_pass_rates(run)
+    return generated
+
+
+def _take_recorded(run: RunSession, content: SourceContent, fingerprint: str) -> dict[str, Any]:
+    """The pass rates that the source carries: no model runs."""
+    source = run.config.prompts
+    if not content.pass_rates:
+        raise ValueError(
+            f"prompt source {source.name!r} carries no pass rates (pass_rate_field = {source.pass_rate_field!r}): name the column, "
+            "or set profile.origin = 'sampled'"
+        )
+    drawn = {prompt_id: rate for prompt_id, rate in content.pass_rates.items() if prompt_id in content.prompts}
+    estimates = recorded_difficulty(run.run_id, drawn, resolve_source(source).pass_rate_tries)
+    run.store.replace("difficulty", {"run_id": run.run_id}, estimates)
+    return {"origin": "recorded", "without_pass_rate": len(content.prompts) - len(drawn)}
+
+
+def _import(run: RunSession, content: SourceContent, fingerprint: str) -> dict[str, Any]:
+    """Rollouts made elsewhere, judged here."""
+    path = Path(run.config.profile.rollouts_file or "").expanduser()
+    pairs, unmatched = attach_prompts(read_recorded_rollouts(path), list(content.prompts.values()))
+    if not pairs:
+        raise ValueError(f"{path} holds no rollout of a problem of prompt source {run.config.prompts.name!r}")
+    rollouts = judge_recorded(pairs, run.config.prompts.grader, run.run_id, STAGE, run.config.prompts.name)
+    run.store.write_rollouts(rollouts, run.run_id, STAGE, f"{fingerprint[:12]}-imported")
+    _store_pass_rates(run)
+    return {"origin": "imported", "rollouts": len(rollouts), "of_other_problems": unmatched}
+
+
+def _store_pass_rates(run: RunSession) -> None:
+    rows = run.store.named("difficulty_from_rollouts", run_id=run.run_id)
+    run.store.replace("difficulty", {"run_id": run.run_id}, rows)
 
 
 def _generate(run: RunSession, prompts: list[Any], fingerprint: str) -> dict[str, Any]:

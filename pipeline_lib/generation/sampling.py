@@ -17,6 +17,8 @@ from pipeline_lib.worker.jobs import GenerateUnit
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
 SHARD_ROLLOUTS = 2048
+# Room for the chat template when lengths are judged by bytes alone.
+TEMPLATE_BYTES = 512
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +83,41 @@ def sample_and_judge(
         [completion.text for completion in completions],
         [prompt.answer for prompt, _ in requests],
         [completion.finish_reason for completion in completions],
+        tests=[prompt.tests for prompt, _ in requests],
+        tolerances=[prompt.tolerance for prompt, _ in requests],
     )
     samples = [
         Sample(prompt, rendered[prompt.prompt_id], index, completion, grade)
         for (prompt, index), completion, grade in zip(requests, completions, grades, strict=True)
     ]
     return samples, seconds
+
+
+def surely_fits(source: PromptSource, prompt: Prompt, limit_tokens: int) -> bool:
+    """Whether a prompt fits without asking the tokenizer: none makes more tokens of a text than it has bytes."""
+    return len(prompt.problem.encode()) + TEMPLATE_BYTES + len(source.user_suffix) <= limit_tokens
+
+
+def prompts_that_fit(
+    tokenizer: Any, source: PromptSource, prompts: Sequence[Prompt], limit_tokens: int, skip: bool
+) -> list[Prompt]:
+    """The prompts of at most `limit_tokens` tokens once rendered; with `skip` the others are left out and logged.
+
+    Raises ValueError for the first that is longer, unless `skip`.
+    """
+    fitting, too_long = [], []
+    for prompt in prompts:
+        fits = surely_fits(source, prompt, limit_tokens)
+        length = 0 if fits else len(render_prompt(tokenizer, source, prompt.problem))
+        (too_long if length > limit_tokens else fitting).append(prompt)
+        if too_long and not skip:
+            raise ValueError(
+                f"prompt {prompt.prompt_id!r} of {source.name!r} has {length} tokens, above generation.max_prompt_tokens = "
+                f"{limit_tokens}"
+            )
+    if too_long:
+        logger.warning("%s: %d prompts longer than %d tokens left out", source.name, len(too_long), limit_tokens)
+    return fitting
 
 
 def write_shards(

@@ -1,4 +1,4 @@
-"""Judging responses: the answer in the last box, compared with the gold answer exactly or as mathematics."""
+"""Judging responses: the answer in the last box compared with the gold answer, or the last program run on its tests."""
 
 import logging
 from collections import Counter
@@ -14,22 +14,33 @@ __all__ = ["GRADERS", "extract_last_box", "grade_responses"]
 
 logger = logging.getLogger(__name__)
 
-GRADERS = ("exact", "math")
+GRADERS = ("exact", "math", "code")
+
+MATHS_TIMEOUT_SECONDS = 5.0
+# A program's tests together; LiveCodeBench allows 6 s a test, few of which a right program needs.
+PROGRAM_TIMEOUT_SECONDS = 30.0
+
+# What is compared with what: extracted answer, gold answer, absolute tolerance; for code: program, tests, nothing.
+Case = tuple[str, str, float | None]
 
 
 def grade_responses(
-    grader: Literal["exact", "math"],
+    grader: Literal["exact", "math", "code"],
     responses: Sequence[str],
     answers: Sequence[str],
     finish_reasons: Sequence[str],
-    timeout_seconds: float = 5.0,
+    timeout_seconds: float | None = None,
+    *,
+    tests: Sequence[str | None] | None = None,
+    tolerances: Sequence[float | None] | None = None,
 ) -> list[Grade]:
-    """One Grade a response: the extracted answer, whether it is right, and the reason (see `Grade`).
+    """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever its box holds. `timeout_seconds` is the wall time for one mathematical comparison; running out of it, or a crash,
-    gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences differ in length or the grader
-    is unknown.
+    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code".
+    `timeout_seconds` is the wall time for one comparison or program; running out of it, or a crash of the grader, gives the
+    reason "timeout" or "error", not "wrong". Raises ValueError when the sequences differ in length, the grader is unknown, or
+    a test is missing.
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
@@ -37,31 +48,56 @@ def grade_responses(
         raise ValueError(
             f"{len(responses)} responses, {len(answers)} answers and {len(finish_reasons)} finish reasons: need one of each"
         )
-    extracted = [extract_last_box(response) for response in responses]
-    reasons = [
-        "truncated" if finish_reason == "length" else "no_answer" if answer is None else None
+    extracted = _extract(grader, responses)
+    golds = _golds(grader, answers, tests)
+    limits = tolerances if tolerances is not None else [None] * len(responses)
+    grades: list[Grade | None] = [
+        Grade(answer, False, "truncated" if finish_reason == "length" else "no_answer")
+        if finish_reason == "length" or answer is None
+        else None
         for answer, finish_reason in zip(extracted, finish_reasons, strict=True)
     ]
-    open_pairs = {
-        (answer, gold)
-        for answer, gold, reason in zip(extracted, answers, reasons, strict=True)
-        if reason is None and answer is not None
+    cases = {
+        index: (answer, gold, limit)
+        for index, (answer, gold, limit) in enumerate(zip(extracted, golds, limits, strict=True))
+        if grades[index] is None and answer is not None
     }
-    verdicts = _judge(grader, sorted(open_pairs), timeout_seconds)
-    grades = []
-    for answer, gold, settled in zip(extracted, answers, reasons, strict=True):
-        reason = settled if settled is not None or answer is None else verdicts[answer, gold]
-        assert reason is not None
-        grades.append(Grade(answer=answer, correct=reason == "correct", reason=reason))
-    _warn_of_failures(grades)
-    return grades
+    # Within a rollout group most answers repeat.
+    distinct = sorted(set(cases.values()), key=lambda case: (case[0], case[1], case[2] or 0.0))
+    verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds), strict=True))
+    for index, case in cases.items():
+        grades[index] = Grade(case[0], verdicts[case] == "correct", verdicts[case])
+    judged = [grade for grade in grades if grade is not None]
+    _warn_of_failures(judged)
+    return judged
 
 
-def _judge(grader: str, pairs: Sequence[tuple[str, str]], timeout_seconds: float) -> dict[tuple[str, str], str]:
-    """The reason for each distinct (answer, gold) pair: within a rollout group most answers repeat."""
+def _extract(grader: str, responses: Sequence[str]) -> list[str | None]:
+    if grader != "code":
+        return [extract_last_box(response) for response in responses]
+    from pipeline_lib.grading.code import extract_program
+
+    return [extract_program(response) for response in responses]
+
+
+def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | None) -> Sequence[str]:
+    if grader != "code":
+        return answers
+    if tests is None or len(tests) != len(answers) or not all(tests):
+        raise ValueError("grader = 'code' needs the tests of every problem")
+    return [test or "" for test in tests]
+
+
+def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None) -> list[str]:
     if grader == "exact":
-        return {pair: "correct" if is_exact_match(*pair) else "wrong" for pair in pairs}
-    return dict(zip(pairs, judge_answers(pairs, timeout_seconds), strict=True))
+        return ["correct" if is_exact_match(answer, gold) else "wrong" for answer, gold, _ in cases]
+    if grader == "math":
+        pairs = [(answer, gold) for answer, gold, _ in cases]
+        return judge_answers(pairs, timeout_seconds or MATHS_TIMEOUT_SECONDS, tolerances=[limit for *_, limit in cases])
+    from pipeline_lib.grading.code import judge_programs
+
+    programs, tests = [case[0] for case in cases], [case[1] for case in cases]
+    return [verdict.reason for verdict in judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS)]
 
 
 def _warn_of_failures(grades: Sequence[Grade]) -> None:

@@ -1,134 +1,84 @@
-"""Mathematical equality of two answers: cheap exact paths first, then math-verify in worker processes that can be killed.
+"""Mathematical equality of two answers: text and exact numbers first, then math-verify in worker processes that can be killed.
 
-Symbolic comparison may run for ever, eat memory or crash, and math-verify's own time-outs are signals, which fail outside the
-main thread. So each comparison runs in a process of its own under a wall-clock limit kept here; a worker that overruns or
-dies is replaced and the answer gets a reason of its own.
+The rule for an answer, its paths and their limits are described in docs/grading.md.
 """
 
-import atexit
-import os
-import re
-import threading
-from collections import deque
-from collections.abc import Sequence
-from multiprocessing.connection import wait
-from time import monotonic
+from collections.abc import Callable, Sequence
+from time import perf_counter
 
-from pipeline_lib.grading.exact import is_exact_match
-from pipeline_lib.grading.maths_process import MathsProcess
+from pipeline_lib.grading.answer_compare import compare_answers
+from pipeline_lib.grading.answer_limits import is_beyond_computing
+from pipeline_lib.grading.answer_normal import normalise
+from pipeline_lib.grading.maths_pool import Question, shared_pool
+from pipeline_lib.grading.maths_process import Outcome
 
-MAX_WORKERS = 8
-START_TIMEOUT_SECONDS = 120.0
-
-# Up to 15 digits math-verify compares exactly too, so deciding here changes no verdict.
-PLAIN_INTEGER = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+__all__ = ["AnswerPair", "Outcome", "judge_answers", "judge_pairs"]
 
 AnswerPair = tuple[str, str]
 
 
-def judge_answers(pairs: Sequence[AnswerPair], timeout_seconds: float) -> list[str]:
+def judge_answers(
+    pairs: Sequence[AnswerPair], timeout_seconds: float, tolerances: Sequence[float | None] | None = None
+) -> list[str]:
     """For each (answer, gold): correct, wrong, timeout (over the limit) or error (the comparison crashed).
 
-    Raises RuntimeError when the worker processes cannot be started at all.
+    `tolerances` holds the absolute error each problem's benchmark allows in a number, or None for the general rule: decimals may
+    differ by 1e-8, absolutely and relative to the gold one. An answer that would need numbers beyond computing, such as a tower
+    of powers, is a timeout at once. Raises ValueError when the sequences differ in length, RuntimeError when the worker
+    processes cannot be started at all.
     """
-    reasons = [_judge_without_algebra(strip_dollars(answer), strip_dollars(gold)) for answer, gold in pairs]
-    undecided = [index for index, reason in enumerate(reasons) if reason is None]
-    if undecided:
-        algebra = [(strip_dollars(pairs[index][0]), strip_dollars(pairs[index][1])) for index in undecided]
-        for index, reason in zip(undecided, _shared_pool().judge(algebra, timeout_seconds), strict=True):
-            reasons[index] = reason
-    return [reason for reason in reasons if reason is not None]
+    return [outcome.reason for outcome in judge_pairs(pairs, timeout_seconds, tolerances)]
 
 
-def strip_dollars(text: str) -> str:
-    """The text without the dollar signs of TeX's inline or display mode around it."""
-    text = text.strip()
-    inner = text.strip("$")
-    enclosed = text.startswith("$") and text.endswith("$") and "$" not in inner
-    return inner.strip() if enclosed else text
+def judge_pairs(
+    pairs: Sequence[AnswerPair],
+    timeout_seconds: float,
+    tolerances: Sequence[float | None] | None = None,
+    on_done: Callable[[int, Outcome], None] | None = None,
+) -> list[Outcome]:
+    """As `judge_answers`, with the seconds each comparison took; `on_done` is called with each position and outcome."""
+    if tolerances is not None and len(tolerances) != len(pairs):
+        raise ValueError(f"{len(pairs)} pairs and {len(tolerances)} tolerances: need one of each")
+    outcomes: list[Outcome | None] = []
+    questions: dict[int, Question] = {}
+    for index, (answer, gold) in enumerate(pairs):
+        started = perf_counter()
+        tolerance = None if tolerances is None else tolerances[index]
+        decided = _decide_without_algebra(answer, gold, tolerance)
+        outcome = None
+        if isinstance(decided, str):
+            outcome = Outcome(decided, perf_counter() - started)
+            if on_done is not None:
+                on_done(index, outcome)
+        else:
+            questions[index] = decided
+        outcomes.append(outcome)
+    if questions:
+        _decide_by_algebra(questions, outcomes, timeout_seconds, on_done)
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _judge_without_algebra(answer: str, gold: str) -> str | None:
-    if is_exact_match(answer, gold):
+def _decide_by_algebra(
+    questions: dict[int, Question],
+    outcomes: list[Outcome | None],
+    timeout_seconds: float,
+    on_done: Callable[[int, Outcome], None] | None,
+) -> None:
+    indices = list(questions)
+
+    def place(position: int, outcome: Outcome) -> None:
+        outcomes[indices[position]] = outcome
+        if on_done is not None:
+            on_done(indices[position], outcome)
+
+    shared_pool().judge(list(questions.values()), timeout_seconds, place)
+
+
+def _decide_without_algebra(answer: str, gold: str, tolerance: float | None) -> str | Question:
+    """The reason, or the question that is left for the workers."""
+    if answer.strip() == gold.strip() and answer.strip() or (normal := normalise(answer)) and normal == normalise(gold):
         return "correct"
-    if PLAIN_INTEGER.fullmatch(answer) and PLAIN_INTEGER.fullmatch(gold):
-        return "correct" if int(answer) == int(gold) else "wrong"
-    return None
-
-
-class MathsPool:
-    """Worker processes that compare answers; started when needed, replaced when they overrun or die."""
-
-    def __init__(self, num_workers: int) -> None:
-        self.num_workers = num_workers
-        self.owner_pid = os.getpid()
-        self._workers: list[MathsProcess] = []
-        self._lock = threading.Lock()
-
-    def judge(self, pairs: Sequence[AnswerPair], timeout_seconds: float) -> list[str]:
-        """The reason for each (answer, gold). Safe to call from any thread; calls take turns."""
-        with self._lock:
-            try:
-                return self._judge(pairs, timeout_seconds)
-            finally:
-                # An interrupted call leaves comparisons behind whose late replies must not meet the next call's answers.
-                self._drop([worker for worker in self._workers if worker.job is not None or worker.broken])
-
-    def _judge(self, pairs: Sequence[AnswerPair], timeout_seconds: float) -> list[str]:
-        reasons: dict[int, str] = {}
-        waiting = deque(range(len(pairs)))
-        while len(reasons) < len(pairs):
-            self._assign(pairs, waiting, timeout_seconds)
-            nearest = min((worker.deadline for worker in self._workers if worker.deadline is not None), default=monotonic())
-            readable = wait([worker.connection for worker in self._workers], timeout=max(0.0, nearest - monotonic()))
-            for worker in list(self._workers):
-                job = worker.job
-                if worker.connection in readable:
-                    reason = worker.receive()
-                    if worker.broken:
-                        self._drop([worker])
-                elif worker.deadline is not None and monotonic() > worker.deadline:
-                    self._drop([worker])
-                    reason = worker.overrun()
-                else:
-                    continue
-                if job is not None:
-                    reasons[job] = reason
-        return [reasons[index] for index in range(len(pairs))]
-
-    def _assign(self, pairs: Sequence[AnswerPair], waiting: deque[int], timeout_seconds: float) -> None:
-        """Hand waiting comparisons to idle workers and start as many workers as there is work for."""
-        for worker in list(self._workers):
-            if worker.idle and waiting:
-                job = waiting.popleft()
-                if not worker.send(job, *pairs[job], timeout_seconds):
-                    # It died while idle: not this answer's doing.
-                    waiting.appendleft(job)
-                    self._drop([worker])
-        num_starting = sum(worker.starting for worker in self._workers)
-        for _ in range(min(self.num_workers - len(self._workers), len(waiting) - num_starting)):
-            self._workers.append(MathsProcess(START_TIMEOUT_SECONDS))
-
-    def _drop(self, workers: Sequence[MathsProcess]) -> None:
-        for worker in workers:
-            self._workers.remove(worker)
-            worker.kill()
-
-    def close(self) -> None:
-        """End all workers."""
-        with self._lock:
-            self._drop(list(self._workers))
-
-
-_pool: MathsPool | None = None
-_pool_lock = threading.Lock()
-
-
-def _shared_pool() -> MathsPool:
-    """The pool of this process, made on first use; a forked child makes its own."""
-    global _pool
-    with _pool_lock:
-        if _pool is None or _pool.owner_pid != os.getpid():
-            _pool = MathsPool(min(MAX_WORKERS, os.cpu_count() or 1))
-            atexit.register(_pool.close)
-        return _pool
+    node = compare_answers(gold, answer, tolerance)
+    if isinstance(node, bool):
+        return "correct" if node else "wrong"
+    return "timeout" if is_beyond_computing(node) else (node, tolerance)

@@ -4,10 +4,21 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from pipeline_lib.grading.answer_compare import Node
+
 WORKER_PROGRAM = Path(__file__).with_name("maths_worker.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one comparison: correct, wrong, timeout or error, after so many seconds of wall time."""
+
+    reason: str
+    seconds: float
 
 
 class MathsProcess:
@@ -29,6 +40,7 @@ class MathsProcess:
         self.job: int | None = None
         self.starting = True
         self.broken = False
+        self.job_start = monotonic()
         self.start_timeout_seconds = start_timeout_seconds
         self.deadline: float | None = monotonic() + start_timeout_seconds
 
@@ -37,39 +49,41 @@ class MathsProcess:
         """Whether it waits for a comparison."""
         return not self.starting and not self.broken and self.job is None
 
-    def send(self, job: int, answer: str, gold: str, timeout_seconds: float) -> bool:
+    def send(self, job: int, node: Node, tolerance: float | None, timeout_seconds: float) -> bool:
         """Hand over a comparison; False when the process is gone."""
-        request = {"answer": answer, "gold": gold, "timeout_seconds": timeout_seconds}
+        request = {"node": node, "tolerance": tolerance, "timeout_seconds": max(0.0, timeout_seconds)}
         try:
             self.connection.send_bytes(json.dumps(request).encode())
         except OSError:
             self.broken = True
             return False
-        self.job, self.deadline = job, monotonic() + timeout_seconds
+        self.job, self.job_start = job, monotonic()
+        self.deadline = self.job_start + timeout_seconds
         return True
 
-    def receive(self) -> str:
-        """Read the reason for the comparison in hand, or "ready"; a process that died in the middle gives "error".
+    def receive(self) -> Outcome:
+        """Read the outcome of the comparison in hand, or "ready"; a process that died in the middle gives "error".
 
-        Raises RuntimeError when it failed to start.
+        A process that has grown too large says so with its last outcome and is `broken` from then on. Raises RuntimeError when
+        it failed to start.
         """
         was_starting, self.starting = self.starting, False
         self.job = self.deadline = None
         try:
             reply = json.loads(self.connection.recv_bytes())
         except (OSError, EOFError):
-            self.broken = True
-            reply = {"reason": "error", "detail": "the process died"}
+            reply = {"reason": "error", "detail": "the process died", "retire": True}
+        self.broken = bool(reply.get("retire"))
         if was_starting and reply["reason"] != "ready":
             self.broken = True
             raise RuntimeError(f"the grading worker cannot start: {reply['detail']}")
-        return str(reply["reason"])
+        return Outcome(str(reply["reason"]), monotonic() - self.job_start)
 
-    def overrun(self) -> str:
-        """The reason when the deadline has passed. Raises RuntimeError when it was still starting."""
+    def overrun(self) -> Outcome:
+        """The outcome when the deadline has passed. Raises RuntimeError when it was still starting."""
         if self.starting:
             raise RuntimeError(f"the grading worker did not start within {self.start_timeout_seconds:g} s")
-        return "timeout"
+        return Outcome("timeout", monotonic() - self.job_start)
 
     def kill(self) -> None:
         """End the process at once and release its pipe."""

@@ -15,7 +15,7 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", source: PromptSource, pr
     """
     if not tokenizer.chat_template:
         raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, which rendering a prompt needs")
-    content = f"{problem}\n{source.suffix}" if source.suffix else problem
+    content = f"{problem}\n{source.user_suffix}" if source.user_suffix else problem
     thinking: dict[str, Any] = {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, **thinking

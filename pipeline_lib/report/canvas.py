@@ -89,12 +89,14 @@ def panel_grid(
     return figure, axes[:num_panels]
 
 
-def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]]) -> None:
-    """Name the colours in one line above the panels; entries are label and colour."""
+def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns: int | None = None) -> None:
+    """Name the colours above the panels, in one line or in some columns; entries are label and colour."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, linewidth=3, label=label) for label, colour in entries]
-    figure.legend(handles=handles, loc="outside upper left", ncols=max(1, len(handles)), handlelength=1.2, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=columns or max(1, len(handles)), handlelength=1.2, fontsize=9
+    )
 
 
 def plain_log_axis(axis: "Axes") -> None:

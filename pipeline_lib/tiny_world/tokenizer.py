@@ -6,7 +6,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from pipeline_lib.tiny_world.traces import CONCLUSION, OPENING, RECOUNT, THINK_END, THINK_START
 
 PAD_TOKEN, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-MODEL_MAX_TOKENS = 1024
+# The tiny tasks need 300; the room is for running real problems, a token a character, through the whole pipeline.
+MODEL_MAX_TOKENS = 4096
 
 # A digit or word with the space before it is one piece, so that BPE can make it one token; all else is split into characters.
 PIECES = r"\\boxed\{| ?[a-z]+| ?[0-9]|[^a-z0-9]"

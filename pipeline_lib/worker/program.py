@@ -104,6 +104,7 @@ class Worker:
 
         self._folder = folder
         self._base_folder = base_folder
+        self._max_prompt_tokens = config.generation.max_prompt_tokens
         self._weights: str | None = None
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
         self._generator = make_generator(
@@ -132,10 +133,20 @@ class Worker:
         return train(job, self._generator, self._tokenizer, lambda progress: self._report(number, progress))
 
     def _generate(self, number: int, job: GenerateJob) -> dict[str, Any]:
-        from pipeline_lib.generation.sampling import write_shards
+        from pipeline_lib.generation.sampling import prompts_that_fit, write_shards
         from pipeline_lib.training.ranks import barrier
 
-        prompts = {unit.prompts_file: read_prompts(Path(unit.prompts_file)) for unit in job.units}
+        # A benchmark is judged whole or not at all; of the training prompts those that are too long are not profiled.
+        prompts = {
+            unit.prompts_file: prompts_that_fit(
+                self._tokenizer,
+                unit.source,
+                read_prompts(Path(unit.prompts_file)),
+                self._max_prompt_tokens,
+                skip=unit.stage == "profile",
+            )
+            for unit in job.units
+        }
         total = sum(len(prompts[unit.prompts_file]) * unit.num_samples for unit in job.units)
         started, done, reported = time.perf_counter(), 0, 0.0
         num_tokens = 0

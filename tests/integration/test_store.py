@@ -49,7 +49,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         TREE: ("config",),
         TIME: ("started_at", "finished_at"),
     },
-    "prompts": {TEXT: ("prompt_id", "source", "domain", "problem", "answer")},
+    "prompts": {TEXT: ("prompt_id", "source", "domain", "problem", "answer", "tests"), REAL: ("tolerance",)},
     "rollouts": {
         TEXT: (
             "run_id",
@@ -73,7 +73,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         REAL: ("pass_rate", "mean_tokens"),
     },
     "selections": {
-        TEXT: ("run_id", "prompt_id", "subset", "reason"),
+        TEXT: ("run_id", "prompt_id", "subset", "reason", "cause"),
         TRUTH: ("selected",),
     },
     "training_steps": {

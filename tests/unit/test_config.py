@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_lib import config as config_module
-from pipeline_lib.config import RunConfig, Section, WarmupConfig, apply_override, load_config
+from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, Section, WarmupConfig, apply_override, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
@@ -54,7 +54,35 @@ def test_paper_settings(name: str, rollout_limit: int, target: int, prompts: int
     assert config.evaluate.budgets_tokens == (2048, 4096, 8192, 16384, 32768)
     assert config.evaluate.num_samples == 8
     assert config.filter.subset == "easy"
-    assert "\\boxed{}" in config.prompts.suffix
+    assert config.prompts.user_suffix == PAPER_PROMPT_SUFFIX
+    benchmarks = ["aime25", "amc", "math500", "minerva", "olympiadbench", "livecodebench"]
+    assert [benchmark.name for benchmark in config.evaluate.benchmarks] == benchmarks
+
+
+def test_a_source_is_named_included_or_written_out(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text((CONFIGS / "smoke.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "mine.toml").write_text('name = "mine"\nkind = "file"\npath = "mine.jsonl"\n', encoding="utf-8")
+    config = load_config(own, ['evaluate.benchmarks=["mine", "aime25", {include = "math500", num_prompts = 9}]'])
+    mine, aime, math = config.evaluate.benchmarks
+    assert (mine.name, mine.path) == ("mine", "mine.jsonl")
+    assert (aime.name, aime.kind, aime.num_problems) == ("aime25", "hub", 30)
+    assert (math.name, math.num_prompts, math.user_suffix) == ("math500", 9, PAPER_PROMPT_SUFFIX)
+    assert load_config(CONFIGS / "qwen3-8b.toml", ["evaluate.benchmarks.1.num_prompts=5"]).evaluate.benchmarks[1].num_prompts == 5
+    with pytest.raises(ValueError, match="no prompt source named 'aime99'; there are aime24, "):
+        load_config(own, ['evaluate.benchmarks=["aime99"]'])
+
+
+def test_the_chat_style_reaches_every_source_that_does_not_say_its_own() -> None:
+    plain = load_config(CONFIGS / "qwen3-4b-instruct.toml")
+    assert plain.evaluate.benchmarks[0].enable_thinking is None
+    brief = load_config(CONFIGS / "qwen3-8b.toml", ["chat_style=qwen3-non-thinking", "evaluate.benchmarks.0.enable_thinking=true"])
+    assert brief.validation is not None
+    assert (brief.prompts.enable_thinking, brief.validation.source.enable_thinking) == (False, False)
+    assert [benchmark.enable_thinking for benchmark in brief.evaluate.benchmarks[:2]] == [True, False]
+    distilled = load_config(CONFIGS / "r1-distill-1.5b.toml")
+    assert {distilled.prompts.response_prefix, distilled.evaluate.benchmarks[5].response_prefix} == {"<think>\n"}
 
 
 def test_overrides_take_toml_values_bare_words_and_list_items() -> None:

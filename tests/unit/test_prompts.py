@@ -12,7 +12,7 @@ import pytest
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.prompts import load_prompts
-from pipeline_lib.prompts.tables import answer_text, digest_problem
+from pipeline_lib.prompts.collecting import answer_text, digest_problem
 
 ROWS = [
     {"problem": " What is 1+1? ", "answer": "2", "number": 1},
@@ -21,6 +21,8 @@ ROWS = [
     {"problem": "Unanswered", "answer": None, "number": 3},
     {"problem": "Blank", "answer": "  ", "number": 4},
 ]
+
+UNTESTED = {"tests": None, "tolerance": None}
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
@@ -41,19 +43,21 @@ def test_a_file_gives_prompts_with_stable_ids(tmp_path, caplog):
         prompts = load_prompts(file_source(write_jsonl(tmp_path / "a.jsonl", ROWS), domain="arithmetic"))
     assert [asdict(prompt) for prompt in prompts] == [
         # The first 16 digits of: printf 'What is 1+1?' | sha256sum
-        {"prompt_id": "31adf3e245f99d7b", "source": "local", "domain": "arithmetic", "problem": "What is 1+1?", "answer": "2"},
+        {"prompt_id": "31adf3e245f99d7b", "source": "local", "domain": "arithmetic", "problem": "What is 1+1?", "answer": "2"}
+        | UNTESTED,
         {
             "prompt_id": digest_problem("Which primes are below 6?"),
             "source": "local",
             "domain": "arithmetic",
             "problem": "Which primes are below 6?",
             "answer": "2, 3, 5",
-        },
+        }
+        | UNTESTED,
     ]
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("pipeline_lib")]
     assert messages == [
-        "prompt source 'local': 1 rows left out, repeated",
-        "prompt source 'local': 2 rows left out, without problem or answer",
+        "prompt source 'local': 1 rows left out: exact_duplicate",
+        "prompt source 'local': 2 rows left out: empty_answer",
     ]
 
 

@@ -1,17 +1,11 @@
-"""The configuration of a run: frozen models read from one TOML file, unknown keys refused.
+"""One run: a section a stage, each with the paper's default where the paper gives one."""
 
-Every section is one stage of the protocol of "The Art of Efficient Reasoning" (arXiv 2602.20945). Defaults are the paper's
-where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; the unit is in the key's name.
-"""
+from typing import Annotated, Any, Literal
 
-import hashlib
-import json
-import os
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, overload
+from pydantic import Field, model_validator
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
+from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 
 # Settings of a run that change no result beyond rounding.
 OPERATION: dict[str, Any] = {
@@ -21,59 +15,9 @@ OPERATION: dict[str, Any] = {
     "generation": {"max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager"},
 }
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
 
-# The prompt suffix of the paper (protocol table).
-PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
-
-
-class Section(BaseModel):
-    """A section of the configuration: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class PromptSource(Section):
-    """Where problems with a checkable answer come from: the built-in tiny world, a local file or folder, or the hub."""
-
-    name: str = Field(description="Name under which the prompts are stored (prompts.source, budget_results.benchmark).")
-    kind: Literal["tiny", "file", "hub"] = Field(description="tiny: generated; file: local Parquet/JSONL; hub: datasets.")
-    family: Literal["sum", "wheel"] = Field("sum", description="tiny only: 'sum' (digits mod 10) or 'wheel' (mod 7).")
-    min_operations: PositiveInt = Field(1, description="tiny only: fewest operations in a problem.")
-    max_operations: PositiveInt = Field(7, description="tiny only: most operations in a problem.")
-    max_operand: PositiveInt = Field(6, description="tiny only: largest operand; operands are drawn uniformly from 1.")
-    path: str | None = Field(None, description="file: path of a .parquet/.jsonl file or a folder of them; hub: dataset id.")
-    subset: str | None = Field(None, description="hub only: name of the dataset's configuration.")
-    revision: str | None = Field(None, description="hub only: commit or tag.")
-    split: str = Field(
-        "train", description="hub: split to load; tiny: train, validation or test, three disjoint sets of problems."
-    )
-    problem_field: str = Field("problem", description="Column with the problem.")
-    answer_field: str = Field("answer", description="Column with the answer.")
-    id_field: str | None = Field(None, description="Column with a stable id; absent: a digest of the problem.")
-    domain: str = Field("math", description="Stored as prompts.domain.")
-    grader: Literal["exact", "math"] = Field("math", description="exact: string in the last box; math: math-verify.")
-    num_prompts: PositiveInt | None = Field(None, description="Draw this many (seeded); absent: all.")
-    seed: NonNegativeInt = Field(0, description="Seed of the draw. Train, validation and benchmark must not share one.")
-    suffix: str = Field("", description="Appended to the problem, after a newline, inside the user turn.")
-    enable_thinking: bool | None = Field(None, description="Passed to the chat template (Qwen3); absent: not passed.")
-    response_prefix: str = Field("", description="Text that starts every response, part of the prompt (R1: '<think>\\n').")
-
-    @model_validator(mode="after")
-    def _complete(self) -> "PromptSource":
-        if self.kind == "tiny":
-            if self.num_prompts is None:
-                raise ValueError("num_prompts is needed for kind = 'tiny', where prompts are generated")
-            if self.split not in ("train", "validation", "test"):
-                raise ValueError(f"split = {self.split!r} is not one of train, validation, test (kind = 'tiny')")
-            if self.max_operations < self.min_operations:
-                raise ValueError(f"max_operations = {self.max_operations} is below min_operations = {self.min_operations}")
-        elif self.path is None:
-            raise ValueError(f"path is needed for kind = '{self.kind}'")
-        return self
+# Where a run's configuration holds prompt sources: section and key in it.
+SOURCES: tuple[tuple[str, str | None], ...] = (("prompts", None), ("validation", "source"), ("evaluate", "benchmarks"))
 
 
 class GenerationConfig(Section):
@@ -96,12 +40,40 @@ class GenerationConfig(Section):
 
 
 class ProfileConfig(Section):
-    """Difficulty profiling: N rollouts a prompt with the base model."""
+    """Difficulty profiling: N rollouts a prompt with the base model, or what is known from elsewhere."""
 
+    origin: Literal["sampled", "recorded", "imported"] = Field(
+        "sampled",
+        description="sampled: by the base model; recorded: prompts.pass_rate_field; imported: judged from rollouts_file.",
+    )
+    rollouts_file: str | None = Field(
+        None, description="imported only: Parquet/JSONL with a row a rollout: problem (or prompt_id), response, tokens."
+    )
     num_rollouts: PositiveInt = Field(8, description="Rollouts a prompt (paper: 8).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens a rollout.")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
+
+    @model_validator(mode="after")
+    def _imported(self) -> "ProfileConfig":
+        if (self.origin == "imported") != (self.rollouts_file is not None):
+            raise ValueError("origin = 'imported' and rollouts_file are needed together")
+        return self
+
+
+class CleaningConfig(Section):
+    """What is taken out of the training prompts before any pass rate counts."""
+
+    enabled: bool = Field(True, description="Clean the training prompts; generated prompts (kind = 'tiny') need none.")
+    duplicates: bool = Field(True, description="Of prompts with the same normalised text keep the first.")
+    conflicting_answers: bool = Field(True, description="Drop all prompts with the same text and answers that differ.")
+    pictures: bool = Field(True, description="Drop problems that need a picture which the text does not give.")
+    decontaminate: bool = Field(True, description="Drop prompts that overlap with a configured benchmark or the validation.")
+    ngram_words: PositiveInt = Field(13, description="Length of the word n-grams compared with the benchmarks.")
+    ngram_overlap: Fraction = Field(0.5, description="Share of a benchmark problem's n-grams in one prompt that drops it.")
+    benchmarks: tuple[PromptSource, ...] = Field(
+        (), description="Further benchmarks to stay clear of, beside those of evaluate and validation."
+    )
 
 
 class FilterConfig(Section):
@@ -112,6 +84,7 @@ class FilterConfig(Section):
     )
     min_pass_rate: Fraction = Field(0.0, description="band only: lowest pass rate kept (inclusive).")
     max_pass_rate: Fraction = Field(1.0, description="band only: highest pass rate kept (inclusive).")
+    cleaning: CleaningConfig = CleaningConfig()
 
     @model_validator(mode="after")
     def _band(self) -> "FilterConfig":
@@ -239,6 +212,9 @@ class RunConfig(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run: lower case, digits, '.', '_', '-'.")
     seed: NonNegativeInt = Field(0, description="Fixes the draws of prompts and rollouts.")
     base_model: str = Field(description="Model folder, hub id, or 'builtin:tiny' (the base that ships with the package).")
+    chat_style: ChatStyle = Field(
+        "model", description="How the model is told to think, for all sources that do not say it themselves."
+    )
     model_revision: str | None = Field(None, description="Hub only: commit or tag of the base model.")
     prompts: PromptSource
     generation: GenerationConfig = GenerationConfig()
@@ -251,6 +227,13 @@ class RunConfig(Section):
     evaluate: EvaluateConfig
     control: ControlConfig = ControlConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_chat_style(cls, tree: Any) -> Any:
+        """Give every source the settings of the chat style that it does not set itself."""
+        style = CHAT_STYLES.get(tree.get("chat_style", "model"), {}) if isinstance(tree, dict) else {}
+        return _with_defaults(tree, style) if style else tree
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
@@ -297,125 +280,19 @@ class RunConfig(Section):
         return self.model_copy(update=changed)
 
 
-class WarmupConfig(Section):
-    """Supervised warm-up (SFT) of the built-in tiny model: recipe and gate of the measured tiny world."""
+def _with_defaults(tree: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The tree with `defaults` in every prompt source that does not have these keys."""
 
-    name: str = Field("tiny", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the base.")
-    seed: NonNegativeInt = Field(0, description="Fixes corpus, order and initial weights.")
-    train_tokens: PositiveInt = Field(1_900_000, description="Prompt and response tokens seen in all.")
-    step_tokens: PositiveInt = Field(600, description="Padded tokens an optimiser step.")
-    learning_rate: PositiveFloat = Field(2e-3, description="Peak rate of AdamW.")
-    warmup_steps: NonNegativeInt = Field(50, description="Steps of linear warm-up.")
-    flat_fraction: Fraction = Field(0.6, description="Share of training at full rate before the linear decay to 2 %.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="On matrices only.")
-    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.98), description="AdamW's decay rates of the two moments.")
-    curriculum_fraction: Fraction = Field(0.12, description="First share of the tokens: short problems, counted only.")
-    max_operations: PositiveInt = Field(7, description="Most operations in a problem.")
-    max_operand: PositiveInt = Field(6, description="Largest operand.")
-    operations_decay: Fraction = Field(0.85, description="Corpus p(k) is proportional to this to the power k.")
-    operand_decay: Fraction = Field(0.65, description="Corpus p(d) is proportional to this to the power d - 1.")
-    wheel_fraction: Fraction = Field(0.2, description="Share of the corpus from the second family.")
-    style_weights: dict[Literal["count", "verbose", "table", "fold", "skip"], Fraction] = Field(
-        {"count": 0.29, "verbose": 0.44, "table": 0.22, "fold": 0.03, "skip": 0.02},
-        description="How often each style of trace is drawn.",
-    )
-    max_response_tokens: PositiveInt = Field(224, description="Longer traces are drawn anew.")
-    hidden_size: PositiveInt = Field(128, description="Width of the model.")
-    num_layers: PositiveInt = Field(3, description="Layers of the model.")
-    intermediate_size: PositiveInt = Field(384, description="Width of the feed-forward layers.")
-    num_heads: PositiveInt = Field(4, description="Attention heads.")
-    num_key_value_heads: PositiveInt = Field(2, description="Heads of keys and values.")
-    head_dim: PositiveInt = Field(32, description="Width of a head.")
-    num_threads: PositiveInt = Field(1, description="CPU threads.")
-    gate_problems: PositiveInt = Field(420, description="Problems sampled for the gate, k and operands uniform.")
-    min_count_line_accuracy: Fraction = Field(0.97, description="Gate: right lines of the count style.")
-    min_table_line_accuracy: Fraction = Field(0.75, description="Gate: right lines of the table style, at least.")
-    max_table_line_accuracy: Fraction = Field(0.92, description="Gate: at most, else no trade-off is left.")
+    def fill(source: Any) -> Any:
+        return {**defaults, **source} if isinstance(source, dict) else source
 
-
-ConfigT = TypeVar("ConfigT", bound=Section)
-
-
-@overload
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig: ...
-@overload
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[ConfigT]) -> ConfigT: ...
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[Any] = RunConfig) -> Any:
-    """Read a TOML file, apply `section.key=value` overrides (values in TOML syntax, bare words as text), validate.
-
-    Raises ValueError naming the file, the key, the value and what is allowed.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"no configuration file at {path}")
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        apply_override(tree, override)
-    return parse_config(tree, model, origin=str(path))
-
-
-def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "configuration") -> ConfigT:
-    """Validate a tree of plain values. Raises ValueError with one line a problem."""
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise ValueError(f"{origin}: " + "; ".join(lines)) from error
-
-
-def _explain(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {key} = {problem['input']!r}"
-    if problem["type"] == "missing":
-        return f"missing key {key}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return message if isinstance(problem["input"], dict) else f"{key} = {problem['input']!r}: {message}"
-
-
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one `section.key=value` in place; list items by number (`evaluate.benchmarks.0.num_prompts=50`)."""
-    key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise ValueError(f"override {override!r} is not of the form section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    node: Any = tree
-    for part in parts[:-1]:
-        node = _child(node, part, override)
-    if isinstance(node, list):
-        node[_list_index(node, parts[-1], override)] = value
-    elif isinstance(node, dict):
-        node[parts[-1]] = value
-    else:
-        raise ValueError(f"override {override!r}: {'.'.join(parts[:-1])} is not a section")
-
-
-def _child(node: Any, part: str, override: str) -> Any:
-    if isinstance(node, list):
-        return node[_list_index(node, part, override)]
-    if isinstance(node, dict):
-        return node.setdefault(part, {})
-    raise ValueError(f"override {override!r}: nothing lies below {part!r}")
-
-
-def _list_index(node: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise ValueError(f"override {override!r}: {part!r} is not one of the items 0..{len(node) - 1}")
-    return int(part)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON-able value, independent of key order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
-
-
-def laconic_home() -> Path:
-    """The folder that holds everything a user's runs leave: `LACONIC_HOME`, by default `./artifacts`, absolute."""
-    return Path(os.environ.get("LACONIC_HOME", "artifacts")).expanduser().resolve()
+    filled = dict(tree)
+    for section, key in SOURCES:
+        if key is None and section in filled:
+            filled[section] = fill(filled[section])
+        elif isinstance(filled.get(section), dict) and key in filled[section]:
+            value = filled[section][key]
+            filled[section] = filled[section] | {
+                key: [fill(item) for item in value] if isinstance(value, list) else fill(value)
+            }
+    return filled

@@ -1,0 +1,24 @@
+"""`laconic grade`: a file judged with a progress bar; no flow, since nothing is stored."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline_lib.grading.files import grade_file
+
+
+def grade_with_progress(file: Path, out: Path | None, grader: str, timeout_seconds: float | None) -> list[dict[str, Any]]:
+    """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("grading", total=None)
+        return grade_file(
+            file,
+            out,
+            grader,
+            timeout_seconds,
+            on_start=lambda total: progress.update(bar, total=total),
+            on_done=lambda count: progress.advance(bar, count),
+        )

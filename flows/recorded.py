@@ -1,0 +1,16 @@
+"""The evaluation of recorded rollouts as a flow."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.context import FlowRunContext
+
+from pipeline_lib.config import RecordedConfig
+from tasks.evaluate_recorded import evaluate_recorded
+
+
+@flow(name="laconic-evaluate-recorded", log_prints=True)
+def run_recorded_evaluation(config: RecordedConfig) -> dict[str, Any]:
+    """Score recorded rollouts of any models on any benchmarks at every token budget; no model is needed."""
+    context = FlowRunContext.get()
+    return evaluate_recorded(config, str(context.flow_run.id) if context and context.flow_run else None)

@@ -1,0 +1,68 @@
+"""The configuration of a run: frozen models read from one TOML file, unknown keys refused.
+
+Every section is one stage of the protocol of "The Art of Efficient Reasoning" (arXiv 2602.20945). Defaults are the paper's
+where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; the unit is in the key's name.
+"""
+
+from pipeline_lib.config.base import (
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    digest,
+    laconic_home,
+)
+from pipeline_lib.config.loading import apply_override, load_config, parse_config
+from pipeline_lib.config.recorded import RecordedConfig, recorded_config
+from pipeline_lib.config.run import (
+    OPERATION,
+    CheckpointConfig,
+    CleaningConfig,
+    ControlConfig,
+    EvaluateConfig,
+    FilterConfig,
+    GenerationConfig,
+    ProfileConfig,
+    RewardConfig,
+    RunConfig,
+    TrackingConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+from pipeline_lib.config.sources import CHAT_STYLES, PAPER_PROMPT_SUFFIX, TEMPLATES, LocalCopy, PromptSource
+from pipeline_lib.config.warmup import WarmupConfig
+
+__all__ = [
+    "CHAT_STYLES",
+    "OPERATION",
+    "PAPER_PROMPT_SUFFIX",
+    "TEMPLATES",
+    "CheckpointConfig",
+    "CleaningConfig",
+    "ControlConfig",
+    "EvaluateConfig",
+    "FilterConfig",
+    "Fraction",
+    "GenerationConfig",
+    "LocalCopy",
+    "NonNegativeInt",
+    "PositiveFloat",
+    "PositiveInt",
+    "ProfileConfig",
+    "PromptSource",
+    "RecordedConfig",
+    "RewardConfig",
+    "RunConfig",
+    "Section",
+    "TrackingConfig",
+    "TrainConfig",
+    "ValidationConfig",
+    "WarmupConfig",
+    "apply_override",
+    "digest",
+    "laconic_home",
+    "load_config",
+    "parse_config",
+    "recorded_config",
+]

@@ -1,0 +1,127 @@
+"""Reads a configuration: TOML, overrides, validation, one line for a mistake."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from pydantic import ValidationError
+
+from pipeline_lib.config.base import Section
+from pipeline_lib.config.run import RunConfig
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+
+@overload
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig: ...
+@overload
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[ConfigT]) -> ConfigT: ...
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *, model: type[Any] = RunConfig) -> Any:
+    """Read a TOML file, apply `section.key=value` overrides (values in TOML syntax, bare words as text), validate.
+
+    Raises ValueError naming the file, the key, the value and what is allowed.
+    """
+    path = Path(path)
+    # Included first, so that an override can reach into a benchmark; and after, so that it can name one.
+    tree = include_sources(_read_toml(path), path.parent)
+    for override in overrides:
+        apply_override(tree, override)
+    return parse_config(include_sources(tree, path.parent), model, origin=str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"no configuration file at {path}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+
+
+# Keys whose value is a prompt source, or a list of them: a bare name there means a shipped benchmark file.
+_SOURCE_KEYS = ("prompts", "source", "benchmarks", "sources")
+SHIPPED_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def include_sources(tree: Any, folder: Path, key: str = "") -> Any:
+    """The tree with every prompt source that names a file replaced by the file's content.
+
+    A source is a name (`"aime25"`), or a table with `include = NAME` whose other keys win over the file's. A name means
+    `benchmarks/NAME.toml` beside the configuration (`folder`) or among the shipped ones; a path ending in .toml is relative to
+    `folder`. So what is stored with a run is complete. Raises ValueError for a file that is not there.
+    """
+    if isinstance(tree, list):
+        return [include_sources(item, folder, key) for item in tree]
+    if isinstance(tree, str) and key in _SOURCE_KEYS:
+        return _read_toml(_source_file(tree, folder))
+    if not isinstance(tree, dict):
+        return tree
+    own = {name: include_sources(value, folder, name) for name, value in tree.items() if name != "include"}
+    if "include" not in tree:
+        return own
+    return _read_toml(_source_file(str(tree["include"]), folder)) | own
+
+
+def _source_file(name: str, folder: Path) -> Path:
+    if name.endswith(".toml"):
+        return folder / name
+    folders = [folder / "benchmarks", SHIPPED_CONFIGS / "benchmarks"]
+    for candidate in folders:
+        if (candidate / f"{name}.toml").is_file():
+            return candidate / f"{name}.toml"
+    known = sorted({path.stem for candidate in folders for path in candidate.glob("*.toml")})
+    raise ValueError(f"no prompt source named {name!r}; there are {', '.join(known) or 'none'} in {folders[0]}")
+
+
+def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "configuration") -> ConfigT:
+    """Validate a tree of plain values. Raises ValueError with one line a problem."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ValueError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key} = {problem['input']!r}"
+    if problem["type"] == "missing":
+        return f"missing key {key}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return message if isinstance(problem["input"], dict) else f"{key} = {problem['input']!r}: {message}"
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in place; list items by number (`evaluate.benchmarks.0.num_prompts=50`)."""
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise ValueError(f"override {override!r} is not of the form section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    node: Any = tree
+    for part in parts[:-1]:
+        node = _child(node, part, override)
+    if isinstance(node, list):
+        node[_list_index(node, parts[-1], override)] = value
+    elif isinstance(node, dict):
+        node[parts[-1]] = value
+    else:
+        raise ValueError(f"override {override!r}: {'.'.join(parts[:-1])} is not a section")
+
+
+def _child(node: Any, part: str, override: str) -> Any:
+    if isinstance(node, list):
+        return node[_list_index(node, part, override)]
+    if isinstance(node, dict):
+        return node.setdefault(part, {})
+    raise ValueError(f"override {override!r}: nothing lies below {part!r}")
+
+
+def _list_index(node: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ValueError(f"override {override!r}: {part!r} is not one of the items 0..{len(node) - 1}")
+    return int(part)

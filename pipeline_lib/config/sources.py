@@ -1,0 +1,113 @@
+"""Where problems come from and how they are put to the model."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_lib.config.base import NonNegativeInt, PositiveFloat, PositiveInt, Section
+
+# The prompt suffix of the paper (protocol table).
+PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
+
+# What follows the problem in the user turn, by name.
+TEMPLATES: dict[str, str] = {
+    "plain": "",
+    "boxed": PAPER_PROMPT_SUFFIX,
+    "code": "Write the solution in Python. Put the complete program into one ```python code block at the end of your answer.",
+}
+
+# How a family of models is told to think; everything else is the tokenizer's own chat template. Sources: the model cards of
+# DeepSeek-R1-Distill ("enforce the model to initiate its response with <think>\n") and Qwen3 (enable_thinking).
+CHAT_STYLES: dict[str, dict[str, Any]] = {
+    "model": {},
+    "r1-distill": {"response_prefix": "<think>\n"},
+    "qwen3-thinking": {"enable_thinking": True},
+    "qwen3-non-thinking": {"enable_thinking": False},
+}
+ChatStyle = Literal["model", "r1-distill", "qwen3-thinking", "qwen3-non-thinking"]
+
+PassRateScale = Literal["fraction", "percent", "failure_percent"]
+
+
+class LocalCopy(Section):
+    """A local file that stands in for the hub: its name below the folder LACONIC_DATA, and its columns where they differ."""
+
+    file: str = Field(description="Name of the .parquet or .jsonl file, or of a folder of them, below LACONIC_DATA.")
+    problem_field: str = Field("problem", description="Column with the problem.")
+    answer_field: str = Field("answer", description="Column with the answer.")
+    answer_after: str | None = Field(None, description="The answer is what follows the last of this in its column.")
+    id_field: str | None = Field("id", description="Column with a stable id.")
+    tolerance_field: str | None = Field(None, description="Column with the absolute error allowed in a problem's answer.")
+    pass_rate_field: str | None = Field(None, description="Column with a recorded pass rate or difficulty.")
+    num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold.")
+
+
+class PromptSource(Section):
+    """Where problems with a checkable answer come from: the built-in tiny world, a local file or folder, or the hub."""
+
+    name: str = Field(description="Name under which the prompts are stored (prompts.source, budget_results.benchmark).")
+    kind: Literal["tiny", "file", "hub"] = Field(description="tiny: generated; file: local Parquet/JSONL; hub: datasets.")
+    licence: str = Field("", description="Licence of the data, as its carrier states it; for readers.")
+    family: Literal["sum", "wheel"] = Field("sum", description="tiny only: 'sum' (digits mod 10) or 'wheel' (mod 7).")
+    min_operations: PositiveInt = Field(1, description="tiny only: fewest operations in a problem.")
+    max_operations: PositiveInt = Field(7, description="tiny only: most operations in a problem.")
+    max_operand: PositiveInt = Field(6, description="tiny only: largest operand; operands are drawn uniformly from 1.")
+    path: str | None = Field(
+        None, description="file: a .parquet/.jsonl file or folder of them (also below LACONIC_DATA); hub: dataset id."
+    )
+    subset: str | None = Field(None, description="hub only: name of the dataset's configuration.")
+    revision: str | None = Field(None, description="hub only: commit or tag.")
+    data_files: str | None = Field(None, description="hub only: pattern of the files to read, when the repository has others.")
+    split: str = Field(
+        "train", description="hub: split to load; tiny: train, validation or test, three disjoint sets of problems."
+    )
+    local: LocalCopy | None = Field(None, description="hub only: local file used instead where LACONIC_DATA holds it.")
+    problem_field: str = Field("problem", description="Column with the problem.")
+    answer_field: str = Field("answer", description="Column with the answer.")
+    answer_after: str | None = Field(None, description="The answer is what follows the last of this in its column.")
+    id_field: str | None = Field(None, description="Column with a stable id; absent: a digest of the problem.")
+    tests_format: Literal["humaneval", "mbpp", "livecodebench"] | None = Field(
+        None, description="code only: how a row's columns hold the tests, the starter code and the statement."
+    )
+    tolerance_field: str | None = Field(None, description="Column with the absolute error allowed in a problem's answer.")
+    relative_tolerance: PositiveFloat | None = Field(
+        None, description="math only: relative error allowed in numeric answers, as the benchmark's own rules say."
+    )
+    pass_rate_field: str | None = Field(None, description="Column with a recorded pass rate or difficulty.")
+    pass_rate_scale: PassRateScale = Field(
+        "fraction", description="fraction: 0-1 solved; percent: 0-100 solved; failure_percent: 0 always, 100 never solved."
+    )
+    pass_rate_tries: PositiveInt = Field(8, description="Rollouts a prompt behind the recorded pass rates.")
+    num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold, before any draw.")
+    domain: str = Field("math", description="Stored as prompts.domain.")
+    grader: Literal["exact", "math", "code"] = Field(
+        "math", description="exact: string in the last box; math: math-verify; code: the last code block, run on tests."
+    )
+    num_prompts: PositiveInt | None = Field(None, description="Draw this many (seeded); absent: all.")
+    seed: NonNegativeInt = Field(0, description="Seed of the draw. Train, validation and benchmark must not share one.")
+    template: Literal["plain", "boxed", "code"] = Field(
+        "plain", description="What follows the problem in the user turn: nothing, the paper's boxed suffix, or a code request."
+    )
+    suffix: str | None = Field(None, description="Text of your own instead of the template's, after a newline.")
+    enable_thinking: bool | None = Field(None, description="Passed to the chat template (Qwen3); absent: not passed.")
+    response_prefix: str = Field("", description="Text that starts every response, part of the prompt (R1: '<think>\\n').")
+
+    @property
+    def user_suffix(self) -> str:
+        """What follows the problem in the user turn; empty for nothing."""
+        return TEMPLATES[self.template] if self.suffix is None else self.suffix
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PromptSource":
+        if self.kind == "tiny":
+            if self.num_prompts is None:
+                raise ValueError("num_prompts is needed for kind = 'tiny', where prompts are generated")
+            if self.split not in ("train", "validation", "test"):
+                raise ValueError(f"split = {self.split!r} is not one of train, validation, test (kind = 'tiny')")
+            if self.max_operations < self.min_operations:
+                raise ValueError(f"max_operations = {self.max_operations} is below min_operations = {self.min_operations}")
+        elif self.path is None:
+            raise ValueError(f"path is needed for kind = '{self.kind}'")
+        if (self.grader == "code") != (self.tests_format is not None):
+            raise ValueError("grader = 'code' and tests_format are needed together")
+        return self

@@ -1,0 +1,138 @@
+"""Grading a table: a verdict for every row of a file with gold answers (or tests) and predictions."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS
+from pipeline_lib.grading.exact import is_exact_match
+from pipeline_lib.table_files import read_table, text_column, write_table
+
+VERDICT_COLUMNS = ("correct", "reason", "seconds")
+
+# Correct or not, why, and the seconds it took.
+Verdict = tuple[bool, str, float]
+OnDone = Callable[[int], None]
+
+
+def grade_file(
+    path: Path,
+    out: Path | None = None,
+    grader: str = "math",
+    timeout_seconds: float | None = None,
+    on_start: Callable[[int], None] | None = None,
+    on_done: OnDone | None = None,
+) -> list[dict[str, Any]]:
+    """Judge every row of a .parquet, .jsonl or .csv file and write all its columns plus correct, reason and seconds to `out`.
+
+    Columns: `prediction` (a whole response or a bare answer), `gold`; for code `tests` (JSON, see docs/code_grading.md)
+    instead of gold; optionally `grader` (exact, math, code) a row, `source`, and `label` (boolean) to compare with. Returns a
+    row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input
+    before anything is judged or written.
+    """
+    required = ["prediction"] if grader == "code" else ["gold", "prediction"]
+    table = read_table(path, required)
+    taken = [name for name in VERDICT_COLUMNS if name in table.column_names]
+    if taken:
+        raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
+    if out is not None and out.suffix not in (".parquet", ".jsonl", ".csv"):
+        raise ValueError(f"--out {out} does not end in .parquet, .jsonl, .csv")
+    cases = _Cases(table, path, grader)
+    if on_start:
+        on_start(table.num_rows)
+    verdicts = cases.judge(timeout_seconds, on_done or (lambda _: None))
+    if out is not None:
+        correct, reasons, seconds = zip(*verdicts, strict=True)
+        graded = table.append_column("correct", pa.array(correct, pa.bool_()))
+        graded = graded.append_column("reason", pa.array(reasons, pa.string()))
+        write_table(out, graded.append_column("seconds", pa.array(seconds, pa.float64())))
+    return _summary(table, path, verdicts)
+
+
+class _Cases:
+    """The rows of a file by grader."""
+
+    def __init__(self, table: pa.Table, path: Path, grader: str) -> None:
+        def column(name: str) -> list[str]:
+            if name not in table.column_names:
+                return [""] * table.num_rows
+            return text_column(table, name, path, nullable=True)
+
+        self.golds, self.predictions, self.tests = column("gold"), column("prediction"), column("tests")
+        self.graders = [given or grader for given in column("grader")]
+        for row, name in enumerate(self.graders, start=1):
+            if name not in GRADERS:
+                raise ValueError(f"{path}: grader = {name!r} in row {row} is not one of {', '.join(GRADERS)}")
+            if name == "code" and not self.tests[row - 1]:
+                raise ValueError(f"{path}: row {row} has no tests, which grader = 'code' needs")
+            if name != "code" and not self.golds[row - 1].strip():
+                raise ValueError(f"{path}: row {row} has no gold answer")
+
+    def judge(self, timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        verdicts: list[Verdict] = [(False, "error", 0.0)] * len(self.graders)
+        judges = {"exact": self._exact, "math": self._maths, "code": self._code}
+        for grader, judge in judges.items():
+            rows = [row for row, name in enumerate(self.graders) if name == grader]
+            if rows:
+                for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
+                    verdicts[row] = verdict
+        return verdicts
+
+    def _exact(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        equal = [is_exact_match(self.predictions[row], self.golds[row]) for row in rows]
+        on_done(len(rows))
+        return [(right, "correct" if right else "wrong", 0.0) for right in equal]
+
+    def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        from pipeline_lib.grading.maths_files import judge_file_predictions
+
+        verdicts = judge_file_predictions(
+            [self.golds[row] for row in rows],
+            [self.predictions[row] for row in rows],
+            timeout_seconds or MATHS_TIMEOUT_SECONDS,
+            on_done=on_done,
+        )
+        return [(verdict.correct, verdict.reason, verdict.seconds) for verdict in verdicts]
+
+    def _code(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        from pipeline_lib.grading.code import extract_program, judge_programs
+
+        # A prediction without a code block is taken for the program itself.
+        programs = [extract_program(text) or text for text in (self.predictions[row] for row in rows)]
+        tests = [self.tests[row] for row in rows]
+        verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, on_done=on_done)
+        return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
+
+
+def _summary(table: pa.Table, path: Path, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * len(verdicts)
+    labels = _labels(table, path) if "label" in table.column_names else None
+    rows_of: dict[str, list[int]] = {}
+    for row, source in enumerate(sources):
+        rows_of.setdefault(source.split("/")[0], []).append(row)
+    groups = rows_of if len(rows_of) > 1 else {}
+    everything = {"all": list(range(len(verdicts)))}
+    return [_count(source, rows, verdicts, labels) for source, rows in [*groups.items(), *everything.items()]]
+
+
+def _count(source: str, rows: Sequence[int], verdicts: Sequence[Verdict], labels: Sequence[bool] | None) -> dict[str, Any]:
+    reasons = Counter(verdicts[row][1] for row in rows)
+    counted: dict[str, Any] = {"source": source, "answers": len(rows), "correct": reasons.pop("correct", 0)}
+    counted["not correct"] = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "–"
+    if labels is not None:
+        right = [(verdicts[row][0], labels[row]) for row in rows]
+        counted["agree with label (%)"] = f"{100 * sum(ours == label for ours, label in right) / len(rows):.2f}"
+        counted["false positives"] = sum(ours and not label for ours, label in right)
+        counted["false negatives"] = sum(label and not ours for ours, label in right)
+    return counted
+
+
+def _labels(table: pa.Table, path: Path) -> list[bool]:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    labels = [words.get(str(value).strip().lower()) for value in table.column("label").to_pylist()]
+    if None in labels:
+        raise ValueError(f"{path}: label in row {labels.index(None) + 1} is neither true nor false")
+    return [bool(label) for label in labels]

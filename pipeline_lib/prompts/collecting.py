@@ -1,0 +1,146 @@
+"""Rows become prompts: what a row holds, what cannot be used, and what is left out with a cause."""
+
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline_lib.config import PromptSource
+from pipeline_lib.prompts.code_problems import code_problem, code_tests
+from pipeline_lib.records import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that is no prompt of its own: no problem or answer (cause empty_answer), or a repeat (exact_duplicate)."""
+
+    prompt: Prompt
+    cause: str
+    detail: str
+
+
+@dataclass(slots=True)
+class SourceContent:
+    """What a source holds: prompts by id, the rows left out, and pass rates recorded in it (0-1) by prompt id."""
+
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    pass_rates: dict[str, float] = field(default_factory=dict)
+
+
+def collect_prompts(rows: Iterable[dict[str, Any]], source: PromptSource) -> SourceContent:
+    """Turn rows into prompts with stable ids. Raises ValueError naming the column at fault, or a wrong `num_problems`."""
+    content = SourceContent()
+    repeats: Counter[str] = Counter()
+    for row in rows:
+        prompt = _to_prompt(row, source)
+        known = content.prompts.get(prompt.prompt_id)
+        if not prompt.problem or not (prompt.answer or prompt.tests):
+            what = "problem" if not prompt.problem else "answer"
+            content.left_out.append(LeftOut(prompt, "empty_answer", f"the row has no {what}"))
+        elif known is None:
+            content.prompts[prompt.prompt_id] = prompt
+            if source.pass_rate_field and (rate := _pass_rate(row, source)) is not None:
+                content.pass_rates[prompt.prompt_id] = rate
+        elif _normalise(known.problem) != _normalise(prompt.problem):
+            raise ValueError(
+                f"prompt source {source.name!r}: id_field = {source.id_field!r} gives {prompt.prompt_id!r} to two problems"
+            )
+        else:
+            repeats[prompt.prompt_id] += 1
+            content.left_out.append(_repeat(prompt, known, repeats[prompt.prompt_id]))
+    if source.num_problems is not None and len(content.prompts) != source.num_problems:
+        raise ValueError(
+            f"prompt source {source.name!r} holds {len(content.prompts)} problems with an answer where num_problems = "
+            f"{source.num_problems}: other data, or another revision, than the configuration is for"
+        )
+    return content
+
+
+def _repeat(prompt: Prompt, known: Prompt, number: int) -> LeftOut:
+    same = known.answer == prompt.answer
+    detail = f"repeats {known.prompt_id}" + (
+        "" if same else f" with another answer ({prompt.answer!r}, first {known.answer!r})"
+    )
+    cause = "exact_duplicate" if same else "conflicting_answers"
+    return LeftOut(replace(prompt, prompt_id=f"{prompt.prompt_id}-repeat-{number}"), cause, detail)
+
+
+def _to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
+    problem = _column(row, "problem_field", source)
+    if problem is not None and not isinstance(problem, str):
+        raise ValueError(
+            f"prompt source {source.name!r}: problem_field = {source.problem_field!r} holds {type(problem).__name__}, not text"
+        )
+    problem = (problem or "").strip()
+    tests = None
+    if source.tests_format is None:
+        answer = answer_text(_column(row, "answer_field", source))
+    else:
+        # The reference solution, where there is one, is for readers: the tests decide.
+        answer = answer_text(row.get(source.answer_field))
+        problem, tests = code_problem(problem, row, source.tests_format), code_tests(row, source)
+    if source.answer_after and source.answer_after in answer:
+        answer = answer.rpartition(source.answer_after)[2].strip()
+    prompt_id = digest_problem(problem) if source.id_field is None else answer_text(_column(row, "id_field", source))
+    if not prompt_id:
+        raise ValueError(f"prompt source {source.name!r}: id_field = {source.id_field!r} is empty in a row")
+    tolerance = _number(row, "tolerance_field", source) if source.tolerance_field else None
+    return Prompt(prompt_id, source.name, source.domain, problem, answer, tests, tolerance)
+
+
+def _column(row: dict[str, Any], key: str, source: PromptSource) -> Any:
+    name = getattr(source, key)
+    if name not in row:
+        raise ValueError(f"prompt source {source.name!r}: {key} = {name!r} is not one of the columns {', '.join(row)}")
+    return row[name]
+
+
+def _number(row: dict[str, Any], key: str, source: PromptSource) -> float | None:
+    value = _column(row, key, source)
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"prompt source {source.name!r}: {key} = {getattr(source, key)!r} holds {value!r}, not a number"
+        ) from error
+
+
+def _pass_rate(row: dict[str, Any], source: PromptSource) -> float | None:
+    value = _number(row, "pass_rate_field", source)
+    if value is None:
+        return None
+    rate = {"fraction": value, "percent": value / 100, "failure_percent": 1 - value / 100}[source.pass_rate_scale]
+    if not -1e-9 <= rate <= 1 + 1e-9:
+        raise ValueError(
+            f"prompt source {source.name!r}: pass_rate_field = {source.pass_rate_field!r} holds {value:g}, outside the scale "
+            f"pass_rate_scale = {source.pass_rate_scale!r}"
+        )
+    return min(max(rate, 0.0), 1.0)
+
+
+def answer_text(value: Any) -> str:
+    """An answer as text: the parts of a list joined by ', ', a mapping as JSON, a whole number without '.0', None empty."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(part for part in map(answer_text, value) if part)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def digest_problem(problem: str) -> str:
+    """A stable id of a problem: 16 hex digits of the SHA-256 of its text, blind to white space and Unicode form."""
+    return hashlib.sha256(_normalise(problem).encode()).hexdigest()[:16]
+
+
+def _normalise(problem: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", problem).split())

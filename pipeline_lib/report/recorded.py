@@ -1,0 +1,69 @@
+"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel a benchmark, a line a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.report.canvas import colour_legend, panel_grid, save_png, styled, tokens_text
+from pipeline_lib.report.data import Row, benchmark_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
+OTHERS = "#C9CDD2"
+
+
+def draw_recorded(table: Sequence[Row], path: Path) -> Path:
+    """Draw the rows of the query `budget_table` and write the picture; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = accuracy_of_models(table)
+    assert figure is not None
+    return save_png(figure, path)
+
+
+@styled
+def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
+    """Accuracy (Mean@k) with 95 % intervals against the token budget.
+
+    Colours go to the models with most benchmarks, then the highest accuracy at the largest budget; the others are grey.
+    """
+    benchmarks = benchmark_names(table)
+    colours = _colours(table)
+    figure, panels = panel_grid(len(benchmarks), columns=min(2, len(benchmarks)), panel_height=3.2, sharey=True)
+    for panel, benchmark in zip(panels, benchmarks, strict=True):
+        own = sorted((row for row in table if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
+        for model in sorted({row["model"] for row in own}, key=lambda model: model in colours):
+            points = [row for row in own if row["model"] == model]
+            budgets = [row["budget_tokens"] for row in points]
+            accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
+            colour = colours.get(model, OTHERS)
+            panel.plot(budgets, accuracy, color=colour, marker="o", markersize=3.5, linewidth=1.6, zorder=3)
+            if model in colours:
+                panel.fill_between(budgets, low, high, color=colour, alpha=0.1, linewidth=0)
+        ticks = sorted({row["budget_tokens"] for row in own})
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
+        panel.minorticks_off()
+        problems = max(row["num_prompts"] for row in own)
+        panel.set_title(f"{benchmark} ({problems} problems)")
+        panel.set_xlabel("token budget (log scale)")
+        panel.set_ylim(0, 100)
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    for panel in panels[:: min(2, len(benchmarks))]:
+        panel.set_ylabel("accuracy (Mean@k)")
+    others = [("other models", OTHERS)] if len({row["model"] for row in table}) > len(colours) else []
+    colour_legend(figure, [*colours.items(), *others], columns=2)
+    return figure
+
+
+def _colours(table: Sequence[Row]) -> dict[str, str]:
+    widest = max(row["budget_tokens"] for row in table)
+    ranking: dict[str, tuple[int, float]] = {}
+    for row in table:
+        if row["budget_tokens"] == widest:
+            count, total = ranking.get(row["model"], (0, 0.0))
+            ranking[row["model"]] = (count + 1, total + row["mean_at_k"])
+    ranked = sorted(ranking, key=lambda model: (-ranking[model][0], -ranking[model][1] / ranking[model][0], model))
+    return dict(zip(ranked, COLOURS, strict=False))

@@ -1,0 +1,109 @@
+"""The budget sweep of rollouts that were generated elsewhere: read, judge, store, score, draw."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.budget_sweep import score_budgets
+from pipeline_lib.config import RecordedConfig, laconic_home
+from pipeline_lib.prompts import load_prompts
+from pipeline_lib.recorded_rollouts import (
+    RecordedRollout,
+    attach_prompts,
+    cells,
+    file_digest,
+    judge_recorded,
+    own_prompts,
+    read_recorded_rollouts,
+)
+from pipeline_lib.records import Prompt
+from pipeline_lib.report.recorded import draw_recorded
+from pipeline_lib.store.database import Store
+from tasks.artifacts import publish_image, publish_table
+from tasks.progress import stage_progress
+
+STAGE: Final = "evaluate"
+
+
+@task(name="evaluate-recorded", cache_policy=NO_CACHE)
+def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) -> dict[str, Any]:
+    """Judge the recorded rollouts of a file and score every model on every benchmark at every budget.
+
+    Returns run_id, counts and the picture's path. The same file and settings again replace what they wrote before.
+    """
+    path = Path(config.rollouts_file).expanduser()
+    run_id, home = config.run_id(file_digest(path)), laconic_home()
+    recorded = [rollout for rollout in read_recorded_rollouts(path) if _wanted(rollout, config)]
+    if not recorded:
+        raise ValueError(
+            f"{path} holds no rollout of models = {list(config.models)} and benchmarks = {list(config.benchmarks)}"
+        )
+    pairs, unmatched = _with_prompts(recorded, config)
+    if not pairs:
+        raise ValueError(f"{path} holds no rollout with a gold answer: add a column gold, or name its benchmarks in sources")
+    store = Store(home)
+    opened = {"run_id": run_id, "name": config.name, "base_model": "recorded", "config": config.model_dump(mode="json")}
+    store.write("runs", [{**opened, "status": "running", "started_at": datetime.now(UTC), "prefect_flow_run_id": flow_run_id}])
+    try:
+        reasons = _judge_and_score(store, run_id, config, pairs)
+    except BaseException as error:
+        failed = {"status": "failed", "finished_at": datetime.now(UTC), "error": f"{type(error).__name__}: {error}"}
+        store.write("runs", [{"run_id": run_id, "name": config.name, **failed}])
+        raise
+    table = store.named("budget_table", run_ids=[run_id])
+    publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
+    picture = draw_recorded(table, home / "reports" / run_id / "accuracy_by_budget.png")
+    publish_image(config.name, picture, "Accuracy at every token budget")
+    store.write("runs", [{"run_id": run_id, "name": config.name, "status": "completed", "finished_at": datetime.now(UTC)}])
+    return {"run_id": run_id, "rollouts": len(pairs), "without_gold_answer": unmatched, **reasons, "picture": str(picture)}
+
+
+def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
+    wanted_model = not config.models or rollout.model in config.models
+    return wanted_model and (not config.benchmarks or rollout.benchmark in config.benchmarks)
+
+
+def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
+    known = {source.name: load_prompts(source) for source in config.sources}
+    pairs: list[tuple[RecordedRollout, Prompt]] = []
+    for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):
+        own = [rollout for rollout in recorded if rollout.benchmark == benchmark]
+        prompts = known[benchmark] if benchmark in known else own_prompts(own)[0]
+        answered = own if benchmark in known else [rollout for rollout in own if rollout.answer]
+        pairs += attach_prompts(answered, prompts)[0]
+    return pairs, len(recorded) - len(pairs)
+
+
+def _judge_and_score(
+    store: Store, run_id: str, config: RecordedConfig, pairs: list[tuple[RecordedRollout, Prompt]]
+) -> dict[str, int]:
+    prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
+    store.write("prompts", list(prompts.values()))
+    prompt_of = {id(rollout): prompt for rollout, prompt in pairs}
+    groups = cells([rollout for rollout, _ in pairs])
+    store.delete_rollout_files(run_id, STAGE)
+    reasons: Counter[str] = Counter()
+    points, done = [], 0
+    with stage_progress(config.name, STAGE) as progress:
+        for number, ((model, benchmark), group) in enumerate(groups.items()):
+            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], config.grader, run_id, STAGE)
+            reasons.update(rollout.grade_reason for rollout in judged)
+            store.write_rollouts(judged, run_id, STAGE, f"recorded-{number:05d}")
+            points += score_budgets(
+                judged,
+                config.budgets_tokens,
+                config.bootstrap_resamples,
+                config.seed,
+                run_id=run_id,
+                model=model,
+                step=0,
+                benchmark=benchmark,
+            )
+            done += len(group)
+            progress.update(done, len(pairs), f"{model} on {benchmark}")
+    store.replace("budget_results", {"run_id": run_id}, points)
+    return dict(sorted(reasons.items()))
