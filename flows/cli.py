@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.environment import prepare_environment
 
@@ -257,7 +258,7 @@ def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Tabl
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))  # as it is: a model's name may hold what rich reads as markup
     return table
 
 

@@ -31,3 +31,5 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+        # Its default is in the user's home whatever PREFECT_HOME says.
+        os.environ.setdefault("PREFECT_SERVER_MEMO_STORE_PATH", str(home / "prefect" / "memo_store.toml"))

@@ -1,5 +1,6 @@
 """The evaluate stage: the budget sweep of the base and of the trained models of some runs, on one engine."""
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
 
 STAGE: Final = "evaluate"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ def _units(run: RunSession) -> list[_Unit]:
     weights: dict[int, tuple[str | None, str]] = {0: (None, run.base.digest)}
     checkpoints = run.store.named("checkpoints_of_run", run_id=run.run_id)
     if not checkpoints:
-        raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
-    last = max(row["step"] for row in checkpoints)
+        logger.warning("run %s has no checkpoint yet: only the base model is evaluated", run.run_id)
+    last = max((row["step"] for row in checkpoints), default=0)
     wanted = [row for row in checkpoints if row["is_best"] or row["step"] == last]
     weights |= {row["step"]: (f"{row['path']}/model", checkpoint_weights_id(Path(row["path"]))) for row in wanted}
     return [

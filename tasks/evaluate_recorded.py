@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -22,9 +22,11 @@ from pipeline_lib.recorded_rollouts import (
 )
 from pipeline_lib.records import Prompt
 from pipeline_lib.report.recorded import draw_recorded
-from pipeline_lib.store.database import Store
 from tasks.artifacts import publish_image, publish_table
 from tasks.progress import stage_progress
+
+if TYPE_CHECKING:
+    from pipeline_lib.store.database import Store
 
 STAGE: Final = "evaluate"
 
@@ -40,11 +42,13 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
     recorded = [rollout for rollout in read_recorded_rollouts(path) if _wanted(rollout, config)]
     if not recorded:
         raise ValueError(
-            f"{path} holds no rollout of models = {list(config.models)} and benchmarks = {list(config.benchmarks)}"
+            f"{path} holds no rollout of only_models = {list(config.only_models)} and only_benchmarks = {list(config.only_benchmarks)}"
         )
     pairs, unmatched = _with_prompts(recorded, config)
     if not pairs:
         raise ValueError(f"{path} holds no rollout with a gold answer: add a column gold, or name its benchmarks in sources")
+    from pipeline_lib.store.database import Store
+
     store = Store(home)
     opened = {"run_id": run_id, "name": config.name, "base_model": "recorded", "config": config.model_dump(mode="json")}
     store.write("runs", [{**opened, "status": "running", "started_at": datetime.now(UTC), "prefect_flow_run_id": flow_run_id}])
@@ -63,8 +67,8 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
 
 
 def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
-    wanted_model = not config.models or rollout.model in config.models
-    return wanted_model and (not config.benchmarks or rollout.benchmark in config.benchmarks)
+    wanted_model = not config.only_models or rollout.model in config.only_models
+    return wanted_model and (not config.only_benchmarks or rollout.benchmark in config.only_benchmarks)
 
 
 def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
@@ -79,7 +83,7 @@ def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tu
 
 
 def _judge_and_score(
-    store: Store, run_id: str, config: RecordedConfig, pairs: list[tuple[RecordedRollout, Prompt]]
+    store: "Store", run_id: str, config: RecordedConfig, pairs: list[tuple[RecordedRollout, Prompt]]
 ) -> dict[str, int]:
     prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
     store.write("prompts", list(prompts.values()))

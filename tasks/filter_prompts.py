@@ -44,7 +44,7 @@ def filter_prompts(run: RunSession) -> dict[str, Any]:
         "num_prompts": len(selections),
         "num_selected": len(selected),
         **{f"num_{name}": count for name, count in sorted(counts.items())},
-        "selection_digest": digest(selected),
+        "selection_digest": digest(selected)[:16],
     }
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     causes = Counter((selection.selected, selection.cause, selection.subset) for selection in selections)

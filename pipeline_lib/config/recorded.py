@@ -20,8 +20,8 @@ class RecordedConfig(Section):
     sources: tuple[PromptSource, ...] = Field(
         (), description="Benchmarks that know the gold answers, by their names in the file; needed when the file has none."
     )
-    models: tuple[str, ...] = Field((), description="Only these models of the file; empty: all.")
-    benchmarks: tuple[str, ...] = Field((), description="Only these benchmarks of the file; empty: all.")
+    only_models: tuple[str, ...] = Field((), description="Only these models of the file; empty: all.")
+    only_benchmarks: tuple[str, ...] = Field((), description="Only these benchmarks of the file; empty: all.")
     budgets_tokens: tuple[PositiveInt, ...] = Field(
         (2048, 4096, 8192, 16384, 32768), min_length=1, description="Token budgets, rising."
     )

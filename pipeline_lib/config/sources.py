@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.config.base import NonNegativeInt, PositiveInt, Section
 
 # The prompt suffix of the paper (protocol table).
 PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
@@ -70,8 +70,8 @@ class PromptSource(Section):
         None, description="code only: how a row's columns hold the tests, the starter code and the statement."
     )
     tolerance_field: str | None = Field(None, description="Column with the absolute error allowed in a problem's answer.")
-    relative_tolerance: PositiveFloat | None = Field(
-        None, description="math only: relative error allowed in numeric answers, as the benchmark's own rules say."
+    tolerance_rule: Literal["olympiadbench", "minerva"] | None = Field(
+        None, description="math only: the benchmark's own rule for numbers (pipeline_lib.grading.answer_tolerances)."
     )
     pass_rate_field: str | None = Field(None, description="Column with a recorded pass rate or difficulty.")
     pass_rate_scale: PassRateScale = Field(
@@ -110,4 +110,6 @@ class PromptSource(Section):
             raise ValueError(f"path is needed for kind = '{self.kind}'")
         if (self.grader == "code") != (self.tests_format is not None):
             raise ValueError("grader = 'code' and tests_format are needed together")
+        if self.tolerance_rule == "olympiadbench" and self.tolerance_field is None:
+            raise ValueError("tolerance_rule = 'olympiadbench' needs tolerance_field")
         return self

@@ -105,7 +105,8 @@ def prompts_that_fit(
 
     Raises ValueError for the first that is longer, unless `skip`.
     """
-    fitting, too_long = [], []
+    fitting: list[Prompt] = []
+    too_long: list[Prompt] = []
     for prompt in prompts:
         fits = surely_fits(source, prompt, limit_tokens)
         length = 0 if fits else len(render_prompt(tokenizer, source, prompt.problem))

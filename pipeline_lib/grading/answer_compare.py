@@ -133,7 +133,12 @@ def _compare_lists(
 
 
 def _compare_relations(
-    gold: str, answer: str, gold_relation: Relation | None, answer_relation: Relation | None, tolerance: float | None, depth: int
+    gold: str,
+    answer: str,
+    gold_relation: Relation | None,
+    answer_relation: Relation | None,
+    tolerance: float | None,
+    depth: int,
 ) -> Node:
     gold_value, answer_value = _named_value(gold_relation), _named_value(answer_relation)
     if gold_relation is None or answer_relation is None:
@@ -188,7 +193,12 @@ def _vector(matrix: tuple[tuple[str, ...], ...] | None) -> Bracketed | None:
 
 
 def _compare_bracketed(
-    gold: str, answer: str, gold_bracket: Bracketed | None, answer_bracket: Bracketed | None, tolerance: float | None, depth: int
+    gold: str,
+    answer: str,
+    gold_bracket: Bracketed | None,
+    answer_bracket: Bracketed | None,
+    tolerance: float | None,
+    depth: int,
 ) -> Node:
     if gold_bracket is not None and answer_bracket is not None:
         return _in_brackets(gold_bracket, answer_bracket, tolerance, depth)
@@ -206,10 +216,10 @@ def _in_brackets(gold: Bracketed, answer: Bracketed, tolerance: float | None, de
     if gold.kind == "{}" and answer.kind == "{}":
         return match_items(tuple(dict.fromkeys(gold.items)), tuple(dict.fromkeys(answer.items)), tolerance, depth)
     nested = any(read_bracketed(item) for item in gold.items)
-    if len(gold.items) == len(answer.items) and (len(gold.items) == 1 or nested and "{}" in (gold.kind, answer.kind)):
+    if len(gold.items) == len(answer.items) and (len(gold.items) == 1 or (nested and "{}" in (gold.kind, answer.kind))):
         return match_items(gold.items, answer.items, tolerance, depth)
     # Two items may be an interval, where the brackets tell whether the ends belong to it; more are a point or a vector.
-    if len(gold.items) == 2 and gold.kind != answer.kind or "{}" in (gold.kind, answer.kind):
+    if (len(gold.items) == 2 and gold.kind != answer.kind) or "{}" in (gold.kind, answer.kind):
         return False
     return _in_order(gold.items, answer.items, tolerance, depth)
 
@@ -288,4 +298,5 @@ def _depth(text: str) -> int:
     for character in text:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
-    return deepest
+    # Bars open and close alike; the parser tries every way to pair them.
+    return max(deepest, 2 * text.count("|"))

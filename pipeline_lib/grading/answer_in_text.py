@@ -17,7 +17,8 @@ LONGEST_BARE_ANSWER = 1000
 MOST_WORDS = 3
 
 _FORMULA = re.compile(
-    r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<!\\)\\\[(.+?)(?<!\\)\\\]|(?<![\\\d])\$([^\n$]+?)(?<!\\)\$|(?<!\\)\\\(([^\n]+?)(?<!\\)\\\)", re.DOTALL
+    r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<!\\)\\\[(.+?)(?<!\\)\\\]|(?<![\\\d])\$([^\n$]+?)(?<!\\)\$|(?<!\\)\\\(([^\n]+?)(?<!\\)\\\)",
+    re.DOTALL,
 )
 # Inline mathematics does not cross a line break (Markdown and math-verify agree); what is written that way is not read.
 _BROKEN_FORMULA = re.compile(r"\\\(\s*\n.*?\\\)|(?<!\$)\$\s*\n[^$]*\n\s*\$(?!\$)", re.DOTALL)
@@ -30,7 +31,9 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _FINAL_STATEMENT = re.compile(r"final answer\b[^\n]{0,60}?\bis\b\s*:?", re.IGNORECASE)
-_STATEMENT = re.compile(r"\banswer\b(?:[^\n.:]{0,40}?\bis\b)?\s*:?|答案\w{0,2}\s*[:：是为]?|réponse\b|respuesta\b|antwort\b|ответ", re.IGNORECASE)
+_STATEMENT = re.compile(
+    r"\banswer\b(?:[^\n.:]{0,40}?\bis\b)?\s*:?|答案\w{0,2}\s*[:：是为]?|réponse\b|respuesta\b|antwort\b|ответ", re.IGNORECASE
+)
 _STATEMENT_LENGTH = 300
 _VERB = re.compile(r"\b(?:is|are|equals)\b(?!.*\b(?:is|are|equals)\b)", re.DOTALL)
 _HOPE = re.compile(r"\.?\s*I hope it is correct.*", re.DOTALL)
@@ -41,8 +44,51 @@ _CHOICE = re.compile(r"\(?[A-J]\)?|\([A-J]\).*|[A-J][).:].*|[A-J] [A-Z]?[a-z]{2,
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NO_WORDS = frozenset(
-    "and or in mod pi sqrt sin cos tan cot sec csc log ln exp max min gcd lcm inf infty cup cap percent pct units unit cm mm km kg"
-    " degrees degree dollars cents meters feet inches hours minutes seconds pm am".split()
+    [
+        "and",
+        "or",
+        "in",
+        "mod",
+        "pi",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "exp",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "inf",
+        "infty",
+        "cup",
+        "cap",
+        "percent",
+        "pct",
+        "units",
+        "unit",
+        "cm",
+        "mm",
+        "km",
+        "kg",
+        "degrees",
+        "degree",
+        "dollars",
+        "cents",
+        "meters",
+        "feet",
+        "inches",
+        "hours",
+        "minutes",
+        "seconds",
+        "pm",
+        "am",
+    ]
 )
 
 

@@ -6,7 +6,6 @@ Handing them to algebra would cost the full time-out and a worker each; they are
 import re
 from typing import Any
 
-
 LARGEST_EXPONENT = 100_000
 LARGEST_FACTORIAL = 5_000
 MOST_DIGITS = 2_000
@@ -14,6 +13,7 @@ MOST_DIGITS = 2_000
 _DIGITS = re.compile(r"\d+")
 _FACTORIAL = re.compile(r"(\d+)\)?!")
 _LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\{(\d+)")
+_ROOT_INDEX = re.compile(r"\\sqrt\[(\d+)")
 _REPEATED_FACTORIAL = re.compile(r"\^\{?\(?\d+\)?\}?\)?!|!\)*!|!\)\}?\^|\^\{\(?\d+\)?!")
 _LARGE_EXPONENT = re.compile(r"(?:\^|\*\*)\{?\(?-?(\d+)")
 _OPEN_POWER = re.compile(r"(?:\^|\*\*)\{?\(?")
@@ -34,8 +34,9 @@ def _is_beyond_computing(text: str) -> bool:
         return True
     if any(_exceeds(match[1], LARGEST_FACTORIAL) for match in _FACTORIAL.finditer(text)) or _REPEATED_FACTORIAL.search(text):
         return True
-    if any(_exceeds(match[1], LARGEST_FACTORIAL) for match in _LARGE_BINOMIAL.finditer(text)):
-        return True
+    for pattern in (_LARGE_BINOMIAL, _ROOT_INDEX):
+        if any(_exceeds(match[1], LARGEST_FACTORIAL) for match in pattern.finditer(text)):
+            return True
     if any(_exceeds(match[1], LARGEST_EXPONENT) for match in _LARGE_EXPONENT.finditer(text)):
         return True
     return _has_tower(text)
@@ -62,6 +63,6 @@ def _exponent(text: str, start: int) -> str:
     depth = 1
     for position in range(start, len(text)):
         depth += (text[position] in "({") - (text[position] in ")}")
-        if depth == 0 and text[position + 1 : position + 2] not in ("^", "*"):
+        if depth == 0 and text[position] in ")}" and text[position + 1 : position + 2] not in ("^", "*"):
             return text[start:position]
     return text[start:]

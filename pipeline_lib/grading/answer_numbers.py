@@ -182,7 +182,9 @@ def _is_close(one: Fraction, gold: Quantity, other: Fraction, answer: Quantity, 
     difference = abs(one - other)
     if tolerance is not None and difference <= Fraction(tolerance):
         return True
-    if (gold.decimals is not None or answer.decimals is not None) and difference <= DECIMAL_TOLERANCE * min(1, abs(one)):
+    if (gold.decimals is not None or answer.decimals is not None) and difference <= DECIMAL_TOLERANCE * min(
+        Fraction(1), abs(one)
+    ):
         return True
     if scaled:
         return False

@@ -201,7 +201,9 @@ def read_matrix(text: str) -> tuple[tuple[str, ...], ...] | None:
     return tuple(tuple(cell.strip() for cell in row.split("&")) for row in body.split("\\\\"))
 
 
-_NAME_NOISE = re.compile(r"_\{[^{}]*\}|_\w|'|\\(?:angle|triangle|overline|vec|text|frac|left|right|prime|min|max|sin|cos|tan)\b|[{}|]")
+_NAME_NOISE = re.compile(
+    r"_\{[^{}]*\}|_\w|'|\\(?:angle|triangle|overline|vec|text|frac|left|right|prime|min|max|sin|cos|tan)\b|[{}|]"
+)
 _NAME = re.compile(r"(?:\\[a-zA-Z]+ ?|[a-zA-Z])+(?:\([a-zA-Z0-9,;\\ +-]*\))?|\((?:[a-zA-Z]|\\[a-z]+|[,; ])+\)")
 
 

@@ -78,4 +78,4 @@ def _words(text: str) -> str | None:
 
 
 def _is_word(word: str) -> bool:
-    return len(word) > 3 or len(word) == 3 and word.isupper() or len(word) > 1 and word[0].isupper() and word[1:].islower()
+    return len(word) > 3 or (len(word) == 3 and word.isupper()) or (len(word) > 1 and word[0].isupper() and word[1:].islower())

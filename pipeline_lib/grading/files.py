@@ -41,6 +41,8 @@ def grade_file(
     if out is not None and out.suffix not in (".parquet", ".jsonl", ".csv"):
         raise ValueError(f"--out {out} does not end in .parquet, .jsonl, .csv")
     cases = _Cases(table, path, grader)
+    labels = _labels(table, path) if "label" in table.column_names else None
+    sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
         on_start(table.num_rows)
     verdicts = cases.judge(timeout_seconds, on_done or (lambda _: None))
@@ -49,7 +51,7 @@ def grade_file(
         graded = table.append_column("correct", pa.array(correct, pa.bool_()))
         graded = graded.append_column("reason", pa.array(reasons, pa.string()))
         write_table(out, graded.append_column("seconds", pa.array(seconds, pa.float64())))
-    return _summary(table, path, verdicts)
+    return _summary(verdicts, sources, labels)
 
 
 class _Cases:
@@ -93,7 +95,7 @@ class _Cases:
             [self.golds[row] for row in rows],
             [self.predictions[row] for row in rows],
             timeout_seconds or MATHS_TIMEOUT_SECONDS,
-            on_done=on_done,
+            on_done=lambda *_: on_done(1),
         )
         return [(verdict.correct, verdict.reason, verdict.seconds) for verdict in verdicts]
 
@@ -107,9 +109,7 @@ class _Cases:
         return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
 
 
-def _summary(table: pa.Table, path: Path, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * len(verdicts)
-    labels = _labels(table, path) if "label" in table.column_names else None
+def _summary(verdicts: Sequence[Verdict], sources: Sequence[str], labels: Sequence[bool] | None) -> list[dict[str, Any]]:
     rows_of: dict[str, list[int]] = {}
     for row, source in enumerate(sources):
         rows_of.setdefault(source.split("/")[0], []).append(row)

@@ -76,7 +76,7 @@ def _decide_by_algebra(
 
 def _decide_without_algebra(answer: str, gold: str, tolerance: float | None) -> str | Question:
     """The reason, or the question that is left for the workers."""
-    if answer.strip() == gold.strip() and answer.strip() or (normal := normalise(answer)) and normal == normalise(gold):
+    if (answer.strip() == gold.strip() and answer.strip()) or ((normal := normalise(answer)) and normal == normalise(gold)):
         return "correct"
     node = compare_answers(gold, answer, tolerance)
     if isinstance(node, bool):

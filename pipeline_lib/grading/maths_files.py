@@ -67,6 +67,9 @@ def judge_file_predictions(
 def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
     """The gold answer and the predicted one, None when there is none. Equal texts are taken as they are."""
     gold_answer = read_gold(gold)
-    if prediction.strip() and (prediction.strip() == gold.strip() or 0 < len(normalise(prediction)) < 200 and normalise(prediction) == normalise(gold_answer)):
+    if prediction.strip() and (
+        prediction.strip() == gold.strip()
+        or (0 < len(normalise(prediction)) < 200 and normalise(prediction) == normalise(gold_answer))
+    ):
         return gold_answer, gold_answer
     return gold_answer, read_prediction(prediction, is_choice(gold_answer))

@@ -100,7 +100,7 @@ def clean_prompts(
 
 def _find_own_fault(prompt: Prompt, settings: CleaningSettings, index: BenchmarkIndex | None) -> tuple[str, str] | None:
     """Reason and detail of a fault that a prompt has whatever the other prompts are."""
-    if not prompt.answer.strip():
+    if not (prompt.answer.strip() or prompt.tests):
         return "empty_answer", "the answer is empty"
     if settings.pictures and (picture := find_missing_picture(prompt.problem)) is not None:
         return "needs_picture", f"refers to a picture that is not in the text: {_shorten(picture)!r}"
@@ -127,7 +127,7 @@ def _find_repeats(
     """Reason and detail by position of the prompts whose normalised text stands elsewhere with another answer, or before."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for position, prompt in enumerate(prompts):
-        if prompt.answer.strip():
+        if prompt.answer.strip() or prompt.tests:
             groups[problem_key(prompt.problem)].append(position)
     repeats: dict[int, tuple[str, str]] = {}
     for group in groups.values():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.grading.answer_tolerances import minerva_tolerance, olympiadbench_tolerance
 from pipeline_lib.prompts.code_problems import code_problem, code_tests
 from pipeline_lib.records import Prompt
 
@@ -88,8 +89,16 @@ def _to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
     prompt_id = digest_problem(problem) if source.id_field is None else answer_text(_column(row, "id_field", source))
     if not prompt_id:
         raise ValueError(f"prompt source {source.name!r}: id_field = {source.id_field!r} is empty in a row")
-    tolerance = _number(row, "tolerance_field", source) if source.tolerance_field else None
+    tolerance = _tolerance(row, answer, source)
     return Prompt(prompt_id, source.name, source.domain, problem, answer, tests, tolerance)
+
+
+def _tolerance(row: dict[str, Any], answer: str, source: PromptSource) -> float | None:
+    if source.tolerance_rule == "minerva":
+        return minerva_tolerance(answer)
+    if source.tolerance_rule == "olympiadbench":
+        return olympiadbench_tolerance(_column(row, "tolerance_field", source))
+    return _number(row, "tolerance_field", source) if source.tolerance_field else None
 
 
 def _column(row: dict[str, Any], key: str, source: PromptSource) -> Any:

@@ -157,7 +157,7 @@ def read_problems(folder: Path, name: str) -> list[Prompt]:
         raise ValueError(f"--data = '{folder}' holds no {name}.parquet")
     columns = pq.read_table(path, columns=["id", "problem", "answer"]).to_pydict()
     return [
-        Prompt(prompt_id=str(prompt_id), source=name, domain="math", problem=problem or "", answer=answer or "")
+        Prompt(prompt_id=str(prompt_id), source=name, domain="math", problem=(problem or "").strip(), answer=answer or "")
         for prompt_id, problem, answer in zip(columns["id"], columns["problem"], columns["answer"], strict=True)
     ]
 

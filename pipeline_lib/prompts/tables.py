@@ -1,5 +1,6 @@
 """Rows of tables: local Parquet and JSONL files, and datasets on the hub, both read through `datasets`."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def _read_files(source: PromptSource) -> Iterator[dict[str, Any]]:
 def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
+    # Its retries are told by the one line below.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     what = f"dataset {source.path!r} (subset {source.subset!r}, revision {source.revision!r}, split {source.split!r})"
     try:
         if source.data_files:

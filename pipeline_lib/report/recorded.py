@@ -8,11 +8,13 @@ from pipeline_lib.report.canvas import colour_legend, panel_grid, save_png, styl
 from pipeline_lib.report.data import Row, benchmark_names
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
 OTHERS = "#C9CDD2"
+OFFSET = 0.05
 
 
 def draw_recorded(table: Sequence[Row], path: Path) -> Path:
@@ -31,17 +33,14 @@ def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
     """
     benchmarks = benchmark_names(table)
     colours = _colours(table)
-    figure, panels = panel_grid(len(benchmarks), columns=min(2, len(benchmarks)), panel_height=3.2, sharey=True)
+    figure, panels = panel_grid(len(benchmarks), columns=min(3, len(benchmarks)), panel_height=3.2, sharey=True)
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in table if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
-        for model in sorted({row["model"] for row in own}, key=lambda model: model in colours):
+        shown = sorted({row["model"] for row in own}, key=lambda model: model in colours)
+        for model in shown:
             points = [row for row in own if row["model"] == model]
-            budgets = [row["budget_tokens"] for row in points]
-            accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
-            colour = colours.get(model, OTHERS)
-            panel.plot(budgets, accuracy, color=colour, marker="o", markersize=3.5, linewidth=1.6, zorder=3)
-            if model in colours:
-                panel.fill_between(budgets, low, high, color=colour, alpha=0.1, linewidth=0)
+            offset = OFFSET * (list(colours).index(model) - (len(colours) - 1) / 2) if model in colours else 0.0
+            _draw_model(panel, points, colours.get(model), offset)
         ticks = sorted({row["budget_tokens"] for row in own})
         panel.set_xscale("log", base=2)
         panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
@@ -51,11 +50,20 @@ def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
         panel.set_xlabel("token budget (log scale)")
         panel.set_ylim(0, 100)
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
-    for panel in panels[:: min(2, len(benchmarks))]:
+    for panel in panels[:: min(3, len(benchmarks))]:
         panel.set_ylabel("accuracy (Mean@k)")
     others = [("other models", OTHERS)] if len({row["model"] for row in table}) > len(colours) else []
     colour_legend(figure, [*colours.items(), *others], columns=2)
     return figure
+
+
+def _draw_model(panel: "Axes", points: Sequence[Row], colour: str | None, offset: float) -> None:
+    """A line through one model's points; with a colour also the intervals, moved aside by `offset` octaves to stay apart."""
+    budgets = [row["budget_tokens"] * 2**offset for row in points]
+    accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
+    panel.plot(budgets, accuracy, color=colour or OTHERS, marker="o", markersize=3.5, linewidth=1.5, zorder=3 if colour else 2)
+    if colour:
+        panel.vlines(budgets, low, high, color=colour, alpha=0.45, linewidth=1.1)
 
 
 def _colours(table: Sequence[Row]) -> dict[str, str]:

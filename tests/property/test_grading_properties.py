@@ -1,9 +1,15 @@
-"""Laws of box extraction and of the exact grader."""
+"""Laws of box extraction, of the exact grader and of the paths of the maths grader that need no algebra."""
+
+from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.grading import extract_last_box, grade_responses
+from pipeline_lib.grading.answer_compare import compare_answers
+from pipeline_lib.grading.answer_in_text import read_prediction
+from pipeline_lib.grading.answer_normal import normalise
+from pipeline_lib.grading.maths import judge_answers
 
 PLAIN = st.text(alphabet="abc123+-= \n", max_size=20)
 BALANCED = st.recursive(
@@ -44,3 +50,108 @@ def test_each_rollout_gets_its_own_grade(rollouts):
     grades = grade_responses("exact", responses, ["8"] * len(rollouts), finish_reasons)
     assert [grade.correct for grade in grades] == [answer == "8" and not cut for answer, cut in rollouts]
     assert [grade.answer for grade in grades] == [answer for answer, _ in rollouts]
+
+
+NUMBERS = st.fractions(min_value=-10_000, max_value=10_000, max_denominator=500)
+# A negative time limit fails any comparison that would need algebra.
+NO_ALGEBRA = -1.0
+
+
+def judge(answer: str, gold: str) -> str:
+    return judge_answers([(answer, gold)], NO_ALGEBRA)[0]
+
+
+def spellings(value: Fraction) -> list[str]:
+    """The number in every exact form it has."""
+    sign, size = ("-" if value < 0 else ""), abs(value)
+    top, bottom = size.numerator, size.denominator
+    forms = [f"{sign}{top}/{bottom}", f"{sign}\\frac{{{top}}}{{{bottom}}}", f"{sign}\\dfrac{{{3 * top}}}{{{3 * bottom}}}"]
+    forms += [f"${sign}\\tfrac{{{top}}}{{{bottom}}}$", f"\\frac{{{sign}{top}}}{{{bottom}}}", f"\\boxed{{{sign}{top}/{bottom}}}"]
+    if bottom == 1:
+        forms += [
+            f"{sign}{top}",
+            f"{sign}{top:,}",
+            f"{sign}{top}.0",
+            f"{sign}{top:,}".replace(",", ",\\!"),
+            f"{sign}{top}\\text{{ cm}}",
+        ]
+        forms += [f"{sign}{top}^\\circ", f"{sign}{top} apples", f"x = {sign}{top}", f"{sign}{top} \\times 10^{{0}}"]
+    elif top > bottom:
+        forms.append(f"{sign}{top // bottom}\\frac{{{top % bottom}}}{{{bottom}}}")
+    if 1000 % bottom == 0:
+        forms += [
+            f"{sign}{float(size):.3f}",
+            f"{sign}{float(size * 1000):.0f} \\times 10^{{-3}}",
+            f"{sign}{float(size * 100):.1f}\\%",
+        ]
+    return forms
+
+
+@settings(deadline=None)
+@given(NUMBERS, st.data())
+def test_a_number_is_right_in_every_spelling(value, data):
+    forms = spellings(value)
+    assert judge(data.draw(st.sampled_from(forms)), data.draw(st.sampled_from(forms))) == "correct"
+
+
+@settings(deadline=None)
+@given(NUMBERS, NUMBERS, st.data())
+def test_a_wrong_number_is_never_right(value, other, data):
+    if other in (value, value * 100, value / 100):
+        return
+    gold, answer = data.draw(st.sampled_from(spellings(value))), data.draw(st.sampled_from(spellings(other)))
+    if "%" in gold or "%" in answer:
+        return
+    assert judge(answer, gold) == "wrong"
+
+
+@settings(deadline=None)
+@given(NUMBERS, st.integers(0, 12))
+def test_a_decimal_is_right_only_when_it_is_a_rounding_with_enough_digits(value, decimals):
+    scaled = round(value * 10**decimals)
+    shown = Fraction(scaled, 10**decimals)
+    text = (
+        f"{'-' if shown < 0 else ''}{abs(scaled) // 10**decimals}.{abs(scaled) % 10**decimals:0{decimals}d}"
+        if decimals
+        else str(scaled)
+    )
+    enough = decimals >= 4 and len(str(abs(scaled))) >= 4
+    gold = f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+    close = decimals > 0 and abs(shown - value) <= Fraction(1, 10**8) * min(Fraction(1), abs(value))
+    assert judge(text, gold) == ("correct" if shown == value or enough or close else "wrong")
+
+
+SPACES = st.sampled_from(["", " ", "  ", "\n", "\\, ", "\\;", "~", "\t"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-99, 99), min_size=1, max_size=5, unique=True), st.randoms(use_true_random=False), SPACES)
+def test_lists_and_sets_are_unordered_and_tuples_are_not(numbers, random_source, space):
+    shuffled = list(numbers)
+    random_source.shuffle(shuffled)
+    gold, answer = ", ".join(map(str, numbers)), f",{space} ".join(map(str, shuffled))
+    assert judge(answer, gold) == "correct"
+    assert judge(f"$ {answer} $", gold) == "correct"
+    assert judge(f"\\left\\{{{answer}\\right\\}}", f"\\{{{gold}\\}}") == "correct"
+    assert judge(f"({answer})", f"({gold})") == ("correct" if shuffled == numbers else "wrong")
+    assert judge(f"{answer}, 100", gold) == "wrong"
+
+
+@settings(deadline=None)
+@given(
+    st.text(alphabet="0123456789.,/-+%(){}[]\\ xyfrac^_=<>$", max_size=24), st.text(alphabet="0123456789.,/-x(){}", max_size=12)
+)
+def test_any_two_texts_are_compared_alike_both_ways_without_an_exception(one, other):
+    forth, back = compare_answers(one, other), compare_answers(other, one)
+    assert isinstance(forth, bool) == isinstance(back, bool)
+    if isinstance(forth, bool):
+        assert forth == back
+    if normalise(one):
+        assert compare_answers(one, f" ${one}$ ") is True or "$" in one
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_reading_any_text_from_a_file_never_raises(text):
+    answer = read_prediction(text)
+    assert answer is None or answer.strip()

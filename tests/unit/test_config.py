@@ -69,7 +69,9 @@ def test_a_source_is_named_included_or_written_out(tmp_path: Path) -> None:
     assert (mine.name, mine.path) == ("mine", "mine.jsonl")
     assert (aime.name, aime.kind, aime.num_problems) == ("aime25", "hub", 30)
     assert (math.name, math.num_prompts, math.user_suffix) == ("math500", 9, PAPER_PROMPT_SUFFIX)
-    assert load_config(CONFIGS / "qwen3-8b.toml", ["evaluate.benchmarks.1.num_prompts=5"]).evaluate.benchmarks[1].num_prompts == 5
+    assert (
+        load_config(CONFIGS / "qwen3-8b.toml", ["evaluate.benchmarks.1.num_prompts=5"]).evaluate.benchmarks[1].num_prompts == 5
+    )
     with pytest.raises(ValueError, match="no prompt source named 'aime99'; there are aime24, "):
         load_config(own, ['evaluate.benchmarks=["aime99"]'])
 
@@ -77,7 +79,9 @@ def test_a_source_is_named_included_or_written_out(tmp_path: Path) -> None:
 def test_the_chat_style_reaches_every_source_that_does_not_say_its_own() -> None:
     plain = load_config(CONFIGS / "qwen3-4b-instruct.toml")
     assert plain.evaluate.benchmarks[0].enable_thinking is None
-    brief = load_config(CONFIGS / "qwen3-8b.toml", ["chat_style=qwen3-non-thinking", "evaluate.benchmarks.0.enable_thinking=true"])
+    brief = load_config(
+        CONFIGS / "qwen3-8b.toml", ["chat_style=qwen3-non-thinking", "evaluate.benchmarks.0.enable_thinking=true"]
+    )
     assert brief.validation is not None
     assert (brief.prompts.enable_thinking, brief.validation.source.enable_thinking) == (False, False)
     assert [benchmark.enable_thinking for benchmark in brief.evaluate.benchmarks[:2]] == [True, False]

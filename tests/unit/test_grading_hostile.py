@@ -18,7 +18,11 @@ MEGABYTE = 1 << 20
 
 def tower(random_source: random.Random) -> str:
     digits = [str(random_source.randint(2, 99)) for _ in range(random_source.randint(3, 60))]
-    return random_source.choice(["^", "**"]).join(digits) if random_source.random() < 0.4 else "^{".join(digits) + "}" * len(digits)
+    return (
+        random_source.choice(["^", "**"]).join(digits)
+        if random_source.random() < 0.4
+        else "^{".join(digits) + "}" * len(digits)
+    )
 
 
 def nested(random_source: random.Random) -> str:
@@ -35,7 +39,9 @@ def factorial(random_source: random.Random) -> str:
 
 
 def long_text(random_source: random.Random) -> str:
-    part = random_source.choice(["9", "x+", "\\frac{1}{2}+", "{", "(1,2),", "a ", "\\", "$", "\\boxed{", "1,000,", "\u4e2d", "0.1"])
+    part = random_source.choice(
+        ["9", "x+", "\\frac{1}{2}+", "{", "(1,2),", "a ", "\\", "$", "\\boxed{", "1,000,", "\u4e2d", "0.1"]
+    )
     return (part * (MEGABYTE // len(part) + 1))[:MEGABYTE]
 
 
@@ -45,12 +51,30 @@ def control_characters(random_source: random.Random) -> str:
 
 
 def other_alphabet(random_source: random.Random) -> str:
-    start = random_source.choice([0x0391, 0x0410, 0x05D0, 0x0627, 0x0905, 0x3042, 0x4E00, 0xAC00, 0x1F600, 0x0660, 0xFF10, 0x1D400])
+    start = random_source.choice(
+        [0x0391, 0x0410, 0x05D0, 0x0627, 0x0905, 0x3042, 0x4E00, 0xAC00, 0x1F600, 0x0660, 0xFF10, 0x1D400]
+    )
     return "".join(chr(start + random_source.randrange(20)) for _ in range(random_source.randint(1, 300)))
 
 
 def half_latex(random_source: random.Random) -> str:
-    pieces = ["\\frac{1", "\\sqrt[", "\\begin{pmatrix}1&", "\\left(", "\\text{", "^{", "_{", "\\", "$", "\\[", "&", "\\\\", "}", "%", "#"]
+    pieces = [
+        "\\frac{1",
+        "\\sqrt[",
+        "\\begin{pmatrix}1&",
+        "\\left(",
+        "\\text{",
+        "^{",
+        "_{",
+        "\\",
+        "$",
+        "\\[",
+        "&",
+        "\\\\",
+        "}",
+        "%",
+        "#",
+    ]
     return "".join(random_source.choice(pieces) for _ in range(random_source.randint(1, 40)))
 
 
@@ -73,7 +97,11 @@ def endless_decimal(random_source: random.Random) -> str:
 
 
 def huge_integer(random_source: random.Random) -> str:
-    return random_source.choice(["", "-"]) + "9" * random_source.choice([100, 3999, 4001, 100_000]) + random_source.choice(["", "/7", "^{9999}"])
+    return (
+        random_source.choice(["", "-"])
+        + "9" * random_source.choice([100, 3999, 4001, 100_000])
+        + random_source.choice(["", "/7", "^{9999}"])
+    )
 
 
 def giant_matrix(random_source: random.Random) -> str:
@@ -86,7 +114,10 @@ def hard_algebra(random_source: random.Random) -> str:
     degree = random_source.randint(20, 900)
     return random_source.choice(
         [
-            f"(x+y+z+1)^{{{degree}}}", f"\\int_0^\\infty \\frac{{\\sin(x^{{{degree}}})}}{{x^3+1}} dx", f"\\sum_{{n=1}}^{{{10**degree}}} n^n",
+            f"(x+y+z+1)^{{{degree}}}", f"\\int_0^\\infty \\frac{{\\sin(x^{{{degree}}})}}{{x^3+1}} dx",
+            f"\\sum_{{n=1}}^{{{10**degree}}} n^n",
+            f"x^{{{degree}}}-y^{{{degree}}}", f"\\log_{{{degree}}}(10^{{{10**degree}}})", "|" * degree + "x" + "|" * degree,
+            f"\\sqrt[{10**degree}]{{2}}", f"\\int_0^{{{degree}}} x dx", f"\\frac{{1}}{{{degree}-{degree}}}", f"({degree}+i)^{{{degree}}}",
             "\\sin(" * 45 + "x" + ")" * 45, f"\\prod_{{k=1}}^{{{degree}}} (x+k)^k", f"\\binom{{{10**8}}}{{{10**7}}}",
             f"\\lim_{{x \\to 0}} \\frac{{\\sin^{{{degree}}}x}}{{x}}", "+".join(f"\\sqrt{{{n}}}" for n in range(2, degree)),
         ]
@@ -149,8 +180,10 @@ def test_500_hostile_answers_are_judged_in_time_without_memory_growth(warm_pool)
 
 
 def test_hostile_texts_are_read_as_predictions_and_as_golds_too(warm_pool):
-    pairs = list(hostile_answers())[:130]
-    verdicts = judge_file_predictions([gold for _, gold in pairs], [f"The answer is \\boxed{{{text}}}" for text, _ in pairs], 1.0)
+    pairs = list(hostile_answers())[:78]
+    verdicts = judge_file_predictions(
+        [gold for _, gold in pairs], [f"The answer is \\boxed{{{text}}}" for text, _ in pairs], 1.0
+    )
     assert not any(verdict.correct for verdict in verdicts)
-    verdicts = judge_file_predictions([text for text, _ in pairs[::4]], ["5"] * len(pairs[::4]), 1.0)
+    verdicts = judge_file_predictions([text for text, _ in pairs[::6]], ["5"] * len(pairs[::6]), 1.0)
     assert {verdict.reason for verdict in verdicts} <= {"correct", "wrong", "timeout", "error", "no_answer"}

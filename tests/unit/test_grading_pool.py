@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from pipeline_lib.grading import maths_process
-from pipeline_lib.grading.maths import MathsPool
+from pipeline_lib.grading.maths_pool import MathsPool
 
-ENDLESS = ("9^{9^{9^{9}}}", "9^{9^{9^{8}}}")
-EQUAL = ("\\frac{1}{2}", "0.5")
-UNEQUAL = ("\\frac{1}{3}", "0.5")
+ENDLESS = (["leaf", "9^{9^{9^{9}}}", "9^{9^{9^{8}}}"], None)
+EQUAL = (["leaf", "\\frac{1}{2}", "0.5"], None)
+UNEQUAL = (["leaf", "\\frac{1}{3}", "0.5"], None)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,10 @@ def pool():
     shared = MathsPool(num_workers=1)
     yield shared
     shared.close()
+
+
+def reasons(pool: MathsPool, questions: list, timeout_seconds: float) -> list[str]:
+    return [outcome.reason for outcome in pool.judge(questions, timeout_seconds)]
 
 
 def when_busy(pool: MathsPool, action) -> threading.Thread:
@@ -39,17 +43,17 @@ def when_busy(pool: MathsPool, action) -> threading.Thread:
 
 
 def test_verdicts_come_back_in_order(pool):
-    assert pool.judge([EQUAL, UNEQUAL, EQUAL, UNEQUAL], timeout_seconds=30.0) == ["correct", "wrong", "correct", "wrong"]
+    assert reasons(pool, [EQUAL, UNEQUAL, EQUAL, UNEQUAL], 30.0) == ["correct", "wrong", "correct", "wrong"]
 
 
 def test_an_endless_comparison_is_cut_off_and_the_rest_is_judged(pool):
-    assert pool.judge([EQUAL, ENDLESS], timeout_seconds=0.5) == ["correct", "timeout"]
-    assert pool.judge([EQUAL], timeout_seconds=30.0) == ["correct"]
+    assert reasons(pool, [EQUAL, ENDLESS], 0.5) == ["correct", "timeout"]
+    assert reasons(pool, [EQUAL], 30.0) == ["correct"]
 
 
 def test_a_crash_is_an_error_and_the_pool_heals(pool):
     thread = when_busy(pool, lambda worker: os.kill(worker.process.pid, signal.SIGKILL))
-    assert pool.judge([ENDLESS, EQUAL], timeout_seconds=30.0) == ["error", "correct"]
+    assert reasons(pool, [ENDLESS, EQUAL], 30.0) == ["error", "correct"]
     thread.join()
 
 
@@ -58,7 +62,7 @@ def test_a_worker_that_died_while_idle_costs_no_verdict(pool):
     (worker,) = pool._workers
     os.kill(worker.process.pid, signal.SIGKILL)
     worker.process.wait()
-    assert pool.judge([UNEQUAL, EQUAL], timeout_seconds=30.0) == ["wrong", "correct"]
+    assert reasons(pool, [UNEQUAL, EQUAL], 30.0) == ["wrong", "correct"]
 
 
 class Interrupted(Exception):
@@ -78,14 +82,14 @@ def test_an_interrupted_call_leaves_no_late_reply_behind(pool):
         thread.join()
     finally:
         signal.signal(signal.SIGUSR1, previous)
-    assert pool.judge([UNEQUAL, EQUAL], timeout_seconds=30.0) == ["wrong", "correct"]
+    assert reasons(pool, [UNEQUAL, EQUAL], 30.0) == ["wrong", "correct"]
 
 
 def test_threads_get_right_verdicts_too(pool):
     verdicts: dict[int, list[str]] = {}
 
     def judge(number: int) -> None:
-        verdicts[number] = pool.judge([EQUAL, UNEQUAL][:: 1 if number % 2 else -1], timeout_seconds=30.0)
+        verdicts[number] = reasons(pool, [EQUAL, UNEQUAL][:: 1 if number % 2 else -1], 30.0)
 
     threads = [threading.Thread(target=judge, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -93,6 +97,27 @@ def test_threads_get_right_verdicts_too(pool):
     for thread in threads:
         thread.join()
     assert verdicts == {number: ["correct", "wrong"] if number % 2 else ["wrong", "correct"] for number in range(4)}
+
+
+def test_questions_are_combined(pool):
+    yes, no = EQUAL[0], UNEQUAL[0]
+    nodes = [["all", [yes, yes]], ["all", [yes, no]], ["any", [no, yes]], ["any", [no, no]]]
+    nodes += [["match", [[no, yes], [yes, no]]], ["match", [[yes, no], [yes, no]]], ["match", [[yes, yes], [yes, False]]]]
+    verdicts = reasons(pool, [(node, None) for node in nodes], 30.0)
+    assert verdicts == ["correct", "wrong", "correct", "wrong", "correct", "wrong", "correct"]
+
+
+def test_outcomes_carry_their_time_and_are_announced(pool):
+    seen = {}
+    outcomes = pool.judge([EQUAL, ENDLESS], timeout_seconds=0.5, on_done=seen.__setitem__)
+    assert seen == dict(enumerate(outcomes))
+    assert 0 < outcomes[0].seconds < 0.5 <= outcomes[1].seconds < 2
+
+
+def test_memory_beyond_the_workers_limit_is_an_error_and_no_more(pool):
+    # A number of 4 GB.
+    greedy = (["leaf", "5", "2^{32000000000}"], None)
+    assert reasons(pool, [greedy, EQUAL], 30.0) == ["error", "correct"]
 
 
 def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
@@ -107,7 +132,7 @@ def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
 
 PARENT = f"""
 import os, signal, threading, time
-from pipeline_lib.grading.maths import MathsPool
+from pipeline_lib.grading.maths_pool import MathsPool
 pool = MathsPool(num_workers=1)
 threading.Thread(target=pool.judge, args=([{ENDLESS!r}], 1.0), daemon=True).start()
 while not any(worker.job is not None for worker in pool._workers):

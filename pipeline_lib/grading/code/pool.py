@@ -115,7 +115,7 @@ def judge_programs(
     programs: Sequence[str],
     tests: Sequence[str],
     timeout_seconds: float = 6.0,
-    on_done: Callable[[int, CodeVerdict], None] | None = None,
+    on_done: Callable[[int], object] | None = None,
     limits: SandboxLimits | None = None,
     isolation: Isolation = "process",
 ) -> list[CodeVerdict]:
@@ -123,7 +123,7 @@ def judge_programs(
 
     `tests[i]` is the JSON test specification of `programs[i]` (see `specifications`). `timeout_seconds` is wall time for one
     case of stdin and function tests (loading the program counts as one more) and for all of a test program, 6 as in
-    LiveCodeBench. `on_done(index, verdict)` is called in this thread as each is judged. As many programs as there are cores run
+    LiveCodeBench. `on_done(1)` is called in this thread for each program judged. As many programs as there are cores run
     at once, 8 at most. Raises ValueError when the lengths differ, a specification is malformed, a limit or isolation is not
     allowed; RuntimeError when the sandbox cannot be started at all.
     """
@@ -131,7 +131,9 @@ def judge_programs(
         raise ValueError(f"{len(programs)} programs and {len(tests)} test specifications: need one of each")
     if not timeout_seconds > 0:
         raise ValueError(f"timeout_seconds = {timeout_seconds} is not allowed: need more than 0")
-    parsed = [parse_tests(specification) for specification in tests]
+    # The answers of one problem share its tests.
+    distinct = {specification: parse_tests(specification) for specification in tests}
+    parsed = [distinct[specification] for specification in tests]
     pool = shared_pool(isolation)
     limits = limits or SandboxLimits()
     if not programs:
@@ -147,7 +149,7 @@ def judge_programs(
                 index = futures[future]
                 verdicts[index] = future.result()
                 if on_done is not None:
-                    on_done(index, verdicts[index])
+                    on_done(1)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise

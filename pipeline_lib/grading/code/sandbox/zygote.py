@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import Any
 
-from . import kernel, namespaces, program, warden
+from . import confinement, kernel, namespaces, program, warden
 
 _PARENT_CHECK_SECONDS = 2.0
 _MAX_REQUEST_BYTES = 16_384

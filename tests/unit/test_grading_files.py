@@ -1,0 +1,84 @@
+"""`laconic grade`: verdicts for the rows of a file, with any grader, and the refusals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.grading.files import grade_file
+from pipeline_lib.table_files import read_table
+
+ADD_TESTS = json.dumps({"type": "program", "entry_point": "add", "preamble": "", "code": "assert add(1, 2) == 3"})
+
+
+def write(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
+    path = tmp_path / "cases.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_rows_keep_their_columns_and_get_a_verdict_each(tmp_path: Path) -> None:
+    program = "Here:\n```python\ndef add(a, b):\n    return a + b\n```"
+    rows = [
+        {"gold": "0.5", "prediction": "so \\boxed{\\frac12}", "source": "a/x", "note": 1},
+        {"gold": "7", "prediction": "The answer is 8", "source": "a/y", "note": 2},
+        {"gold": "x", "prediction": " x ", "grader": "exact", "source": "b"},
+        {"gold": "2", "prediction": "\\boxed{2} but then \\boxed{", "source": "b"},
+        {"prediction": program, "grader": "code", "tests": ADD_TESTS, "source": "c"},
+        {"prediction": "def add(a, b):\n    return a", "grader": "code", "tests": ADD_TESTS, "source": "c"},
+    ]
+    out, seen = tmp_path / "out.parquet", []
+    summary = grade_file(write(tmp_path, rows), out, on_start=seen.append, on_done=seen.append)
+    graded = read_table(out).to_pylist()
+    assert [(row["correct"], row["reason"]) for row in graded] == [
+        (True, "correct"),
+        (False, "wrong"),
+        (True, "correct"),
+        (False, "no_answer"),
+        (True, "correct"),
+        (False, "wrong"),
+    ]
+    assert [row["note"] for row in graded[:2]] == [1, 2]
+    assert all(row["seconds"] >= 0 for row in graded)
+    assert seen[0] == 6 and sum(seen[1:]) == 6
+    assert [(row["source"], row["answers"], row["correct"]) for row in summary] == [
+        ("a", 2, 1),
+        ("b", 2, 1),
+        ("c", 2, 1),
+        ("all", 6, 3),
+    ]
+
+
+def test_labels_are_compared(tmp_path: Path) -> None:
+    rows = [
+        {"gold": "2", "prediction": "2", "label": True},
+        {"gold": "2", "prediction": "2", "label": False},
+        {"gold": "2", "prediction": "3", "label": True},
+    ]
+    (everything,) = grade_file(write(tmp_path, rows), grader="exact")
+    assert everything["agree with label (%)"] == "33.33"
+    assert (everything["false positives"], everything["false negatives"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "grader", "message"),
+    [
+        ([{"gold": "1", "pred": "1"}], "math", "has no column prediction"),
+        ([{"gold": "", "prediction": "1"}], "math", "row 1 has no gold answer"),
+        ([{"gold": "1", "prediction": "1"}], "fuzzy", "grader = 'fuzzy' in row 1 is not one of exact, math, code"),
+        ([{"gold": "1", "prediction": "1"}], "code", "row 1 has no tests"),
+        ([{"gold": "1", "prediction": ["1"]}], "math", "column prediction holds list<item: string>, not text"),
+        ([{"gold": "1", "prediction": "1", "correct": True}], "math", "already has the column correct"),
+        ([{"gold": "1", "prediction": "1", "label": "maybe"}], "exact", "label in row 1 is neither true nor false"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(
+    tmp_path: Path, rows: list[dict[str, Any]], grader: str, message: str
+) -> None:
+    out = tmp_path / "out.csv"
+    with pytest.raises(ValueError, match=message):
+        grade_file(write(tmp_path, rows), out, grader)
+    with pytest.raises(ValueError, match="does not end in"):
+        grade_file(write(tmp_path, [{"gold": "1", "prediction": "1"}]), tmp_path / "out.txt", "exact")
+    assert not out.exists()

@@ -1,0 +1,106 @@
+"""Rollouts made elsewhere: columns by any of their names, matched with problems, judged by our grader."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.config import recorded_config
+from pipeline_lib.prompts.collecting import digest_problem
+from pipeline_lib.recorded_rollouts import attach_prompts, cells, judge_recorded, own_prompts, read_recorded_rollouts
+from pipeline_lib.records import Prompt
+
+ROW = {"problem": "1+1?", "response": "\\boxed{2}", "tokens": 5, "answer": "2"}
+
+
+def write(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
+    path = tmp_path / "rollouts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_plain_file_gets_sensible_defaults(tmp_path: Path) -> None:
+    first, second = read_recorded_rollouts(write(tmp_path, [ROW, ROW | {"response": "\\boxed{3}"}]))
+    assert (first.model, first.benchmark, first.finish_reason) == ("recorded", "rollouts", "stop")
+    assert (first.sample_index, second.sample_index) == (0, 1)
+    assert first.prompt_id == second.prompt_id == digest_problem("1+1?")
+
+
+def test_every_column_is_found_under_its_other_names(tmp_path: Path) -> None:
+    row = {
+        "question": "1+1?",
+        "text": "\\boxed{2}",
+        "n_tokens": 9.0,
+        "gold": 2,
+        "model": "m",
+        "dataset": "d",
+        "sample": 3,
+        "truncated": True,
+    }
+    (rollout,) = read_recorded_rollouts(write(tmp_path, [row]))
+    assert (rollout.num_tokens, rollout.answer, rollout.model, rollout.benchmark) == (9, "2", "m", "d")
+    assert (rollout.sample_index, rollout.finish_reason) == (3, "length")
+
+
+def test_the_answers_of_our_own_tables_are_not_taken_for_gold(tmp_path: Path) -> None:
+    row = {"prompt_id": "p", "text": "x", "num_tokens": 1, "answer": "7", "grade_reason": "wrong", "source": "aime25"}
+    (rollout,) = read_recorded_rollouts(write(tmp_path, [row]))
+    assert (rollout.prompt_id, rollout.answer, rollout.benchmark) == ("p", "", "aime25")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"response": "x"}, "has no column for num_tokens, problem \\(or prompt_id\\)"),
+        (ROW | {"tokens": -1}, "column tokens holds -1 in row 1, not a number of tokens"),
+        (ROW | {"tokens": 2.5}, "column tokens holds 2.5 in row 1"),
+        (ROW | {"finish_reason": "eos"}, "finish_reason = 'eos' in row 1 is neither 'stop' nor 'length'"),
+        (ROW | {"response": ["x"]}, "column response holds list"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_recorded_rollouts(write(tmp_path, [row]))
+
+
+def test_rollouts_find_their_prompts_by_id_or_text_and_are_judged(tmp_path: Path) -> None:
+    rows = [
+        ROW | {"prompt_id": "one"},
+        ROW | {"problem": " 1+1? ", "response": "none"},
+        ROW | {"problem": "else"},
+        ROW | {"truncated": True},
+    ]
+    recorded = read_recorded_rollouts(write(tmp_path, rows))
+    pairs, unmatched = attach_prompts(recorded, [Prompt("one", "sums", "math", "1+1?", "2")])
+    assert unmatched == 1
+    judged = judge_recorded(pairs, "exact", "run", "profile", "sums")
+    assert [(rollout.prompt_id, rollout.correct, rollout.grade_reason) for rollout in judged] == [
+        ("one", True, "correct"),
+        ("one", False, "no_answer"),
+        ("one", False, "truncated"),
+    ]
+    assert {(rollout.source, rollout.step, rollout.stage) for rollout in judged} == {("sums", 0, "profile")}
+
+
+def test_problems_come_with_the_rollouts_once_a_benchmark(tmp_path: Path) -> None:
+    rows = [ROW | {"dataset": name, "answer": answer} for name in ("a", "b") for answer in ("2", "2", "")]
+    recorded = read_recorded_rollouts(write(tmp_path, rows))
+    prompts, without = own_prompts(recorded)
+    assert [(prompt.source, prompt.answer) for prompt in prompts] == [("a", "2"), ("b", "2")]
+    assert without == 2
+    assert [len(group) for group in cells(recorded).values()] == [3, 3]
+
+
+def test_the_evaluation_takes_defaults_overrides_and_a_run_s_settings() -> None:
+    configs = Path(__file__).resolve().parents[2] / "configs"
+    plain = recorded_config("some/My Rollouts.parquet", overrides=["budgets_tokens=[10, 20]", 'sources=["aime25"]'])
+    assert (plain.name, plain.budgets_tokens) == ("my-rollouts", (10, 20))
+    assert plain.sources[0].num_problems == 30
+    of_run = recorded_config("x.jsonl", str(configs / "smoke.toml"))
+    assert of_run.budgets_tokens == (24, 48, 96, 192)
+    assert plain.run_id("a" * 64) != plain.run_id("b" * 64)
+    with pytest.raises(ValueError, match="unknown key budgets = 3"):
+        recorded_config("x.jsonl", overrides=["budgets=3"])
+    with pytest.raises(ValueError, match="must rise"):
+        recorded_config("x.jsonl", overrides=["budgets_tokens=[20, 10]"])

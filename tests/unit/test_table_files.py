@@ -1,0 +1,85 @@
+"""Tables that users hand over: what is read, what is refused in one line, nothing half-written."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline_lib.table_files import read_table, text_column, write_table
+
+ROWS = [{"gold": "1,000", "n": 1, "flag": True, "parts": ["a", "b"]}, {"gold": 'x"\n', "n": 2, "flag": False, "parts": []}]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_what_is_written_can_be_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table{suffix}"
+    write_table(path, pa.Table.from_pylist(ROWS))
+    table = read_table(path, ["gold"])
+    if suffix == ".csv":
+        assert table.column("flag").to_pylist() == ["true", "false"]
+        assert table.column("parts").to_pylist() == ['["a", "b"]', "[]"]
+        assert text_column(table, "gold", path) == ["1,000", 'x"\n']
+    else:
+        assert table.to_pylist() == ROWS
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_and_gaps_of_a_column_become_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1.0, 2.5, None], "b": [True, None, False], "c": ["007", "", "x"]}), path)
+    table = read_table(path)
+    assert text_column(table, "a", path, nullable=True) == ["1", "2.5", ""]
+    assert text_column(table, "c", path) == ["007", "", "x"]
+    with pytest.raises(ValueError, match="column a is empty in row 3"):
+        text_column(table, "a", path)
+    with pytest.raises(ValueError, match="column b holds bool, not text"):
+        text_column(table, "b", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"x", "does not end in .parquet, .jsonl, .csv"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"gold\n", "has no rows"),
+        ("a.csv", b"gold,gold\n1,2\n", "column names repeat"),
+        ("a.csv", b"gold,b\n1\n", "row 1 has 1 cells, the header 2"),
+        ("a.csv", b"other\n1\n", "has no column gold; it has other"),
+        ("a.csv", "gold\n1\né\n".encode("latin-1"), "is not UTF-8: byte 0xe9 in line 3"),
+        ("a.csv", b'gold\n"1\n', "is not CSV"),
+        ("a.jsonl", b'{"gold": 1}\n{"gold": \n', "line 2 is not JSON"),
+        ("a.jsonl", b"[1]\n", "line 1 holds list, not an object"),
+        ("a.jsonl", b'{"gold": 1}\n{"gold": "x"}\n', "column gold mixes types"),
+        ("a.jsonl", b"\n\n", "has no rows"),
+        ("a.jsonl", '{"gold": "ok"}\n{"gold": "ñ"}\n'.encode("utf-16"), "is not UTF-8"),
+        ("a.parquet", b"PAR1 no", "is not a readable Parquet file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_table(path, ["gold"])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_mark_of_byte_order_and_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"gold": "\u2028"}, ensure_ascii=False).encode())
+    assert read_table(path, ["gold"]).to_pylist() == [{"gold": "\u2028"}]
+    with pytest.raises(ValueError, match="no file at"):
+        read_table(tmp_path / "absent.csv")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_table(path, pa.table({"a": [1]}))
+    with pytest.raises(ValueError, match="does not end in"):
+        write_table(tmp_path / "a.xlsx", pa.table({"a": [1]}))
+    broken = pa.table({"a": pa.array([{}], pa.struct([]))})
+    with pytest.raises(pa.ArrowException):
+        write_table(path, broken)
+    assert read_table(path).to_pylist() == [{"a": 1}]
+    assert list(tmp_path.iterdir()) == [path]
