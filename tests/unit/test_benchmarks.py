@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import PAPER_PROMPT_SUFFIX, PromptSource
+from pipeline_lib.grading import grade_responses
 from pipeline_lib.prompts import load_prompts, load_source, resolve_source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -115,3 +116,30 @@ def test_a_repeat_is_left_out_with_an_id_and_cause_of_its_own(tmp_path: Path, mo
         (f"{kept}-repeat-1", "exact_duplicate"),
         (f"{kept}-repeat-2", "conflicting_answers"),
     ]
+
+
+@pytest.mark.parametrize("name", ["aime24", "aime25", "amc", "math500", "minerva", "olympiadbench", "gsm8k"])
+def test_every_gold_answer_is_right_by_its_own_grader(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = read(REPOSITORY / "configs" / "benchmarks" / f"{name}.toml")
+    assert source.local is not None
+    if not (DATA / source.local.file).exists():
+        pytest.skip(f"{source.local.file} does not lie in the folder of local copies (LACONIC_DATA)")
+    monkeypatch.setenv("LACONIC_DATA", str(DATA))
+    prompts = load_prompts(source)
+    golds = [prompt.answer for prompt in prompts]
+    responses = [f"So it is $\\boxed{{ {gold} }}$." for gold in golds]
+    tolerances = [prompt.tolerance for prompt in prompts]
+    grades = grade_responses("math", responses, golds, ["stop"] * len(golds), tolerances=tolerances)
+    assert [gold for gold, grade in zip(golds, grades, strict=True) if not grade.correct] == []
+
+
+def test_the_benchmarks_own_tolerances_reach_the_grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = '{"problem": "x?", "answer": "4.2", "error": "1e-1"}\n{"problem": "y?", "answer": "4.2", "error": null}\n'
+    source = local_source(tmp_path, monkeypatch, rows, tolerance_field="error")
+    loose, exact = load_prompts(source.model_copy(update={"tolerance_rule": "olympiadbench"}))
+    assert (loose.tolerance, exact.tolerance) == (pytest.approx(0.101), None)
+    tolerances = [loose.tolerance, exact.tolerance]
+    grades = grade_responses("math", ["\\boxed{4.3}"] * 2, ["4.2"] * 2, ["stop"] * 2, tolerances=tolerances)
+    assert [grade.correct for grade in grades] == [True, False]
+    (minerva, _) = load_prompts(source.model_copy(update={"tolerance_rule": "minerva"}))
+    assert minerva.tolerance == pytest.approx(4.2e-5, rel=0.01)

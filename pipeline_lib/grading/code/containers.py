@@ -21,7 +21,8 @@ _TOOLS = {
     "docker": ("docker", "install Docker Engine (https://docs.docker.com/engine/install/)"),
 }
 _SINGLE_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from sandbox.single import main; sys.path.pop(0); main(sys.argv[2], sys.argv[3])"
+    "import sys; sys.path.insert(0, sys.argv[1]); from sandbox.single import main; sys.path.pop(0); "
+    "main(sys.argv[2], sys.argv[3])"
 )
 
 
@@ -36,7 +37,18 @@ def require_tool(isolation: str) -> None:
 
 def bubblewrap_prefix() -> list[str]:
     """The bubblewrap command that the sandbox process is started under: only Python to read, no network, own process ids."""
-    prefix = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    prefix = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+    ]
     for path in [*readable_paths(), interpreter(), str(Path(interpreter()).resolve()), str(SANDBOX_FOLDER)]:
         if not path.startswith("/dev/"):
             prefix += ["--symlink", str(Path(path).readlink()), path] if _is_plain_link(path) else ["--ro-bind", path, path]
@@ -74,7 +86,9 @@ class DockerLauncher:
         """Start a container; a thread tells on the status descriptor how it ended. Raises SandboxGone."""
         name = f"laconic-code-{uuid4().hex}"
         fields = dict(request["limits"])
-        command = docker_command(name, SandboxLimits(**{k: v for k, v in fields.items() if k != "cpu_seconds"}), fields["cpu_seconds"])
+        command = docker_command(
+            name, SandboxLimits(**{k: v for k, v in fields.items() if k != "cpu_seconds"}), fields["cpu_seconds"]
+        )
         start_command(command, fds, request["wall_seconds"], ["docker", "kill", name])
 
 

@@ -49,12 +49,12 @@ class Execution:
         launcher: Launcher,
         limits: SandboxLimits,
         deadline: float,
-        cpu_seconds: float,
+        total_seconds: float,
         uid: int,
         bridge: socket.socket | None = None,
     ) -> None:
-        """`deadline` is monotonic seconds. `bridge` takes the place of the errors pipe, for the side that runs the tests."""
-        self._cpu_seconds = math.ceil(cpu_seconds)
+        """`deadline` is monotonic seconds, for what comes next; `total_seconds` bounds all, in CPU and in wall time. `bridge` takes the place of the errors pipe, for the side that runs the tests."""
+        self._cpu_seconds = math.ceil(total_seconds)
         self._stopped = False
         self.deadline = deadline
         self.channel, child_channel = socket.socketpair()
@@ -63,7 +63,7 @@ class Execution:
         os.set_blocking(self._errors, False)
         request = {
             "uid": uid,
-            "wall_seconds": max(0.0, deadline - monotonic()) + _BACKSTOP_SECONDS,
+            "wall_seconds": total_seconds + _BACKSTOP_SECONDS,
             "limits": {**asdict(limits), "cpu_seconds": self._cpu_seconds},
         }
         try:

@@ -15,6 +15,8 @@ from pipeline_lib.grading.code.verdicts import CodeVerdict, Reason, SandboxLimit
 
 _MAX_DETAIL = 400
 _MAX_VERDICT_BYTES = 1 << 20
+# What a message has beside the value that the limit is meant for.
+_FRAME_ALLOWANCE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,8 @@ def _judge_by_output(program: str, given: str, expected: str, bench: Bench) -> N
 def _judge_by_calls(program: str, tests: FunctionTests, bench: Bench) -> Any:
     """All cases in one process, the program loaded once, as in LiveCodeBench. Yields once a passed case. Raises Failed."""
     deadline = monotonic() + bench.timeout_seconds
-    cpu_seconds = bench.timeout_seconds * (len(tests.cases) + 1)
-    with Execution(bench.program_launcher, bench.limits, deadline, cpu_seconds, bench.program_uid) as execution:
-        # The sandbox's own clock is for all cases together.
+    total_seconds = bench.timeout_seconds * (len(tests.cases) + 1)
+    with Execution(bench.program_launcher, bench.limits, deadline, total_seconds, bench.program_uid) as execution:
         session = _Calls(execution, bench)
         session.ask({"mode": "functions", "prelude": True, "preamble": "", "withhold": [], "program": program, **session.frame})
         target = session.find(tests.entry_point)
@@ -112,13 +113,13 @@ class _Calls:
 
     def __init__(self, execution: Execution, bench: Bench) -> None:
         self._execution, self._bench = execution, bench
-        self.frame = {"max_frame_bytes": bench.limits.output_bytes}
+        self.frame = {"max_frame_bytes": bench.limits.output_bytes + _FRAME_ALLOWANCE_BYTES}
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request. Raises Failed."""
         try:
             self._execution.send(message)
-            reply = self._execution.receive(self._bench.limits.output_bytes)
+            reply = self._execution.receive(self.frame["max_frame_bytes"])
         except FrameTooLarge as error:
             raise Failed("output_limit", str(error)) from error
         except Overrun as error:
@@ -150,7 +151,7 @@ def _judge_by_program(program: str, tests: ProgramTests, bench: Bench) -> tuple[
     deadline = monotonic() + bench.timeout_seconds
     seconds, limits = bench.timeout_seconds, bench.limits
     near, far = socket.socketpair()
-    frame = {"max_frame_bytes": limits.output_bytes}
+    frame = {"max_frame_bytes": limits.output_bytes + _FRAME_ALLOWANCE_BYTES}
     job = {
         "mode": "tests",
         "preamble": tests.preamble,

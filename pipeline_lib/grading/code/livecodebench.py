@@ -29,7 +29,9 @@ def livecodebench_tests(row: Mapping[str, Any]) -> str:
     # of which kind a problem is.
     cases = [case for case in examples + _read_cases(private) if case["testtype"] in kinds]
     if len(kinds) != 1 or not kinds <= {"stdin", "functional"}:
-        raise ValueError(f"testtype = {', '.join(sorted(map(str, kinds))) or 'nothing'}: need stdin or functional, one a problem")
+        raise ValueError(
+            f"testtype = {', '.join(sorted(map(str, kinds))) or 'nothing'}: need stdin or functional, one a problem"
+        )
     plain = [{"input": case["input"], "output": case["output"]} for case in cases]
     if kinds == {"stdin"}:
         return json.dumps({"type": "stdin", "cases": plain})

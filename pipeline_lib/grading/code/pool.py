@@ -48,7 +48,9 @@ class SandboxPool:
         finally:
             self._slots.put(slot)
 
-    def _judge_in_slot(self, slot: int, program: str, tests: Tests, timeout_seconds: float, limits: SandboxLimits) -> CodeVerdict:
+    def _judge_in_slot(
+        self, slot: int, program: str, tests: Tests, timeout_seconds: float, limits: SandboxLimits
+    ) -> CodeVerdict:
         started = monotonic()
         failure = ""
         for _ in range(_NUM_ATTEMPTS):

@@ -65,7 +65,12 @@ def parse_tests(specification: str) -> Tests:
         kind = fields["type"]
         if kind not in TYPES:
             raise ValueError(f"type = {kind!r} is not one of {', '.join(TYPES)}")
-        return {"stdin": _parse_stdin, "function": _parse_function, "program": _parse_program}[kind](fields)
+        parsers: dict[str, Callable[[dict[str, Any]], Tests]] = {
+            "stdin": _parse_stdin,
+            "function": _parse_function,
+            "program": _parse_program,
+        }
+        return parsers[kind](fields)
     except (ValueError, KeyError, TypeError, RecursionError, SyntaxError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"tests = {specification[:60]!r}… is no test specification: {what}") from error

@@ -62,8 +62,8 @@ def _enter_private_user_namespace(proc_fd: int) -> bool:
 def confine(request: dict[str, Any], namespace_kind: str | None, proc_fd: int | None, scratch: str) -> dict[str, bool]:
     """Apply everything that the kernel allows, in the only order that works; what came into force.
 
-    `request["tasks_are_bound"]` says whether RLIMIT_NPROC works here (see `task_limit_binds`), `request["limits"]` are the fields of SandboxLimits. Raises OSError when something the kernel offers fails half-way: an
-    unconfined program must not run.
+    `request["tasks_are_bound"]` says whether RLIMIT_NPROC works here (see `task_limit_binds`), `request["limits"]` are the
+    fields of SandboxLimits. Raises OSError when something the kernel offers fails half-way: an unconfined program must not run.
     """
     limits = request["limits"]
     if namespace_kind == "user" and proc_fd is not None:

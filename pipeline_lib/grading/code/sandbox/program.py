@@ -26,7 +26,9 @@ _MAX_JOB_BYTES = 1 << 30
 _MAX_ERROR_CHARACTERS = 1000
 
 # What LiveCodeBench puts before every program.
-_PRELUDE_MODULES = "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
+_PRELUDE_MODULES = (
+    "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
+)
 PRELUDE = (
     "".join(f"from {name} import *\n" for name in [*_PRELUDE_MODULES.split(), "builtins", "typing"])
     + "".join(f"import {name}\n" for name in _PRELUDE_MODULES.split())
@@ -95,9 +97,9 @@ def _as_file(text: str) -> int:
 def _reset_interpreter() -> None:
     os.environ.clear()
     sys.argv = ["program.py"]
-    sys.stdin = open(0, encoding="utf-8")
-    sys.stdout = open(1, "w", encoding="utf-8")
-    sys.stderr = open(2, "w", encoding="utf-8")
+    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     atexit._clear()
 

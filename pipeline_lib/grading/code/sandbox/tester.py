@@ -109,9 +109,7 @@ class RemoteObject:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         bridge, number = self._remote
-        reply = bridge.request(
-            "call", target=number, args=bridge.encode(list(args)), kwargs=bridge.encode(dict(kwargs))
-        )
+        reply = bridge.request("call", target=number, args=bridge.encode(list(args)), kwargs=bridge.encode(dict(kwargs)))
         for change in reply.get("changed", []):
             _replace_content(args, change, bridge)
         return bridge.decode(reply["value"])
@@ -190,7 +188,7 @@ def _bring_in(bridge: Bridge, namespace: dict[str, Any], tree: ast.Module, job: 
         if type(value) is RemoteObject:
             namespace[name] = value
         else:
-            return name
+            return str(name)
     return None
 
 

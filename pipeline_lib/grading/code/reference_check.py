@@ -1,0 +1,100 @@
+"""Checks the grader with the benchmarks' own reference solutions: all must pass, and mutants of half of them should fail.
+
+    python -m pipeline_lib.grading.code.reference_check [--data FOLDER] [--survivors]
+"""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from pipeline_lib.grading.code.mutation import mutate
+from pipeline_lib.grading.code.pool import judge_programs
+from pipeline_lib.grading.code.specifications import TEST_FORMATS
+from pipeline_lib.grading.code.verdicts import CodeVerdict
+
+BENCHMARKS = ("humaneval", "mbpp")
+
+
+@dataclass(frozen=True)
+class ReferenceProgram:
+    """A reference solution: problem id, program, tests (JSON), and, of a mutant, what was changed."""
+
+    problem_id: str
+    program: str
+    tests: str
+    change: str = ""
+
+
+def read_references(data_folder: Path, benchmark: str) -> list[ReferenceProgram]:
+    """The reference solutions of "humaneval" or "mbpp". Raises FileNotFoundError."""
+    # Only here: grading itself needs no Parquet.
+    import pyarrow.parquet as parquet
+
+    rows: list[dict[str, Any]] = parquet.read_table(data_folder / f"{benchmark}.parquet").to_pylist()
+    # HumanEval's solutions are the bodies of the functions that the prompts begin.
+    return [
+        ReferenceProgram(
+            row["id"], (row["problem"] if benchmark == "humaneval" else "") + row["answer"], TEST_FORMATS[benchmark](row)
+        )
+        for row in rows
+    ]
+
+
+def mutate_half(references: Sequence[ReferenceProgram]) -> list[ReferenceProgram]:
+    """A mutant of every second reference that has an operator, always the same."""
+    mutants = []
+    for seed, reference in enumerate(references):
+        if seed % 2 == 0:
+            mutant = mutate(reference.program, seed)
+            if mutant is not None:
+                mutants.append(ReferenceProgram(reference.problem_id, mutant[0], reference.tests, mutant[1]))
+    return mutants
+
+
+def judge_references(references: Sequence[ReferenceProgram], timeout_seconds: float) -> list[CodeVerdict]:
+    """The verdicts on them, in order."""
+    return judge_programs([item.program for item in references], [item.tests for item in references], timeout_seconds)
+
+
+def main() -> None:
+    """Print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = os.environ.get("LACONIC_DATA", str(Path(__file__).resolve().parents[4] / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default), help="folder with humaneval.parquet and mbpp.parquet")
+    parser.add_argument("--survivors", action="store_true", help="list the mutants that passed")
+    parser.add_argument("--timeout", type=float, default=6.0, help="seconds a program")
+    arguments = parser.parse_args()
+    for benchmark in BENCHMARKS:
+        path = arguments.data / f"{benchmark}.parquet"
+        if not path.is_file():
+            parser.error(f"--data = {str(arguments.data)!r} has no {path.name}: name a folder that has it")
+        references = read_references(arguments.data, benchmark)
+        started = monotonic()
+        verdicts = judge_references(references, arguments.timeout)
+        seconds = monotonic() - started
+        _print_counts(f"{benchmark} references", references, verdicts, seconds)
+        for reference, verdict in zip(references, verdicts, strict=True):
+            if verdict.reason != "correct":
+                print(f"  {reference.problem_id}: {verdict.reason}: {verdict.detail}")
+        mutants = mutate_half(references)
+        started = monotonic()
+        verdicts = judge_references(mutants, arguments.timeout)
+        _print_counts(f"{benchmark} mutants", mutants, verdicts, monotonic() - started)
+        if arguments.survivors:
+            for mutant, verdict in zip(mutants, verdicts, strict=True):
+                if verdict.reason == "correct":
+                    print(f"  {mutant.problem_id}: {mutant.change}")
+
+
+def _print_counts(title: str, judged: Sequence[ReferenceProgram], verdicts: Sequence[CodeVerdict], seconds: float) -> None:
+    counts = ", ".join(f"{reason} {count}" for reason, count in Counter(verdict.reason for verdict in verdicts).most_common())
+    print(f"{title}: {len(judged)} programs: {counts}; {len(judged) / seconds:.0f} programs/s")
+
+
+if __name__ == "__main__":
+    main()
