@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -135,12 +135,13 @@ def grade(
     file: Annotated[Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, source).")],
     out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
     grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
-    timeout: Annotated[float | None, typer.Option(help="Seconds for one answer or program.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
+    sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout)
+    summary = grade_with_progress(file, out, grader, timeout, sandbox)
     rows = [[_cell(value) for value in row.values()] for row in summary]
     console.print(_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

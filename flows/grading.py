@@ -6,10 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline_lib.grading import Isolation
 from pipeline_lib.grading.files import grade_file
 
 
-def grade_with_progress(file: Path, out: Path | None, grader: str, timeout_seconds: float | None) -> list[dict[str, Any]]:
+def grade_with_progress(
+    file: Path, out: Path | None, grader: str, timeout_seconds: float | None, sandbox: Isolation
+) -> list[dict[str, Any]]:
     """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -19,6 +22,7 @@ def grade_with_progress(file: Path, out: Path | None, grader: str, timeout_secon
             out,
             grader,
             timeout_seconds,
+            sandbox,
             on_start=lambda total: progress.update(bar, total=total),
             on_done=lambda count: progress.advance(bar, count),
         )

@@ -83,6 +83,9 @@ class PromptSource(Section):
     grader: Literal["exact", "math", "code"] = Field(
         "math", description="exact: string in the last box; math: math-verify; code: the last code block, run on tests."
     )
+    sandbox: Literal["process", "bubblewrap", "docker"] = Field(
+        "process", description="code only: what confines the programs; bubblewrap and docker must be installed."
+    )
     num_prompts: PositiveInt | None = Field(None, description="Draw this many (seeded); absent: all.")
     seed: NonNegativeInt = Field(0, description="Seed of the draw. Train, validation and benchmark must not share one.")
     template: Literal["plain", "boxed", "code"] = Field(

@@ -85,6 +85,7 @@ def sample_and_judge(
         [completion.finish_reason for completion in completions],
         tests=[prompt.tests for prompt, _ in requests],
         tolerances=[prompt.tolerance for prompt, _ in requests],
+        sandbox=source.sandbox,
     )
     samples = [
         Sample(prompt, rendered[prompt.prompt_id], index, completion, grade)

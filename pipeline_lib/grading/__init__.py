@@ -20,6 +20,8 @@ MATHS_TIMEOUT_SECONDS = 5.0
 # A test of a program, as LiveCodeBench allows.
 PROGRAM_TIMEOUT_SECONDS = 6.0
 
+Isolation = Literal["process", "bubblewrap", "docker"]
+
 # What is compared with what: extracted answer, gold answer, absolute tolerance; for code: program, tests, nothing.
 Case = tuple[str, str, float | None]
 
@@ -33,11 +35,12 @@ def grade_responses(
     *,
     tests: Sequence[str | None] | None = None,
     tolerances: Sequence[float | None] | None = None,
+    sandbox: Isolation = "process",
 ) -> list[Grade]:
     """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code".
+    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code", whose programs run in the `sandbox`.
     `timeout_seconds` is the wall time for one comparison or program; running out of it, or a crash of the grader, gives the
     reason "timeout" or "error", not "wrong". Raises ValueError when the sequences differ in length, the grader is unknown, or
     a test is missing.
@@ -64,7 +67,7 @@ def grade_responses(
     }
     # Within a rollout group most answers repeat.
     distinct = sorted(set(cases.values()), key=lambda case: (case[0], case[1], case[2] or 0.0))
-    verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds), strict=True))
+    verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds, sandbox), strict=True))
     for index, case in cases.items():
         grades[index] = Grade(case[0], verdicts[case] == "correct", verdicts[case])
     judged = [grade for grade in grades if grade is not None]
@@ -88,7 +91,7 @@ def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | No
     return [test or "" for test in tests]
 
 
-def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None) -> list[str]:
+def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None, sandbox: Isolation) -> list[str]:
     if grader == "exact":
         return ["correct" if is_exact_match(answer, gold) else "wrong" for answer, gold, _ in cases]
     if grader == "math":
@@ -97,7 +100,8 @@ def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None) ->
     from pipeline_lib.grading.code import judge_programs
 
     programs, tests = [case[0] for case in cases], [case[1] for case in cases]
-    return [verdict.reason for verdict in judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS)]
+    verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, isolation=sandbox)
+    return [verdict.reason for verdict in verdicts]
 
 
 def _warn_of_failures(grades: Sequence[Grade]) -> None:

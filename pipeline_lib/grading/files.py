@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS
+from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS, Isolation
 from pipeline_lib.grading.exact import is_exact_match
 from pipeline_lib.table_files import read_table, text_column, write_table
 
@@ -23,6 +23,7 @@ def grade_file(
     out: Path | None = None,
     grader: str = "math",
     timeout_seconds: float | None = None,
+    sandbox: Isolation = "process",
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
 ) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def grade_file(
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
     if out is not None and out.suffix not in (".parquet", ".jsonl", ".csv"):
         raise ValueError(f"--out {out} does not end in .parquet, .jsonl, .csv")
-    cases = _Cases(table, path, grader)
+    cases = _Cases(table, path, grader, sandbox)
     labels = _labels(table, path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
@@ -57,7 +58,9 @@ def grade_file(
 class _Cases:
     """The rows of a file by grader."""
 
-    def __init__(self, table: pa.Table, path: Path, grader: str) -> None:
+    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation) -> None:
+        self.sandbox = sandbox
+
         def column(name: str) -> list[str]:
             if name not in table.column_names:
                 return [""] * table.num_rows
@@ -105,7 +108,7 @@ class _Cases:
         # A prediction without a code block is taken for the program itself.
         programs = [extract_program(text) or text for text in (self.predictions[row] for row in rows)]
         tests = [self.tests[row] for row in rows]
-        verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, on_done=on_done)
+        verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, on_done, isolation=self.sandbox)
         return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
 
 

@@ -60,7 +60,8 @@ def test_the_last_complete_block_is_the_program(response: str, program: str | No
         (STDIN, "if", "runtime_error", 0),
         (
             FUNCTION,
-            "class Solution:\n    def twoSum(self, n, t):\n        return next((i, j) for j in range(9) for i in range(j) if n[i] + n[j] == t)",
+            "class Solution:\n    def twoSum(self, n, t):\n"
+            "        return next((i, j) for j in range(9) for i in range(j) if n[i] + n[j] == t)",
             "correct",
             2,
         ),
@@ -196,7 +197,8 @@ def test_livecodebench_problems_are_solved_by_programs_written_by_hand() -> None
         pytest.skip("livecodebench.parquet does not lie in the folder of local copies (LACONIC_DATA)")
     rows = {row["title"]: row for row in read_table(DATA / "livecodebench.parquet").to_pylist()}
     solutions = {
-        "A. Short Sort": "for _ in range(int(input())):\n    s = input()\n    print('YES' if sum(a != b for a, b in zip(s, 'abc')) < 3 else 'NO')",
+        "A. Short Sort": "for _ in range(int(input())):\n    s = input()\n"
+        "    print('YES' if sum(a != b for a, b in zip(s, 'abc')) < 3 else 'NO')",
         "Leap Year": "y = int(input())\nprint(366 if y % 4 == 0 and (y % 100 or y % 400 == 0) else 365)",
     }
     tests = [TEST_FORMATS["livecodebench"](rows[title]) for title in solutions]

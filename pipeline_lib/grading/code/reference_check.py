@@ -1,6 +1,6 @@
 """Checks the grader with the benchmarks' own reference solutions: all must pass, and mutants of half of them should fail.
 
-    python -m pipeline_lib.grading.code.reference_check [--data FOLDER] [--survivors]
+python -m pipeline_lib.grading.code.reference_check [--data FOLDER] [--survivors]
 """
 
 import argparse
