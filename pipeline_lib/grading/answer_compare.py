@@ -32,7 +32,7 @@ LONGEST_EXPRESSION = 2000
 DEEPEST_BRACES = 40
 DEEPEST_SHAPE = 8
 
-_TRAILING_UNIT = re.compile(r"(?<=[\d}).])\s*\\text\{[^{}\\]*\}(?:\^\{\d\})?$")
+_TRAILING_UNIT = re.compile(r"(?:(?<=[\d}).])|(?<=\\pi))\s*\\text\{[^{}\\]*\}(?:\^\{\d\})?$")
 
 
 def compare_answers(gold: str, answer: str, tolerance: float | None = None) -> Node:
@@ -155,6 +155,7 @@ def _compare_relations(
             return False
         return leaf(gold, answer)
     if gold_value is not None and answer_value is not None:
+        # x + y = 1 is not x - y = 1: what two equations name has to be the same, unless one only computes its value.
         same_name = gold_relation.terms[0] == answer_relation.terms[0] or not _both_named(gold_relation, answer_relation)
         return compare(gold_value, answer_value, tolerance, depth) if same_name else leaf(gold, answer)
     gold_interval, answer_interval = as_interval(gold_relation), as_interval(answer_relation)
@@ -168,13 +169,17 @@ def _named_value(relation: Relation | None) -> str | None:
     if relation is None or not (relation.is_equation or relation.signs == ("\\in",)):
         return None
     first, last = relation.terms[0], relation.terms[-1]
-    computes = not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", first))
     sums = last != "0" and all(is_name(part) for part in re.split(r"[+-]", first) if part)
-    return last if is_name(first) or computes or sums else None
+    return last if is_name(first) or _computes(first) or sums else None
 
 
 def _both_named(gold: Relation, answer: Relation) -> bool:
-    return is_name(gold.terms[0]) and is_name(answer.terms[0])
+    return all(is_name(term) or not _computes(term) for term in (gold.terms[0], answer.terms[0]))
+
+
+def _computes(term: str) -> bool:
+    """Whether a term has no letters besides commands, such as 2 + 3."""
+    return not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", term))
 
 
 def _compare_matrices(

@@ -125,7 +125,8 @@ def is_prose(text: str) -> bool:
         return True
     outside, num_formulas = _FORMULA.subn(" ", text)
     bare = re.sub(r"\\begin\{\w+\}|\\end\{\w+\}|\\[A-Za-z]+", " ", outside)
-    words = [word for word in _WORD.findall(bare) if word.lower() not in _NO_WORDS]
+    # Not alphabetic: 2¹⁰ and x₁.
+    words = [word for word in _WORD.findall(bare) if word.isalpha() and word.lower() not in _NO_WORDS]
     if any(not character.isascii() for word in words for character in word) or re.search(r"[\u2e80-\u9fff]", bare):
         return num_formulas > 0 or bool(re.search(r"[A-Za-z0-9]", bare))
     return len(words) > (0 if num_formulas else MOST_WORDS) or "answer" in (word.lower() for word in words)

@@ -12,10 +12,13 @@ _CHARACTERS = {
     "⁄": "/", "≤": r"\leq ", "≥": r"\geq ", "⩽": r"\leq ", "⩾": r"\geq ", "≠": r"\neq ", "≈": r"\approx ", "∞": r"\infty ",
     "π": r"\pi ", "√": r"\sqrt ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ", "′": "'",
     "’": "'", "“": '"', "”": '"', "º": "°", "∘": "°", "。": ".", "、": ",", "∶": ":", "⟨": "(", "⟩": ")", "〈": "(", "〉": ")",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}",
-    "⅛": r"\frac{1}{8}", "²": "^2", "³": "^3", "⁴": "^4", "ⁿ": "^n", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ",
+    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ",
     "δ": r"\delta ", "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\varphi ", "ω": r"\omega ", "Ω": r"\Omega ",
 }  # fmt: skip
+
+# Digits above or below the line; as plain digits they would join the number in front: 2¹⁰ is not 210.
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋]+")
 
 _TOKEN = r"(\d|[a-zA-Z]|\\[a-zA-Z]+)"
 _WORD_END = r"(?![a-zA-Z])"
@@ -55,6 +58,7 @@ _REPLACEMENTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\rbrack" + _WORD_END, "]"),
         (r"\\(?:lvert|rvert|vert)" + _WORD_END, "|"),
         (r"\\colon" + _WORD_END, ":"),
+        (r"\\(?:cdots|dots[cbmio]?)" + _WORD_END, r"\\ldots "),
         (r"\\varnothing" + _WORD_END, r"\\emptyset "),
         (r"(?<![a-zA-Z\\])(?:infinity|inf)" + _WORD_END, r"\\infty "),
         (r"\+\s*\\infty", r"\\infty"),
@@ -77,6 +81,9 @@ _STRUCTURE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # Not behind a number, where \text{m} is a unit and m would be a variable.
         (r"(?<![\d}).])(?<![\d}).] )\\text\{\s*([a-zA-Z])\s*\}", r"\1"),
         (r"\\text\{\s*\}", ""),
+        # Ordinals, and the power of a unit inside its \text{}.
+        (r"(?<=\d)\^\s*\{?\\text\{(?:st|nd|rd|th)\}\}?", ""),
+        (r"(\\text\{[^{}^]*[a-zA-Z])\^\{?(-?\d)\}?\s*\}", r"\1}^{\2}"),
         (r"\\frac\s*" + _TOKEN + r"\s*" + _TOKEN, r"\\frac{\1}{\2}"),
         (r"\\frac\s*" + _TOKEN + r"\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\s*\{[^{}]*\})\s*(\d|[a-zA-Z]|\\[a-zA-Z]+)", r"\1{\2}"),
@@ -96,6 +103,8 @@ _LOOSE_COMMA = re.compile(r",\s")
 _GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:,\d{3})+)(?![\d,])")
 _BRACKET = re.compile(r"[(\[]|\\\{")
 _SPACE_GROUPED = re.compile(r"(?<![\d.,] )(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?!\d)(?! \d)")
+# European; with a single point it would be a decimal.
+_POINT_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?![\d.])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z({\[\])}%$,;:!])")
 # A space says something between two letters (words) or two digits (2 1/2); else it is for the eye.
 _IDLE_SPACE = re.compile(r"(?<![0-9a-zA-Z])\s+|\s+(?![0-9a-zA-Z])|(?<=[0-9])\s+(?=[a-zA-Z])|(?<=[a-zA-Z])\s+(?=[0-9])")
@@ -173,6 +182,8 @@ def _strip_ends(text: str) -> str:
 def _plain_characters(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
+    text = _RAISED.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0])}}}", text)
+    text = _LOWERED.sub(lambda match: f"_{{{unicodedata.normalize('NFKC', match[0])}}}", text)
     characters = []
     for character in text:
         if character in _CHARACTERS:
@@ -192,13 +203,16 @@ def _plain_character(character: str) -> str:
         return str(unicodedata.digit(character))
     if category in ("Cc", "Cf", "Cs", "Co", "Cn"):
         return ""
-    return unicodedata.normalize("NFKC", character)
+    plain = unicodedata.normalize("NFKC", character)
+    numerator, slash, denominator = plain.partition("⁄")
+    return rf"\frac{{{numerator}}}{{{denominator}}}" if slash and denominator else plain
 
 
 def _join_groups(text: str, join_thousands: bool) -> str:
     """Thousands separators removed where they can be nothing else: outside brackets, and not in a list without spaces."""
     if not join_thousands or not any(character.isdigit() for character in text):
         return text
+    text = _POINT_GROUPED.sub(lambda match: match[0].replace(".", ""), text)
     text = _SPACE_GROUPED.sub(lambda match: match[0].replace(" ", ""), text)
     if "," not in text or _BRACKET.search(text):
         return text

@@ -30,7 +30,8 @@ _SCIENTIFIC = re.compile(rf"(?:({_SIGN}{_NUMBER}){_TIMES}|([+-]?))\(?10\)?\^\{{(
 _EXPONENT = re.compile(rf"({_SIGN}{_NUMBER})[eE]([+-]?\d+)", re.ASCII)
 _POWER = re.compile(r"([+-]?)(?:(\d+)|\((-?\d+)\)|\(?\\frac\{(\d+)\}\{(\d+)\}\)?)\^\{(-?\d+)\}", re.ASCII)
 _REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\{(\d+)\}", re.ASCII)
-_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d{2,})", re.ASCII)
+# One to three digits, a comma and three digits are thousands: 12,345 is not 12.345, but 0,125 is 0.125.
+_DECIMAL_COMMA = re.compile(r"(?![+-]?[1-9]\d{0,2},\d{3}$)([+-]?\d+),(\d{2,})", re.ASCII)
 
 # Behind the number: percent, degrees, or words; a lone letter is a unit only inside \text{} (normalise has unpacked it then).
 _TAIL = re.compile(

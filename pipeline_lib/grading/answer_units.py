@@ -16,6 +16,9 @@ _SIZES: dict[str, tuple[str, Fraction]] = {
         "time": {"s": "1", "ms": "1/1000", "min": "60", "h": "3600", "day": "86400", "week": "604800"},
         "volume": {"l": "1", "ml": "1/1000"},
         "speed": {"m/s": "1", "km/h": "1000/3600", "mph": "0.44704"},
+        # Two dimensions, since the factor between them is not rational.
+        "angle": {"degree": "1"},
+        "angle in radians": {"radian": "1"},
         "money": {"dollar": "1", "cent": "1/100"},
     }.items()
     for name, size in units.items()
@@ -28,6 +31,7 @@ _SYNONYMS = {
     "second": "s", "sec": "s", "millisecond": "ms", "minute": "min", "hour": "h", "hr": "h", "liter": "l", "litre": "l",
     "milliliter": "ml", "mile per hour": "mph", "mi/h": "mph", "kilometer per hour": "km/h", "kph": "km/h", "kmh": "km/h",
     "kmph": "km/h", "km/hr": "km/h", "meter per second": "m/s", "usd": "dollar", "buck": "dollar", "nanometer": "nm",
+    "°": "degree", "deg": "degree", "rad": "radian",
 }  # fmt: skip
 
 _POWER_WORDS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}

@@ -7,7 +7,14 @@ import re
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _TIME = re.compile(r"(\d+(?::\d+)+) ?([ap])?(?:\.?m\.?)?", re.IGNORECASE)
-_BASED = re.compile(r"(-?[0-9A-F]+)(?:_\{(\d{1,2})\})?", re.ASCII)
+_BASED = re.compile(r"(?:(?=\(\w+\)_)\()?(-?[0-9A-F]+)\)?(?:_\{(\d{1,2})\})?", re.ASCII)
+# MATH writes the base as a word at times.
+_BASE_WORD = re.compile(r"_\{\\text\{(\w+)\}\}$")
+_BASES = (
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
+    "sixteen",
+)  # fmt: skip
+_CHOICE_LABEL = re.compile(r"(?:option|choice|answer)[ :]*(?=\(?[A-Z]\)?(?![a-zA-Z]))", re.IGNORECASE)
 _CHOICE = re.compile(r"\(?([A-Z])\)?")
 _CHOSEN = re.compile(r"\(([A-Z])\).*|([A-Z])[).:].*|([A-Z])(?: [A-Z]?[a-z]{2,}[a-z ]*)?", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
@@ -35,15 +42,19 @@ def same_digits_in_base(gold: str, answer: str) -> bool | None:
     """Numerals with a base: 4210_{5} is 4210 when only one side names the base, and never 4210_{7}."""
     if "_" not in gold and "_" not in answer:
         return None
-    one, other = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
+    one, other = (_BASED.fullmatch(_BASE_WORD.sub(_base_digits, text)) for text in (gold, answer))
     if one is None or other is None or not any(match[1].lstrip("-").isdigit() for match in (one, other)):
         return None
     return one[1] == other[1] and (one[2] is None or other[2] is None or one[2] == other[2])
 
 
+def _base_digits(match: re.Match[str]) -> str:
+    return f"_{{{_BASES.index(match[1]) + 2}}}" if match[1] in _BASES else match[0]
+
+
 def same_choice(gold: str, answer: str) -> bool | None:
     """Multiple choice: (A), A and "A. Paris" are the same choice. None unless the gold answer is or starts with a choice."""
-    gold_text, answer_text = _plain(gold).strip(), _plain(answer).strip()
+    gold_text, answer_text = (_CHOICE_LABEL.sub("", _plain(text).strip(), count=1) for text in (gold, answer))
     gold_only, answer_only = _CHOICE.fullmatch(gold_text), _CHOICE.fullmatch(answer_text)
     chosen, answered = _CHOSEN.fullmatch(gold_text), _CHOSEN.fullmatch(answer_text)
     if (gold_only is None and answer_only is None) or chosen is None or answered is None:
@@ -74,7 +85,9 @@ def _words(text: str) -> str | None:
         return None
     if plain == text and not any(_is_word(word) for word in words):
         return None
-    return "".join(words).lower()
+    if len(words) > 1 and words[0].lower() in ("a", "an", "the"):
+        words = words[1:]
+    return "".join(words).lower().replace("solutions", "solution")
 
 
 def _is_word(word: str) -> bool:

@@ -192,6 +192,26 @@ x < -1 \text{ or } x > 1 || (-\infty,-1)\cup(1,\infty)
 \text{2 and 3} || 2,3
 60 || 60 degrees
 \{\} || \emptyset
+x+y=1 || y+x=1
+2+3=5 || x=5
+60^\circ || 60\text{ degrees}
+2\text{ rad} || 2\text{ radians}
+12\pi\text{ cm}^3 || 12\pi
+9.8 \mathrm{~m/s^2} || 9.8 \text{ m/s}^2
+7^{\text{th}} || 7
+1.234.567 || 1234567
+0,125 || 0.125
+10^{-4} || 10⁻⁴
+2^{10} || 2¹⁰
+x_1=2, x_2=3 || x₁=2, x₂=3
+1⅜ || \frac{11}{8}
+2½ || 5/2
+1,3,5,\ldots || 1, 3, 5, \dots
+(4343)_6 || 4343_{6}
+4343_6 || 4343_{\text{six}}
+C || \text{Option C}
+\text{parabola} || a parabola
+\text{no solution} || No solutions
 """
 
 WRONG = r"""
@@ -266,6 +286,20 @@ x+1 || x-1
 x^2+y^2=1 || x^2+y^2=2
 y=2x+1 || y=2x-1
 3 || 3, \text{ because } 1+2=3
+x+y=1 || x-y=1
+a+b=5 || x=5
+\theta=3 || \alpha=3
+60^\circ || 60\text{ radians}
+12\pi\text{ cm} || 12\pi\text{ m}
+12,345 || 12.345
+1.234.567 || 1.234
+2¹⁰ || 210
+10⁻⁴ || 10-4
+4343₆ || 43436
+1⅜ || \frac{13}{8}
+4343_6 || 4343_{\text{seven}}
+(4343)_6 || 4343_7
+C || \text{Option D}
 """
 
 
@@ -334,6 +368,8 @@ def test_tolerances_of_benchmarks():
         ("C. It can't be A.", "(C)", "C", "correct"),
         ("\u56e0\u6b64\u7b54\u6848\u662f 13/28\u3002", "\\frac{13}{28}", "13/28", "correct"),
         ("42", "So the answer is: \\[ \\boxed{42} \\]", "42", "correct"),
+        ("2\u00b9\u2070", "1024", "2\u00b9\u2070", "correct"),
+        ("x\u2081=2, x\u2082=3", "x_1=2, x_2=3", None, "correct"),
         ("", "5", None, "no_answer"),
     ],
 )

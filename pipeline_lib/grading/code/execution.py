@@ -11,7 +11,7 @@ from signal import SIGKILL, SIGXCPU, Signals
 from time import monotonic
 from typing import Any, Protocol
 
-from pipeline_lib.grading.code.sandbox.frames import ChannelClosed, FrameTooLarge, encode_frame
+from pipeline_lib.grading.code.sandbox.frames import ChannelClosed, FrameTooLarge, encode_frame, parse_payload
 from pipeline_lib.grading.code.verdicts import Reason, SandboxLimits
 from pipeline_lib.grading.code.zygote_process import SandboxGone
 
@@ -53,8 +53,12 @@ class Execution:
         uid: int,
         bridge: socket.socket | None = None,
     ) -> None:
-        """`deadline` is monotonic seconds, for what comes next; `total_seconds` bounds all, in CPU and in wall time. `bridge` takes the place of the errors pipe, for the side that runs the tests."""
+        """`deadline` is monotonic seconds, for what comes next; `total_seconds` bounds everything, in CPU and in wall time.
+
+        `bridge` takes the place of the errors pipe, for the side that runs the tests.
+        """
         self._cpu_seconds = math.ceil(total_seconds)
+        self._memory_bytes = limits.memory_bytes
         self._stopped = False
         self.deadline = deadline
         self.channel, child_channel = socket.socketpair()
@@ -117,7 +121,7 @@ class Execution:
         (length,) = _LENGTH.unpack(self._receive_exactly(_LENGTH.size))
         if length > max_bytes:
             raise FrameTooLarge(f"a message of {length} bytes, more than {max_bytes}")
-        return json.loads(self._receive_exactly(length))
+        return parse_payload(self._receive_exactly(length))
 
     def _receive_exactly(self, length: int) -> bytes:
         received = bytearray()
@@ -165,7 +169,7 @@ class Execution:
             self.stop()
         end = self._read_status(status)
         error = self._read_error()
-        return _judge_end(end, error, self._stopped, self._cpu_seconds)
+        return _judge_end(end, error, self._stopped, self._cpu_seconds, self._memory_bytes)
 
     def _read_status(self, received: bytes = b"") -> dict[str, Any]:
         """What the sandbox says once every process of the program is gone: the descriptor's end of file."""
@@ -193,7 +197,7 @@ class Execution:
         return error if isinstance(error, dict) else {}
 
 
-def _judge_end(end: dict[str, Any], error: dict[str, Any], stopped: bool, cpu_seconds: int) -> End:
+def _judge_end(end: dict[str, Any], error: dict[str, Any], stopped: bool, cpu_seconds: int, memory_bytes: int) -> End:
     code = end["exit_code"]
     if end["overran"] or stopped:
         return End("timeout", "out of wall time")
@@ -202,7 +206,7 @@ def _judge_end(end: dict[str, Any], error: dict[str, Any], stopped: bool, cpu_se
     detail = describe_error(error)
     if error.get("type") == "MemoryError":
         return End("memory_limit", detail)
-    if code == -SIGKILL:
+    if code == -SIGKILL and end.get("max_rss_kb", 0) * 1024 > memory_bytes / 2:
         return End("memory_limit", "killed by the system, most likely out of memory")
     if code < 0:
         return End("runtime_error", f"killed by {_signal_name(-code)}")

@@ -93,7 +93,8 @@ def _judge_by_calls(program: str, tests: FunctionTests, bench: Bench) -> Any:
     total_seconds = bench.timeout_seconds * (len(tests.cases) + 1)
     with Execution(bench.program_launcher, bench.limits, deadline, total_seconds, bench.program_uid) as execution:
         session = _Calls(execution, bench)
-        session.ask({"mode": "functions", "prelude": True, "preamble": "", "withhold": [], "program": program, **session.frame})
+        job = {"mode": "functions", "prelude": True, "preamble": "", "withhold": [], "program": program, **session.frame}
+        session.ask(job, expected="ready")
         target = session.find(tests.entry_point)
         for arguments, expected in tests.cases:
             execution.deadline = monotonic() + bench.timeout_seconds
@@ -115,7 +116,7 @@ class _Calls:
         self._execution, self._bench = execution, bench
         self.frame = {"max_frame_bytes": bench.limits.output_bytes + _FRAME_ALLOWANCE_BYTES}
 
-    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, message: dict[str, Any], expected: str = "value") -> dict[str, Any]:
         """The reply to one request. Raises Failed."""
         try:
             self._execution.send(message)
@@ -134,7 +135,7 @@ class _Calls:
         if isinstance(reply, dict) and isinstance(reply.get("raised"), dict):
             raised = reply["raised"]
             raise Failed("memory_limit" if raised.get("type") == "MemoryError" else "runtime_error", describe_error(raised))
-        if not isinstance(reply, dict) or not ("value" in reply or "ready" in reply):
+        if not isinstance(reply, dict) or expected not in reply:
             raise Failed("runtime_error", "the program wrote to the channel of its results")
         return reply
 

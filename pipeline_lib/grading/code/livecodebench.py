@@ -15,14 +15,15 @@ _MAX_DECOMPRESSED_BYTES = 1 << 30
 
 
 def livecodebench_tests(row: Mapping[str, Any]) -> str:
-    """From a LiveCodeBench row: public and private (or extended) cases together. Raises KeyError, ValueError.
+    """From a LiveCodeBench row: public and private cases together. Raises KeyError, ValueError.
 
     Columns public_test_cases and private_test_cases (JSON, the latter also base64 of zlib of a pickled JSON text) with metadata
-    (JSON with func_name), or public_tests and extended_tests (JSON); cases are {input, output, testtype}. Where no func_name is
-    given, the function is the first method of the starter code.
+    (JSON with func_name), or public_tests (JSON); cases are {input, output, testtype}. Where no func_name is given, the function
+    is the first method of the starter code. A column extended_tests is not read: in the copy that has one, the same twelve cases
+    of a foreign problem were added to every row, so that no right program could pass.
     """
     public = row["public_test_cases"] if "public_test_cases" in row else row["public_tests"]
-    private = row["private_test_cases"] if "private_test_cases" in row else row.get("extended_tests")
+    private = row.get("private_test_cases")
     examples = _read_cases(public)
     kinds = {case["testtype"] for case in examples or _read_cases(private)}
     # Some carriers give problems that read standard input the calls of another problem as well: the statement's own examples say
@@ -32,7 +33,9 @@ def livecodebench_tests(row: Mapping[str, Any]) -> str:
         raise ValueError(
             f"testtype = {', '.join(sorted(map(str, kinds))) or 'nothing'}: need stdin or functional, one a problem"
         )
-    plain = [{"input": case["input"], "output": case["output"]} for case in cases]
+    # Private cases may repeat the public ones.
+    distinct = dict.fromkeys((case["input"], case["output"]) for case in cases)
+    plain = [{"input": given, "output": expected} for given, expected in distinct]
     if kinds == {"stdin"}:
         return json.dumps({"type": "stdin", "cases": plain})
     return json.dumps({"type": "function", "entry_point": _function_name(row), "cases": plain})

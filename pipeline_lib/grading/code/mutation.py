@@ -71,7 +71,7 @@ def _flips(node: ast.AST) -> Iterator["_Flip"]:
     elif isinstance(node, ast.BoolOp):
         yield _Flip(node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        # `not not x` has the truth value of x, and is always a bool: a double flip of meaning.
+        # Doubled it means the opposite.
         yield _Flip(node, "operand", ast.UnaryOp(ast.Not(), node.operand))
     elif isinstance(node, ast.Compare):
         for place, operator in enumerate(node.ops):

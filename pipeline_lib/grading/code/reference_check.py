@@ -46,13 +46,13 @@ def read_references(data_folder: Path, benchmark: str) -> list[ReferenceProgram]
 
 
 def mutate_half(references: Sequence[ReferenceProgram]) -> list[ReferenceProgram]:
-    """A mutant of every second reference that has an operator, always the same."""
-    mutants = []
-    for seed, reference in enumerate(references):
-        if seed % 2 == 0:
-            mutant = mutate(reference.program, seed)
-            if mutant is not None:
-                mutants.append(ReferenceProgram(reference.problem_id, mutant[0], reference.tests, mutant[1]))
+    """Mutants of half of the references, always the same: every second one, and more where one has nothing to mutate."""
+    mutants: list[ReferenceProgram] = []
+    seeds = [*range(0, len(references), 2), *range(1, len(references), 2)]
+    for seed in seeds:
+        mutant = mutate(references[seed].program, seed)
+        if mutant is not None and len(mutants) < len(references) // 2:
+            mutants.append(ReferenceProgram(references[seed].problem_id, mutant[0], references[seed].tests, mutant[1]))
     return mutants
 
 

@@ -118,7 +118,7 @@ def can_have_private_user(namespace_kind: str | None) -> bool:
 
     That is so in a file system root of our own, and else decided by the permissions of every folder above it.
     """
-    if os.geteuid() != 0:
+    if not namespaces.is_full_root():
         return False
     path = os.path.dirname(os.path.realpath(os.__file__))
     while namespace_kind is None and path != "/":

@@ -6,6 +6,8 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct(">I")
+# A forged message may hold more objects than an honest one of the same length: what its parsing may cost is bounded here.
+_MAX_PARTS = 4_000_000
 
 
 class ChannelClosed(Exception):
@@ -37,7 +39,15 @@ def read_frame(fd: int, max_bytes: int) -> Any:
     (length,) = _LENGTH.unpack(_read_exactly(fd, _LENGTH.size))
     if length > max_bytes:
         raise FrameTooLarge(f"a message of {length} bytes, more than {max_bytes}")
-    return json.loads(_read_exactly(fd, length))
+    return parse_payload(_read_exactly(fd, length))
+
+
+def parse_payload(payload: bytes) -> Any:
+    """The content of a message. Raises FrameTooLarge, or ValueError or RecursionError when it is not proper JSON."""
+    num_parts = payload.count(b"[") + payload.count(b"{") + payload.count(b",")
+    if num_parts > _MAX_PARTS:
+        raise FrameTooLarge(f"a message of {num_parts} parts, more than {_MAX_PARTS}")
+    return json.loads(payload)
 
 
 def _read_exactly(fd: int, length: int) -> bytes:

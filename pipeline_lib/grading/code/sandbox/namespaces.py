@@ -1,6 +1,7 @@
 """Namespaces: an empty network, a file system of nothing but Python and a scratch folder, and process ids of its own."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -14,11 +15,22 @@ _STATVFS_TO_MOUNT = {2: kernel.MS_NOSUID, 4: kernel.MS_NODEV, 8: kernel.MS_NOEXE
 _STATVFS_TO_MOUNT |= {2048: kernel.MS_NODIRATIME, 4096: kernel.MS_RELATIME}
 
 
-def readable_paths() -> list[str]:
+@functools.cache
+def readable_paths() -> tuple[str, ...]:
     """What a program may read: the standard library, shared libraries, time zones and harmless devices."""
     candidates = [os.path.dirname(os.__file__), f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib", "/usr/lib64"]
     candidates += ["/usr/share/zoneinfo", "/etc/ld.so.cache", *_DEVICES]
-    return [path for path in dict.fromkeys(candidates) if os.path.exists(path)]
+    return tuple(path for path in dict.fromkeys(candidates) if os.path.exists(path))
+
+
+@functools.cache
+def is_full_root() -> bool:
+    """Whether this is root over all user ids, not root of a user namespace (in a rootless container) that maps only some.
+
+    Asked first while /proc is still there; forked processes remember the answer.
+    """
+    with open("/proc/self/uid_map") as uid_map:
+        return os.geteuid() == 0 and uid_map.read().split() == ["0", "0", "4294967295"]
 
 
 def leave_namespaces() -> str | None:
@@ -28,7 +40,7 @@ def leave_namespaces() -> str | None:
     refused both).
     """
     kinds = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
-    if os.geteuid() == 0:
+    if is_full_root():
         with contextlib.suppress(OSError):
             kernel.unshare(kinds)
             return "root"

@@ -16,7 +16,7 @@ import threading
 import types
 from typing import Any
 
-from . import confinement, function_server, tester
+from . import confinement, function_server, kernel, seccomp, tester
 from .frames import read_frame, write_frame
 
 ERRORS_FD = 3
@@ -29,21 +29,27 @@ _MAX_ERROR_CHARACTERS = 1000
 _PRELUDE_MODULES = (
     "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
 )
-PRELUDE = (
-    "".join(f"from {name} import *\n" for name in [*_PRELUDE_MODULES.split(), "builtins", "typing"])
-    + "".join(f"import {name}\n" for name in _PRELUDE_MODULES.split())
-    + "sys.setrecursionlimit(50000)\n"
+_PRELUDE = "".join(f"from {name} import *\n" for name in [*_PRELUDE_MODULES.split(), "builtins", "typing"]) + "".join(
+    f"import {name}\n" for name in _PRELUDE_MODULES.split()
 )
+_RECURSION_LIMIT = 50_000
 _MORE_MODULES = "array abc cmath contextlib dataclasses decimal enum fractions numbers queue time traceback types typing"
-_compiled_prelude = compile(PRELUDE, "<prelude>", "exec")
+_prelude_names: dict[str, Any] = {}
+# The process id of a program in a process namespace of its own, right after the warden.
+_USUAL_PID = 2
 
 
 def preload() -> None:
-    """Import what programs import most, once, before any of them is there."""
+    """Import what programs import most, and prepare what every one needs, once, before any of them is there."""
     for name in [*_PRELUDE_MODULES.split(), *_MORE_MODULES.split()]:
         importlib.import_module(name)
     # The interpreter runs without `site`, which would have defined these.
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
+    exec(_PRELUDE, _prelude_names)
+    for name in ("__builtins__", "__name__"):
+        _prelude_names.pop(name, None)
+    if seccomp.is_supported():
+        seccomp.build_filter(kernel.MACHINE, _USUAL_PID, False)
 
 
 def run(request: dict[str, Any], namespace_kind: str | None, proc_fd: int | None, scratch: str) -> None:
@@ -111,6 +117,12 @@ def new_module(name: str) -> types.ModuleType:
     return module
 
 
+def add_prelude(module: types.ModuleType) -> None:
+    """Give a module what LiveCodeBench's prelude gives every program."""
+    module.__dict__.update(_prelude_names)
+    sys.setrecursionlimit(_RECURSION_LIMIT)
+
+
 def load(module: types.ModuleType, code: str) -> None:
     """Run a program in the module. Raises what it raises, SystemExit included."""
     exec(compile(code, "<program>", "exec", dont_inherit=True), module.__dict__)
@@ -125,7 +137,7 @@ def report_error(error: BaseException) -> None:
 def _run_with_stdin(job: dict[str, Any], protections: dict[str, bool]) -> int:
     """Run as a script. The status of sys.exit() is not looked at, as in LiveCodeBench; any other exception is a failure."""
     module = new_module("__main__")
-    exec(_compiled_prelude, module.__dict__)
+    add_prelude(module)
     code = 0
     try:
         load(module, job["program"])
@@ -147,7 +159,7 @@ def _serve_functions(job: dict[str, Any], protections: dict[str, bool]) -> int:
     module = new_module("solution")
     try:
         if job["prelude"]:
-            exec(_compiled_prelude, module.__dict__)
+            add_prelude(module)
         load(module, job["preamble"])
         for name in job["withhold"]:
             module.__dict__.pop(name, None)

@@ -5,6 +5,7 @@ being named. A few calls are allowed only with some arguments, so that a program
 """
 
 import ctypes
+import functools
 import os
 import struct
 
@@ -77,6 +78,7 @@ def _conditional_rules(pid: int, allow_processes: bool) -> dict[str, list[Instru
     }
 
 
+@functools.cache
 def build_filter(machine: str, pid: int, allow_processes: bool) -> bytes:
     """The filter's instructions (8 bytes each) for a process of this id. Raises KeyError for an unknown architecture.
 

@@ -1,8 +1,9 @@
 """Runs one program without a zygote, for isolation by a container: requests on descriptor 0, replies on 1, errors on 2."""
 
 import json
+import os
 
-from . import program
+from . import confinement, program
 
 
 def main(limits: str, scratch: str) -> None:
@@ -12,7 +13,7 @@ def main(limits: str, scratch: str) -> None:
         "channel_fd": 0,
         "replies_fd": 1,
         "errors_fd": 2,
-        "uid": 0,
+        "uid": confinement.private_uid(os.getpid(), 0),
         "tasks_are_bound": False,
         "limits": json.loads(limits),
     }

@@ -38,7 +38,7 @@ class Bridge:
     def start(self, job: dict[str, Any]) -> bool:
         """Load the program; False when it raised."""
         write_frame(self._fd, job)
-        reply = self._receive()
+        reply = self._receive("ready")
         self.raised = reply.get("raised") or {}
         return not self.raised
 
@@ -50,7 +50,7 @@ class Bridge:
         except ChannelClosed as error:
             self.gone = True
             raise ProgramGone from error
-        reply = self._receive()
+        reply = self._receive("value")
         if "raised" in reply:
             raise self._mirror(reply["raised"])
         return reply
@@ -67,7 +67,7 @@ class Bridge:
             self.gone = True
             raise ProgramGone from error
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, expected: str) -> dict[str, Any]:
         try:
             reply = read_frame(self._fd, self._max_frame_bytes)
         except FrameTooLarge as error:
@@ -79,7 +79,7 @@ class Bridge:
         if isinstance(reply, dict) and reply.get("too_large"):
             self.too_large = True
             raise ProgramGone
-        if not isinstance(reply, dict) or not ("value" in reply or "ready" in reply or isinstance(reply.get("raised"), dict)):
+        if not isinstance(reply, dict) or not (expected in reply or isinstance(reply.get("raised"), dict)):
             self.gone = True
             raise ProgramGone
         return reply
