@@ -40,8 +40,8 @@ def grade_responses(
     """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code", whose programs run in the `sandbox`.
-    `timeout_seconds` is the wall time for one comparison or program; running out of it, or a crash of the grader, gives the
+    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code",
+    whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running out of it, or a crash of the grader, gives the
     reason "timeout" or "error", not "wrong". Raises ValueError when the sequences differ in length, the grader is unknown, or
     a test is missing.
     """
