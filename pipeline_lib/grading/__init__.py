@@ -41,9 +41,9 @@ def grade_responses(
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
     whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code",
-    whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running out of it, or a crash of the grader, gives the
-    reason "timeout" or "error", not "wrong". Raises ValueError when the sequences differ in length, the grader is unknown, or
-    a test is missing.
+    whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running
+    out of it, or a crash of the grader, gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences
+    differ in length, the grader is unknown, or a test is missing.
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
