@@ -137,11 +137,12 @@ def grade(
     grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
+    strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout, sandbox)
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict)
     rows = [[_cell(value) for value in row.values()] for row in summary]
     console.print(_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

@@ -11,7 +11,7 @@ from pipeline_lib.grading.files import grade_file
 
 
 def grade_with_progress(
-    file: Path, out: Path | None, grader: str, timeout_seconds: float | None, sandbox: Isolation
+    file: Path, out: Path | None, grader: str, timeout_seconds: float | None, sandbox: Isolation, strict: bool
 ) -> list[dict[str, Any]]:
     """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -23,6 +23,7 @@ def grade_with_progress(
             grader,
             timeout_seconds,
             sandbox,
+            strict,
             on_start=lambda total: progress.update(bar, total=total),
             on_done=lambda count: progress.advance(bar, count),
         )

@@ -27,6 +27,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "truncated": ("truncated",),
 }
 
+MOST_TOKENS = 2**31 - 1
+_TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedRollout:
@@ -101,10 +104,10 @@ class _Columns:
         counts = []
         for row, value in enumerate(self.table.column(name).to_pylist(), start=1):
             try:
-                count = int(value)
-            except (TypeError, ValueError):
+                count = -1 if isinstance(value, bool) else int(value)
+            except (TypeError, ValueError, OverflowError):
                 count = -1
-            if count < 0 or count != float(value):
+            if not 0 <= count <= MOST_TOKENS or count != float(value):
                 raise ValueError(f"{self.path}: column {name} holds {value!r} in row {row}, not a number of tokens")
             counts.append(count)
         return counts
@@ -117,8 +120,12 @@ class _Columns:
                     raise ValueError(f"{self.path}: finish_reason = {value!r} in row {row} is neither 'stop' nor 'length'")
             return ["length" if value == "length" else "stop" for value in values]
         if self.found["truncated"]:
-            cut = [str(value).strip().lower() for value in self.table.column(self.found["truncated"]).to_pylist()]
-            return ["length" if value in ("true", "1") else "stop" for value in cut]
+            name = self.found["truncated"]
+            cut = [str(value).strip().lower() for value in self.table.column(name).to_pylist()]
+            for row, value in enumerate(cut, start=1):
+                if value not in _TRUTHS:
+                    raise ValueError(f"{self.path}: {name} = {value!r} in row {row} is neither true nor false")
+            return ["length" if _TRUTHS[value] else "stop" for value in cut]
         return ["stop"] * self.table.num_rows
 
     def samples(self, keys: Iterable[tuple[str, str, str]]) -> list[int]:
@@ -131,15 +138,23 @@ class _Columns:
 def attach_prompts(
     recorded: Sequence[RecordedRollout], prompts: Sequence[Prompt]
 ) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
-    """Each recorded rollout with its prompt, found by prompt_id or else by the problem's text; and how many have none."""
+    """Each recorded rollout with its prompt, found by the problem's text, or by prompt_id without one; and how many have none."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     by_text = {digest_problem(prompt.problem): prompt for prompt in prompts}
     pairs = []
     for rollout in recorded:
-        prompt = by_id.get(rollout.prompt_id) or (by_text.get(digest_problem(rollout.problem)) if rollout.problem else None)
+        prompt = by_text.get(digest_problem(rollout.problem)) if rollout.problem else None
+        same_id = by_id.get(rollout.prompt_id)
+        # Ids may be row numbers of another data set: a text that is given must be in the problem.
+        if prompt is None and same_id is not None and _words(rollout.problem) in _words(same_id.problem):
+            prompt = same_id
         if prompt is not None:
             pairs.append((rollout, prompt))
     return pairs, len(recorded) - len(pairs)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def own_prompts(recorded: Sequence[RecordedRollout]) -> tuple[list[Prompt], int]:

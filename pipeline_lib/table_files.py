@@ -47,15 +47,31 @@ def text_column(table: pa.Table, name: str, path: Path, nullable: bool = False) 
     Raises ValueError naming column and row for any other type.
     """
     column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
     if not (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
     ) and not pa.types.is_null(kind):
         raise ValueError(f"{path}: column {name} holds {kind}, not text")
     values = column.to_pylist()
     if not nullable and None in values:
         raise ValueError(f"{path}: column {name} is empty in row {values.index(None) + 1}")
     return [_text(value) for value in values]
+
+
+def check_output(path: Path) -> None:
+    """Raises ValueError when a table cannot be written there: a name of another kind, a folder, no permission."""
+    _check_format(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: no permission in {parent}")
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -101,8 +117,11 @@ def _parse_jsonl(path: Path, text: str) -> pa.Table:
             continue
         try:
             row = json.loads(line)
+            json.dumps(row, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: line {number} is not JSON: {error.msg}") from error
+        except (RecursionError, UnicodeEncodeError) as error:
+            raise ValueError(f"{path}: line {number} cannot be read: {_first_line(error)}") from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}: line {number} holds {type(row).__name__}, not an object")
         rows.append(row)
@@ -113,8 +132,9 @@ def _parse_jsonl(path: Path, text: str) -> pa.Table:
     for name in names:
         try:
             columns[name] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, OverflowError) as error:
-            raise ValueError(f"{path}: column {name} mixes types: {_first_line(error)}") from error
+        except (pa.ArrowException, OverflowError):
+            # Texts beside numbers, or numbers of more than 64 bits: as text, so that no row is lost.
+            columns[name] = pa.array([_json_text(row.get(name)) for row in rows], pa.string())
     return pa.table(columns)
 
 
@@ -135,6 +155,10 @@ def _parse_csv(path: Path, text: str) -> pa.Table:
         if len(row) != len(header):
             raise ValueError(f"{path}: row {number} has {len(row)} cells, the header {len(header)}")
     return pa.table({name: pa.array([row[i] or None for row in body], pa.string()) for i, name in enumerate(header)})
+
+
+def _json_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _text(value: Any) -> str:

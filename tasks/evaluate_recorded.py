@@ -39,7 +39,9 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
     """
     path = Path(config.rollouts_file).expanduser()
     run_id, home = config.run_id(file_digest(path)), laconic_home()
-    recorded = [rollout for rollout in read_recorded_rollouts(path) if _wanted(rollout, config)]
+    everything = read_recorded_rollouts(path)
+    _check_choice(everything, config, path)
+    recorded = [rollout for rollout in everything if _wanted(rollout, config)]
     if not recorded:
         raise ValueError(
             f"{path} holds no rollout of only_models = {list(config.only_models)} and only_benchmarks = {list(config.only_benchmarks)}"
@@ -54,16 +56,27 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
     store.write("runs", [{**opened, "status": "running", "started_at": datetime.now(UTC), "prefect_flow_run_id": flow_run_id}])
     try:
         reasons = _judge_and_score(store, run_id, config, pairs)
+        table = store.named("budget_table", run_ids=[run_id])
+        publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
+        picture = draw_recorded(table, home / "reports" / run_id / "accuracy_by_budget.png")
+        publish_image(config.name, picture, "Accuracy at every token budget")
     except BaseException as error:
         failed = {"status": "failed", "finished_at": datetime.now(UTC), "error": f"{type(error).__name__}: {error}"}
         store.write("runs", [{"run_id": run_id, "name": config.name, **failed}])
         raise
-    table = store.named("budget_table", run_ids=[run_id])
-    publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
-    picture = draw_recorded(table, home / "reports" / run_id / "accuracy_by_budget.png")
-    publish_image(config.name, picture, "Accuracy at every token budget")
     store.write("runs", [{"run_id": run_id, "name": config.name, "status": "completed", "finished_at": datetime.now(UTC)}])
     return {"run_id": run_id, "rollouts": len(pairs), "without_gold_answer": unmatched, **reasons, "picture": str(picture)}
+
+
+def _check_choice(recorded: list[RecordedRollout], config: RecordedConfig, path: Path) -> None:
+    """Raises ValueError for a chosen model or benchmark that the file does not hold."""
+    for key, chosen, held in (
+        ("only_models", config.only_models, {rollout.model for rollout in recorded}),
+        ("only_benchmarks", config.only_benchmarks, {rollout.benchmark for rollout in recorded}),
+    ):
+        unknown = [name for name in chosen if name not in held]
+        if unknown:
+            raise ValueError(f"{key}: {path} holds no {', '.join(unknown)}; it holds {', '.join(sorted(held))}")
 
 
 def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
@@ -86,7 +99,8 @@ def _judge_and_score(
     store: "Store", run_id: str, config: RecordedConfig, pairs: list[tuple[RecordedRollout, Prompt]]
 ) -> dict[str, int]:
     prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
-    store.write("prompts", list(prompts.values()))
+    store.write("prompts", [prompt for prompt in prompts.values() if prompt.problem])
+    graders = {source.name: source.grader for source in config.sources}
     prompt_of = {id(rollout): prompt for rollout, prompt in pairs}
     groups = cells([rollout for rollout, _ in pairs])
     store.delete_rollout_files(run_id, STAGE)
@@ -94,7 +108,8 @@ def _judge_and_score(
     points, done = [], 0
     with stage_progress(config.name, STAGE) as progress:
         for number, ((model, benchmark), group) in enumerate(groups.items()):
-            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], config.grader, run_id, STAGE)
+            grader = graders.get(benchmark, config.grader)
+            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], grader, run_id, STAGE)
             reasons.update(rollout.grade_reason for rollout in judged)
             store.write_rollouts(judged, run_id, STAGE, f"recorded-{number:05d}")
             points += score_budgets(

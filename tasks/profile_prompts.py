@@ -66,19 +66,24 @@ def _take_recorded(run: RunSession, content: SourceContent, fingerprint: str) ->
     source = run.config.prompts
     if not content.pass_rates:
         raise ValueError(
-            f"prompt source {source.name!r} carries no pass rates (pass_rate_field = {source.pass_rate_field!r}): name the column, "
-            "or set profile.origin = 'sampled'"
+            f"prompt source {source.name!r} carries no pass rate for the prompts drawn (pass_rate_field = "
+            f"{source.pass_rate_field!r}): name the column, or set profile.origin = 'sampled'"
         )
-    drawn = {prompt_id: rate for prompt_id, rate in content.pass_rates.items() if prompt_id in content.prompts}
-    estimates = recorded_difficulty(run.run_id, drawn, resolve_source(source).pass_rate_tries)
+    estimates = recorded_difficulty(run.run_id, content.pass_rates, resolve_source(source).pass_rate_tries)
     run.store.replace("difficulty", {"run_id": run.run_id}, estimates)
-    return {"origin": "recorded", "without_pass_rate": len(content.prompts) - len(drawn)}
+    return {"origin": "recorded", "without_pass_rate": len(content.prompts) - len(estimates)}
 
 
 def _import(run: RunSession, content: SourceContent, fingerprint: str) -> dict[str, Any]:
     """Rollouts made elsewhere, judged here."""
     path = Path(run.config.profile.rollouts_file or "").expanduser()
-    pairs, unmatched = attach_prompts(read_recorded_rollouts(path), list(content.prompts.values()))
+    recorded = read_recorded_rollouts(path)
+    models = sorted({rollout.model for rollout in recorded})
+    if len(models) > 1:
+        raise ValueError(
+            f"{path} holds rollouts of several models, whose pass rates would be mixed: keep one of {', '.join(models)}"
+        )
+    pairs, unmatched = attach_prompts(recorded, list(content.prompts.values()))
     if not pairs:
         raise ValueError(f"{path} holds no rollout of a problem of prompt source {run.config.prompts.name!r}")
     rollouts = judge_recorded(pairs, run.config.prompts.grader, run.run_id, STAGE, run.config.prompts.name)

@@ -26,6 +26,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *
     tree = include_sources(_read_toml(path), path.parent)
     for override in overrides:
         apply_override(tree, override)
+        tree = include_sources(tree, path.parent)
     return parse_config(include_sources(tree, path.parent), model, origin=str(path))
 
 

@@ -16,7 +16,7 @@ class RecordedConfig(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run: lower case, digits, '.', '_', '-'.")
     rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in the README.")
-    grader: Literal["exact", "math"] = Field("math", description="exact: string in the last box; math: math-verify.")
+    grader: Literal["exact", "math"] = Field("math", description="For the file's own gold answers; sources have theirs.")
     sources: tuple[PromptSource, ...] = Field(
         (), description="Benchmarks that know the gold answers, by their names in the file; needed when the file has none."
     )

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS, Isolation
+from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS, Isolation, grade_responses
 from pipeline_lib.grading.exact import is_exact_match
-from pipeline_lib.table_files import read_table, text_column, write_table
+from pipeline_lib.table_files import check_output, read_table, text_column, write_table
 
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
 
@@ -24,24 +25,30 @@ def grade_file(
     grader: str = "math",
     timeout_seconds: float | None = None,
     sandbox: Isolation = "process",
+    strict: bool = False,
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
 ) -> list[dict[str, Any]]:
     """Judge every row of a .parquet, .jsonl or .csv file and write all its columns plus correct, reason and seconds to `out`.
 
     Columns: `prediction` (a whole response or a bare answer), `gold`; for code `tests` (JSON, see docs/code_grading.md)
-    instead of gold; optionally `grader` (exact, math, code) a row, `source`, and `label` (boolean) to compare with. Returns a
-    row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input
-    before anything is judged or written.
+    instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `source`, and `label` (boolean) to
+    compare with. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises
+    ValueError for bad input before anything is judged or written. `strict` reads mathematics as training does: the last box of
+    the prediction or nothing.
     """
+    if grader not in GRADERS:
+        raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise ValueError(f"timeout = {timeout_seconds:g} is not allowed: seconds above 0")
+    if out is not None:
+        check_output(out)
     required = ["prediction"] if grader == "code" else ["gold", "prediction"]
     table = read_table(path, required)
     taken = [name for name in VERDICT_COLUMNS if name in table.column_names]
     if taken:
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
-    if out is not None and out.suffix not in (".parquet", ".jsonl", ".csv"):
-        raise ValueError(f"--out {out} does not end in .parquet, .jsonl, .csv")
-    cases = _Cases(table, path, grader, sandbox)
+    cases = _Cases(table, path, grader, sandbox, strict)
     labels = _labels(table, path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
@@ -58,8 +65,8 @@ def grade_file(
 class _Cases:
     """The rows of a file by grader."""
 
-    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation) -> None:
-        self.sandbox = sandbox
+    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, strict: bool) -> None:
+        self.sandbox, self.strict = sandbox, strict
 
         def column(name: str) -> list[str]:
             if name not in table.column_names:
@@ -67,6 +74,7 @@ class _Cases:
             return text_column(table, name, path, nullable=True)
 
         self.golds, self.predictions, self.tests = column("gold"), column("prediction"), column("tests")
+        self.tolerances = [_tolerance(text, row, path) for row, text in enumerate(column("tolerance"), start=1)]
         self.graders = [given or grader for given in column("grader")]
         for row, name in enumerate(self.graders, start=1):
             if name not in GRADERS:
@@ -94,11 +102,17 @@ class _Cases:
     def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         from pipeline_lib.grading.maths_files import judge_file_predictions
 
+        golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
+        tolerances = [self.tolerances[row] for row in rows]
+        if self.strict:
+            started = perf_counter()
+            grades = grade_responses("math", predictions, golds, ["stop"] * len(rows), timeout_seconds, tolerances=tolerances)
+            on_done(len(rows))
+            # Judged together: each carries its share of the time.
+            share = (perf_counter() - started) / len(rows)
+            return [(grade.correct, grade.reason, share) for grade in grades]
         verdicts = judge_file_predictions(
-            [self.golds[row] for row in rows],
-            [self.predictions[row] for row in rows],
-            timeout_seconds or MATHS_TIMEOUT_SECONDS,
-            on_done=lambda *_: on_done(1),
+            golds, predictions, timeout_seconds or MATHS_TIMEOUT_SECONDS, lambda *_: on_done(1), tolerances
         )
         return [(verdict.correct, verdict.reason, verdict.seconds) for verdict in verdicts]
 
@@ -110,6 +124,13 @@ class _Cases:
         tests = [self.tests[row] for row in rows]
         verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, on_done, isolation=self.sandbox)
         return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
+
+
+def _tolerance(text: str, row: int, path: Path) -> float | None:
+    try:
+        return float(text) if text.strip() else None
+    except ValueError as error:
+        raise ValueError(f"{path}: tolerance = {text!r} in row {row} is not a number") from error
 
 
 def _summary(verdicts: Sequence[Verdict], sources: Sequence[str], labels: Sequence[bool] | None) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ def load_source(source: PromptSource) -> SourceContent:
         raise ValueError(f"prompt source {source.name!r}: {source.path} holds no problem with an answer")
     if source.num_prompts is not None:
         content.prompts = _draw(content.prompts, source.num_prompts, source)
+        content.pass_rates = {known: rate for known, rate in content.pass_rates.items() if known in content.prompts}
     return content
 
 

@@ -16,7 +16,7 @@ from pipeline_lib.records import Prompt
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that is no prompt of its own: no problem or answer (cause empty_answer), or a repeat (exact_duplicate)."""
+    """A row that is no prompt of its own: no problem (cause empty_problem) or answer (empty_answer), or a repeat (exact_duplicate)."""
 
     prompt: Prompt
     cause: str
@@ -41,7 +41,9 @@ def collect_prompts(rows: Iterable[dict[str, Any]], source: PromptSource) -> Sou
         known = content.prompts.get(prompt.prompt_id)
         if not prompt.problem or not (prompt.answer or prompt.tests):
             what = "problem" if not prompt.problem else "answer"
-            content.left_out.append(LeftOut(prompt, "empty_answer", f"the row has no {what}"))
+            # An id of its own: a digest would be that of a row with the same problem, or of all rows without one.
+            unusable = replace(prompt, prompt_id=f"{prompt.prompt_id}-without-{what}-{len(content.left_out) + 1}")
+            content.left_out.append(LeftOut(unusable, f"empty_{what}", f"the row has no {what}"))
         elif known is None:
             content.prompts[prompt.prompt_id] = prompt
             if source.pass_rate_field and (rate := _pass_rate(row, source)) is not None:

@@ -1,6 +1,7 @@
 """Rows of tables: local Parquet and JSONL files, and datasets on the hub, both read through `datasets`."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,26 @@ def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
             yield from _rows(load_dataset(builder, data_files=url, split="train"))
         else:
             yield from _rows(load_dataset(source.path, name=source.subset, revision=source.revision, split=source.split))
-    except ConnectionError as error:
+    except Exception as error:
+        if not _is_network_error(error):
+            raise ValueError(f"prompt source {source.name!r}: {what} cannot be loaded: {_first_line(error)}") from error
         name = source.local.file if source.local else "<name>.parquet"
         raise ValueError(
             f"prompt source {source.name!r}: the hub cannot be reached for {what}: connect to the network, or put a local copy "
             f"into a folder as {name} and name the folder in {DATA_FOLDER_VARIABLE} (or set kind = 'file' and path)"
         ) from error
-    except Exception as error:
-        raise ValueError(f"prompt source {source.name!r}: {what} cannot be loaded: {_first_line(error)}") from error
+
+
+def _is_network_error(error: BaseException) -> bool:
+    """Whether the hub was not reached, at the root of whatever `datasets` and the hub's client made of it."""
+    import httpx
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ConnectionError | socket.gaierror | TimeoutError | httpx.TransportError):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def _rows(dataset: Any) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,9 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +18,9 @@ from pipeline_lib.grading.code import CodeVerdict, SandboxLimits, judge_programs
 from pipeline_lib.grading.code.judges import Bench, judge
 from pipeline_lib.grading.code.pool import shared_pool
 from pipeline_lib.grading.code.protections import probe_protections
+from pipeline_lib.grading.code.sandbox import seccomp
 from pipeline_lib.grading.code.sandbox.confinement import private_uid
+from pipeline_lib.grading.code.sandbox.syscall_numbers import number_of
 from pipeline_lib.grading.code.specifications import parse_tests
 from pipeline_lib.grading.code.zygote_process import ZygoteProcess
 
@@ -354,6 +356,63 @@ def test_tests_are_not_in_the_memory_of_a_later_program(sandbox: Sandbox) -> Non
     assert sandbox.judge(program, FUNCTION).reason == reason
 
 
+def run_filter(instructions: bytes, architecture: int, number: int, *arguments: int) -> str:
+    """What a seccomp filter says to a system call: a small interpreter of the instructions it uses."""
+    data = struct.pack(
+        "=IIQ6Q", number, architecture, 0, *[value & (1 << 64) - 1 for value in (*arguments, 0, 0, 0, 0, 0, 0)[:6]]
+    )
+    program = [struct.unpack_from("=HBBI", instructions, offset) for offset in range(0, len(instructions), 8)]
+    accumulator = place = 0
+    while True:
+        code, if_true, if_false, value = program[place]
+        place += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif code == 0x54:
+            accumulator &= value
+        elif code == 0x06:
+            return {0x7FFF0000: "allow", 0x80000000: "kill", 0x00050001: "EPERM", 0x00050026: "ENOSYS"}[value]
+        else:
+            holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
+            place += if_true if holds else if_false
+
+
+@pytest.mark.parametrize(("machine", "architecture"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
+@pytest.mark.parametrize("allow_processes", [False, True])
+def test_filter_of_system_calls(machine: str, architecture: int, allow_processes: bool) -> None:
+    instructions = seccomp.build_filter(machine, 2, allow_processes)
+
+    def decide(name: str, *arguments: int) -> str:
+        number = number_of(name, machine)
+        assert number is not None
+        return run_filter(instructions, architecture, number, *arguments)
+
+    processes = "allow" if allow_processes else "EPERM"
+    assert {decide(name) for name in ("read", "write", "openat", "mmap", "futex", "exit_group", "getrandom")} == {"allow"}
+    thread, new_user, new_network = 0x3D0F00, 0x10000000, 0x40000000
+    assert decide("clone", thread) == "allow" and decide("clone", 17) == processes and decide("clone3") == "ENOSYS"
+    assert decide("clone", thread | new_user) == decide("clone", 17 | new_network) == "EPERM"
+    assert decide("execve") == decide("setsid") == processes
+    assert (
+        decide("kill", 2, 9) == "allow"
+        and decide("kill", 1, 9) == decide("kill", -1, 9) == decide("tgkill", 7, 7, 9) == processes
+    )
+    assert decide("socketpair", 1, 1 | 0o2000000) == "allow"
+    assert decide("socketpair", 1, 2) == decide("socketpair", 2, 1) == "EPERM"
+    assert decide("sendto", 3, 0, 0, 0, 0) == "allow"
+    assert decide("sendto", 3, 0, 0, 0, 1) == decide("sendto", 3, 0, 0, 0, 1 << 40) == "EPERM"
+    assert decide("ioctl", 0, 0x5401) == "allow" and decide("ioctl", 0, 0x5412) == "EPERM"
+    assert decide("prlimit64", 0) == decide("prlimit64", 2) == "allow" and decide("prlimit64", 1) == "EPERM"
+    refused = {
+        "x86_64": (41, 42, 101, 165, 272, 310, 321, 425, 435 + 100),
+        "aarch64": (198, 203, 117, 40, 97, 270, 280, 425, 535),
+    }
+    assert {run_filter(instructions, architecture, number) for number in refused[machine]} == {"EPERM"}
+    assert run_filter(instructions, architecture ^ 1, 0) == "kill"
+    if machine == "x86_64":
+        assert run_filter(instructions, architecture, 0x40000000) == "kill"
+
+
 def test_killed_sandbox_is_replaced_and_nothing_is_lost() -> None:
     pool = shared_pool("process")
     first = pool.zygote()
@@ -381,4 +440,3 @@ def test_killed_grader_leaves_nothing_behind() -> None:
     grader.wait()
     _, alive = psutil.wait_procs(family, timeout=8)
     assert not alive
-    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(f"laconic-code-{grader.pid}")]

@@ -61,12 +61,29 @@ def test_labels_are_compared(tmp_path: Path) -> None:
     assert (everything["false positives"], everything["false negatives"]) == (1, 1)
 
 
+def test_strict_reads_as_training_does_and_a_row_may_allow_an_error(tmp_path: Path) -> None:
+    rows = [
+        {"gold": "2", "prediction": "\\boxed{1} and \\boxed{2}"},
+        {"gold": "5", "prediction": "\\boxed{4}. Wait, the final answer is 5."},
+        {"gold": "9.8", "prediction": "\\boxed{9.8001}", "tolerance": 0.001},
+        {"gold": "9.8", "prediction": "\\boxed{9.8001}"},
+    ]
+    out = tmp_path / "out.jsonl"
+    for strict, expected in [(True, [True, False, True, False]), (False, [False, True, True, False])]:
+        grade_file(write(tmp_path, rows), out, strict=strict)
+        assert [row["correct"] for row in read_table(out).to_pylist()] == expected
+    with pytest.raises(ValueError, match="timeout = 0 is not allowed"):
+        grade_file(write(tmp_path, rows), timeout_seconds=0.0)
+    with pytest.raises(ValueError, match="tolerance = 'much' in row 1 is not a number"):
+        grade_file(write(tmp_path, [rows[0] | {"tolerance": "much"}]))
+
+
 @pytest.mark.parametrize(
     ("rows", "grader", "message"),
     [
         ([{"gold": "1", "pred": "1"}], "math", "has no column prediction"),
         ([{"gold": "", "prediction": "1"}], "math", "row 1 has no gold answer"),
-        ([{"gold": "1", "prediction": "1"}], "fuzzy", "grader = 'fuzzy' in row 1 is not one of exact, math, code"),
+        ([{"gold": "1", "prediction": "1"}], "fuzzy", "grader = 'fuzzy' is not one of exact, math, code"),
         ([{"gold": "1", "prediction": "1"}], "code", "row 1 has no tests"),
         ([{"gold": "1", "prediction": ["1"]}], "math", "column prediction holds list<item: string>, not text"),
         ([{"gold": "1", "prediction": "1", "correct": True}], "math", "already has the column correct"),

@@ -56,6 +56,9 @@ def test_the_answers_of_our_own_tables_are_not_taken_for_gold(tmp_path: Path) ->
         (ROW | {"tokens": -1}, "column tokens holds -1 in row 1, not a number of tokens"),
         (ROW | {"tokens": 2.5}, "column tokens holds 2.5 in row 1"),
         (ROW | {"finish_reason": "eos"}, "finish_reason = 'eos' in row 1 is neither 'stop' nor 'length'"),
+        (ROW | {"truncated": "yes"}, "truncated = 'yes' in row 1 is neither true nor false"),
+        (ROW | {"tokens": 10**12}, "column tokens holds 1000000000000 in row 1"),
+        (ROW | {"tokens": True}, "column tokens holds True in row 1"),
         (ROW | {"response": ["x"]}, "column response holds list"),
     ],
 )
@@ -71,7 +74,7 @@ def test_rollouts_find_their_prompts_by_id_or_text_and_are_judged(tmp_path: Path
         ROW | {"problem": "else"},
         ROW | {"truncated": True},
     ]
-    recorded = read_recorded_rollouts(write(tmp_path, rows))
+    recorded = read_recorded_rollouts(write(tmp_path, [{"truncated": False, **row} for row in rows]))
     pairs, unmatched = attach_prompts(recorded, [Prompt("one", "sums", "math", "1+1?", "2")])
     assert unmatched == 1
     judged = judge_recorded(pairs, "exact", "run", "profile", "sums")
@@ -81,6 +84,16 @@ def test_rollouts_find_their_prompts_by_id_or_text_and_are_judged(tmp_path: Path
         ("one", False, "truncated"),
     ]
     assert {(rollout.source, rollout.step, rollout.stage) for rollout in judged} == {("sums", 0, "profile")}
+
+
+def test_an_id_of_another_data_set_does_not_beat_the_text(tmp_path: Path) -> None:
+    prompts = [Prompt("60", "s", "math", "Another problem", "204"), Prompt("61", "s", "math", "1+1?", "2")]
+    (rollout,) = read_recorded_rollouts(write(tmp_path, [ROW | {"prompt_id": "60"}]))
+    assert [prompt.prompt_id for _, prompt in attach_prompts([rollout], prompts)[0]] == ["61"]
+    assert attach_prompts([rollout], prompts[:1]) == ([], 1)
+    bare = {key: value for key, value in ROW.items() if key != "problem"} | {"prompt_id": "60"}
+    (rollout,) = read_recorded_rollouts(write(tmp_path, [bare]))
+    assert attach_prompts([rollout], prompts)[0][0][1].answer == "204"
 
 
 def test_problems_come_with_the_rollouts_once_a_benchmark(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_every_row_gets_one_selection_with_its_cause(config: RunConfig) -> None:
         "p4": (False, "conflicting_answers", "easy"),
         "p5": (False, "needs_picture", "easy"),
         "p6": (False, "benchmark_text", "easy"),
-        "p7": (False, "empty_answer", "all"),
+        "p7-without-answer-1": (False, "empty_answer", "all"),
         "p8": (False, "no_pass_rate", "all"),
         "p9": (True, "pass_rate", "easy"),
     }
@@ -99,6 +99,35 @@ def test_a_prompt_that_the_model_has_no_room_for_is_left_out(config: RunConfig) 
     tight = config.model_copy(update={"generation": config.generation.model_copy(update={"max_prompt_tokens": 30})})
     too_long = overlong_prompts(tight, str(BASE_FOLDER), list(content.prompts.values()))
     assert "p0" in too_long and "p2" not in too_long
+
+
+def test_rows_without_answer_or_problem_take_nothing_else_with_them(tmp_path: Path, config: RunConfig) -> None:
+    rows = [{"problem": "What is 2+2?", "answer": "4", "rate": 1.0}, {"problem": "What is 2+2?", "answer": "", "rate": 1.0}]
+    write(
+        tmp_path / "few.jsonl",
+        [*rows, {"problem": "", "answer": "1", "rate": 1.0}, {"problem": "", "answer": "2", "rate": 1.0}],
+    )
+    source = config.prompts.model_copy(update={"path": str(tmp_path / "few.jsonl"), "id_field": None})
+    roomy = config.generation.model_copy(update={"max_prompt_tokens": 2048})
+    found = select(config.model_copy(update={"prompts": source, "generation": roomy}))
+    assert sorted((each.cause, each.selected) for each in found.values()) == [
+        ("empty_answer", False),
+        ("empty_problem", False),
+        ("empty_problem", False),
+        ("pass_rate", True),
+    ]
+
+
+def test_validation_prompts_drawn_from_the_training_data_take_only_themselves(config: RunConfig) -> None:
+    drawn = config.prompts.model_copy(update={"name": "held-out", "num_prompts": 1, "seed": 5})
+    assert config.validation is not None
+    roomy = config.generation.model_copy(update={"max_prompt_tokens": 2048})
+    held_out = config.model_copy(
+        update={"validation": config.validation.model_copy(update={"source": drawn}), "generation": roomy}
+    )
+    before = {each.prompt_id for each in select(config.model_copy(update={"generation": roomy})).values() if each.selected}
+    causes = [each.cause for each in select(held_out).values()] if before else []
+    assert 1 <= causes.count("benchmark_text") <= 3
 
 
 def test_generated_prompts_are_not_compared_with_anything() -> None:

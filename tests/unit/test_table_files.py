@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.table_files import read_table, text_column, write_table
+from pipeline_lib.table_files import check_output, read_table, text_column, write_table
 
 ROWS = [{"gold": "1,000", "n": 1, "flag": True, "parts": ["a", "b"]}, {"gold": 'x"\n', "n": 2, "flag": False, "parts": []}]
 
@@ -51,7 +51,7 @@ def test_numbers_and_gaps_of_a_column_become_text(tmp_path: Path) -> None:
         ("a.csv", b'gold\n"1\n', "is not CSV"),
         ("a.jsonl", b'{"gold": 1}\n{"gold": \n', "line 2 is not JSON"),
         ("a.jsonl", b"[1]\n", "line 1 holds list, not an object"),
-        ("a.jsonl", b'{"gold": 1}\n{"gold": "x"}\n', "column gold mixes types"),
+        ("a.jsonl", b'{"gold": "\\ud800"}\n', "line 1 cannot be read"),
         ("a.jsonl", b"\n\n", "has no rows"),
         ("a.jsonl", '{"gold": "ok"}\n{"gold": "ñ"}\n'.encode("utf-16"), "is not UTF-8"),
         ("a.parquet", b"PAR1 no", "is not a readable Parquet file"),
@@ -83,3 +83,24 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_table(path, broken)
     assert read_table(path).to_pylist() == [{"a": 1}]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_mixed_huge_and_packed_values_are_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"gold": 1, "meta": [1]}\n{"gold": "x", "meta": "m"}\n{"gold": 123456789012345678901234567890}\n')
+    table = read_table(path, ["gold"])
+    assert text_column(table, "gold", path) == ["1", "x", "123456789012345678901234567890"]
+    assert table.column("meta").to_pylist() == ["[1]", "m", None]
+    packed = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"gold": pa.array(["a", "b", "a"]).dictionary_encode()}), packed)
+    assert text_column(read_table(packed), "gold", packed) == ["a", "b", "a"]
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match="is a folder"):
+        check_output(tmp_path / "folder.csv")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="cannot be written"):
+        check_output(tmp_path / "file" / "out.csv")
+    check_output(tmp_path / "new" / "out.csv")
