@@ -16,7 +16,7 @@ def grade_with_progress(
     """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("grading", total=None)
+        bar = progress.add_task("grading", total=None, visible=False)
         return grade_file(
             file,
             out,
@@ -24,6 +24,6 @@ def grade_with_progress(
             timeout_seconds,
             sandbox,
             strict,
-            on_start=lambda total: progress.update(bar, total=total),
+            on_start=lambda total: progress.update(bar, total=total, visible=True),
             on_done=lambda count: progress.advance(bar, count),
         )
