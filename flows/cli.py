@@ -111,7 +111,11 @@ def evaluate(
         str | None, typer.Option(help="Sweep the budgets of these recorded rollouts (Parquet, JSONL, CSV) instead of sampling.")
     ] = None,
 ) -> None:
-    """Score the base and the trained models, or recorded rollouts, at every token budget."""
+    """Score the base and the trained models, or recorded rollouts, at every token budget.
+
+    With --rollouts, --set takes the keys of an evaluation of recorded rollouts: name, grader, sources, only_models,
+    only_benchmarks, budgets_tokens, bootstrap_resamples, seed.
+    """
     from pipeline_lib.config import load_config, recorded_config
 
     if rollouts:

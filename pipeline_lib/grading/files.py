@@ -12,6 +12,7 @@ from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT
 from pipeline_lib.grading.exact import is_exact_match
 from pipeline_lib.table_files import check_output, read_table, text_column, write_table
 
+MOST_SOURCES = 20
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
 
 # Correct or not, why, and the seconds it took.
@@ -134,9 +135,11 @@ def _tolerance(text: str, row: int, path: Path) -> float | None:
 
 
 def _summary(verdicts: Sequence[Verdict], sources: Sequence[str], labels: Sequence[bool] | None) -> list[dict[str, Any]]:
+    # Sources that name a file or test behind a slash are counted by what stands before it.
+    is_detailed = len(set(sources)) > MOST_SOURCES
     rows_of: dict[str, list[int]] = {}
     for row, source in enumerate(sources):
-        rows_of.setdefault(source.split("/")[0], []).append(row)
+        rows_of.setdefault(source.split("/")[0] if is_detailed else source, []).append(row)
     groups = rows_of if len(rows_of) > 1 else {}
     everything = {"all": list(range(len(verdicts)))}
     return [_count(source, rows, verdicts, labels) for source, rows in [*groups.items(), *everything.items()]]

@@ -21,8 +21,8 @@ def write(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_rows_keep_their_columns_and_get_a_verdict_each(tmp_path: Path) -> None:
     program = "Here:\n```python\ndef add(a, b):\n    return a + b\n```"
     rows = [
-        {"gold": "0.5", "prediction": "so \\boxed{\\frac12}", "source": "a/x", "note": 1},
-        {"gold": "7", "prediction": "The answer is 8", "source": "a/y", "note": 2},
+        {"gold": "0.5", "prediction": "so \\boxed{\\frac12}", "source": "a", "note": 1},
+        {"gold": "7", "prediction": "The answer is 8", "source": "a", "note": 2},
         {"gold": "x", "prediction": " x ", "grader": "exact", "source": "b"},
         {"gold": "2", "prediction": "\\boxed{2} but then \\boxed{", "source": "b"},
         {"prediction": program, "grader": "code", "tests": ADD_TESTS, "source": "c"},
