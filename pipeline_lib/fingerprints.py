@@ -55,7 +55,15 @@ def _source(source: PromptSource) -> list[object]:
 
 def _content(path: Path) -> list[str]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()]
+    return [file_digest(file) for file in files if file.exists()]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content. Raises ValueError when it is not there."""
+    if not path.is_file():
+        raise ValueError(f"no file at {path}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _engine(config: RunConfig) -> list[object]:

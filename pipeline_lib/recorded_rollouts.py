@@ -1,6 +1,5 @@
 """Rollouts made elsewhere: read from a table, matched with their problems, judged with our grader."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,14 +200,6 @@ def judge_recorded(
         )
         for (rollout, prompt), grade in zip(pairs, grades, strict=True)
     ]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content. Raises ValueError when it is not there."""
-    if not path.is_file():
-        raise ValueError(f"no file at {path}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cells(recorded: Sequence[RecordedRollout]) -> dict[tuple[str, str], list[RecordedRollout]]:

@@ -27,25 +27,18 @@ def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerd
     """A verdict on every prompt of the source and every row left out of it. Raises ValueError for an unreadable benchmark."""
     if config.prompts.kind == "tiny" or not config.filter.cleaning.enabled:
         return [CleaningVerdict(prompt_id, True, "kept", "") for prompt_id in content.prompts]
-    # A draw of a benchmark is not the benchmark: all of its problems are kept out of training.
-    # The validation prompts, which may be drawn from the training data, are just these.
+    # A draw of a benchmark is not the benchmark: all of its problems are kept out of training. The validation prompts, which may
+    # be drawn from the training data, are just these.
     validation = config.validation.source if config.validation else None
-    benchmarks = {
-        source.name if number == 0 else f"{source.name} ({number})": load_prompts(
-            source if source.kind == "tiny" or source == validation else source.model_copy(update={"num_prompts": None})
-        )
-        for number, source in _numbered(contaminating_sources(config))
-    }
+    benchmarks: dict[str, list[Prompt]] = {}
+    for source in contaminating_sources(config):
+        as_drawn = source.kind == "tiny" or source == validation
+        whole = source if as_drawn else source.model_copy(update={"num_prompts": None})
+        benchmarks.setdefault(source.name, []).extend(load_prompts(whole))
     repeats = [left.prompt for left in content.left_out if left.prompt.problem and left.cause != "empty_answer"]
     verdicts = clean_prompts([*content.prompts.values(), *repeats], benchmarks, config.filter.cleaning)
     unusable = [left for left in content.left_out if left.prompt not in repeats]
     return [*verdicts, *(CleaningVerdict(left.prompt.prompt_id, False, left.cause, left.detail) for left in unusable)]
-
-
-def _numbered(sources: Sequence[PromptSource]) -> list[tuple[int, PromptSource]]:
-    """Each source with how many of the same name stand before it."""
-    names = [source.name for source in sources]
-    return [(names[:place].count(source.name), source) for place, source in enumerate(sources)]
 
 
 def select_training_prompts(

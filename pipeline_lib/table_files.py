@@ -29,7 +29,7 @@ def read_table(path: Path, required: Sequence[str] = ()) -> pa.Table:
         try:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
+            raise ValueError(f"{path} is not a readable Parquet file: {first_line(error)}") from error
     else:
         text = _decode(path)
         table = _parse_jsonl(path, text) if path.suffix == ".jsonl" else _parse_csv(path, text)
@@ -121,7 +121,7 @@ def _parse_jsonl(path: Path, text: str) -> pa.Table:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: line {number} is not JSON: {error.msg}") from error
         except (RecursionError, UnicodeEncodeError) as error:
-            raise ValueError(f"{path}: line {number} cannot be read: {_first_line(error)}") from error
+            raise ValueError(f"{path}: line {number} cannot be read: {first_line(error)}") from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}: line {number} holds {type(row).__name__}, not an object")
         rows.append(row)
@@ -177,5 +177,6 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

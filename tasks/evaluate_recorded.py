@@ -10,12 +10,12 @@ from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import RecordedConfig, laconic_home
+from pipeline_lib.fingerprints import file_digest
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.recorded_rollouts import (
     RecordedRollout,
     attach_prompts,
     cells,
-    file_digest,
     judge_recorded,
     own_prompts,
     read_recorded_rollouts,

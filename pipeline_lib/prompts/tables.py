@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.prompts.carriers import DATA_FOLDER_VARIABLE
+from pipeline_lib.table_files import first_line
 
 BUILDER_BY_SUFFIX = {".parquet": "parquet", ".jsonl": "json"}
 ROWS_AT_ONCE = 1000
@@ -29,7 +30,7 @@ def _read_files(source: PromptSource) -> Iterator[dict[str, Any]]:
                 load_dataset(BUILDER_BY_SUFFIX[file.suffix], data_files=[str(file)], split="train", streaming=True)
             )
         except Exception as error:
-            raise ValueError(f"prompt source {source.name!r}: {file} cannot be read: {_first_line(error)}") from error
+            raise ValueError(f"prompt source {source.name!r}: {file} cannot be read: {first_line(error)}") from error
 
 
 def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
@@ -48,7 +49,7 @@ def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
             yield from _rows(load_dataset(source.path, name=source.subset, revision=source.revision, split=source.split))
     except Exception as error:
         if not _is_network_error(error):
-            raise ValueError(f"prompt source {source.name!r}: {what} cannot be loaded: {_first_line(error)}") from error
+            raise ValueError(f"prompt source {source.name!r}: {what} cannot be loaded: {first_line(error)}") from error
         name = source.local.file if source.local else "<name>.parquet"
         raise ValueError(
             f"prompt source {source.name!r}: the hub cannot be reached for {what}: connect to the network, or put a local copy "
@@ -84,7 +85,3 @@ def _find_files(path: Path, source: PromptSource) -> list[Path]:
     if not files:
         raise ValueError(f"prompt source {source.name!r}: path = '{path}' is neither a {allowed} file nor a folder with one")
     return files
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -125,8 +125,7 @@ def test_validation_prompts_drawn_from_the_training_data_take_only_themselves(co
     held_out = config.model_copy(
         update={"validation": config.validation.model_copy(update={"source": drawn}), "generation": roomy}
     )
-    before = {each.prompt_id for each in select(config.model_copy(update={"generation": roomy})).values() if each.selected}
-    causes = [each.cause for each in select(held_out).values()] if before else []
+    causes = [each.cause for each in select(held_out).values()]
     assert 1 <= causes.count("benchmark_text") <= 3
 
 
