@@ -123,6 +123,41 @@ class TrainingStep:
     checkpoint_seconds: float
     validation_accuracy: float | None = None
     validation_mean_tokens: float | None = None
+    validation_full_accuracy: float | None = None
+    target_tokens: float | None = None
+    masked_fraction: float | None = None
+    batch_optimizer_steps: int | None = None
+    largest_policy_lag: int | None = None
+    batches_drawn: int | None = None
+    engine_ratio_capped_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A sign in the training dynamics that the run may be going wrong."""
+
+    run_id: str
+    step: int
+    kind: str  # entropy_spike | length_collapse | length_rebound | reward_starvation
+    value: float
+    threshold: float
+    action: str = "warn"  # warn | stop | roll_back
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One of the two stages of training (finding F1); `first` and `last` values are means over a few steps at its ends."""
+
+    run_id: str
+    phase: str  # length_adaptation | reasoning_refinement
+    first_step: int
+    last_step: int
+    mean_tokens_first: float
+    mean_tokens_last: float
+    accuracy_first: float
+    accuracy_last: float
+    entropy_first: float
+    entropy_last: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,20 +17,27 @@ from pipeline_lib.config.loading import apply_override, load_config, parse_confi
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.run import (
     OPERATION,
-    CheckpointConfig,
     CleaningConfig,
     ControlConfig,
     EvaluateConfig,
     FilterConfig,
     GenerationConfig,
     ProfileConfig,
-    RewardConfig,
     RunConfig,
     TrackingConfig,
-    TrainConfig,
-    ValidationConfig,
 )
 from pipeline_lib.config.sources import CHAT_STYLES, PAPER_PROMPT_SUFFIX, TEMPLATES, LocalCopy, PromptSource
+from pipeline_lib.config.training import (
+    AdvantageEstimator,
+    AlarmAction,
+    CheckpointConfig,
+    LossAggregation,
+    NegativeStrategy,
+    RewardConfig,
+    TrainConfig,
+    ValidationConfig,
+    WatchConfig,
+)
 from pipeline_lib.config.warmup import WarmupConfig
 
 __all__ = [
@@ -38,6 +45,8 @@ __all__ = [
     "OPERATION",
     "PAPER_PROMPT_SUFFIX",
     "TEMPLATES",
+    "AdvantageEstimator",
+    "AlarmAction",
     "CheckpointConfig",
     "CleaningConfig",
     "ControlConfig",
@@ -46,6 +55,8 @@ __all__ = [
     "Fraction",
     "GenerationConfig",
     "LocalCopy",
+    "LossAggregation",
+    "NegativeStrategy",
     "NonNegativeInt",
     "PositiveFloat",
     "PositiveInt",
@@ -59,6 +70,7 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
     "WarmupConfig",
+    "WatchConfig",
     "apply_override",
     "digest",
     "laconic_home",

@@ -1,11 +1,12 @@
 """One run: a section a stage, each with the paper's default where the paper gives one."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
+from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
 
 # Settings of a run that change no result beyond rounding.
 OPERATION: dict[str, Any] = {
@@ -95,71 +96,6 @@ class FilterConfig(Section):
         return self
 
 
-class RewardConfig(Section):
-    """The length-aware reward by name (pipeline_lib.rewards.REWARDS)."""
-
-    name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
-    target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
-
-
-class TrainConfig(Section):
-    """GRPO as in the paper. A step is one batch of rollouts and the `staleness` optimiser steps taken on it."""
-
-    steps: PositiveInt = Field(description="Batches of rollouts.")
-    prompts_per_step: PositiveInt = Field(128, description="Prompts in a batch of rollouts (paper: 128).")
-    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
-    rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
-    staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
-    temperature: PositiveFloat = Field(
-        1.0, description="Sampling temperature of the rollouts, and of the log-probs trained on."
-    )
-    learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
-    warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
-    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
-    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
-    clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
-    clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
-    kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="Weight of the k3 KL to the base model; the paper uses none."
-    )
-    measure_kl: bool = Field(
-        False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
-    )
-    micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
-    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
-    zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
-    launcher: Literal["torch", "deepspeed"] = Field(
-        "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
-    )
-    num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
-    num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
-
-    @model_validator(mode="after")
-    def _divisible(self) -> "TrainConfig":
-        if self.prompts_per_step % (self.staleness * self.num_processes):
-            raise ValueError(
-                f"staleness = {self.staleness} times num_processes = {self.num_processes} does not divide prompts_per_step = "
-                f"{self.prompts_per_step}: the optimiser steps of a batch, and the processes, share its prompts equally"
-            )
-        return self
-
-
-class CheckpointConfig(Section):
-    """When the whole state of training is saved, and which checkpoints are kept."""
-
-    every_steps: PositiveInt = Field(20, description="A checkpoint, and a validation, every this many steps and at the end.")
-    keep_last: PositiveInt = Field(2, description="Newest checkpoints kept beside the best.")
-
-
-class ValidationConfig(Section):
-    """Held-out prompts on which checkpoints are compared during training, at budget L_T."""
-
-    source: PromptSource
-    num_samples: PositiveInt = Field(1, description="Samples a prompt.")
-
-
 class EvaluateConfig(Section):
     """The budget sweep: one generation at the largest budget, scored at every budget."""
 
@@ -220,8 +156,9 @@ class RunConfig(Section):
     generation: GenerationConfig = GenerationConfig()
     profile: ProfileConfig = ProfileConfig()
     filter: FilterConfig = FilterConfig()
-    reward: RewardConfig = RewardConfig()
+    reward: RewardConfig = Field(default_factory=RewardConfig)
     train: TrainConfig
+    watch: WatchConfig = WatchConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig | None = Field(None, description="Absent: the last checkpoint counts as the best.")
     evaluate: EvaluateConfig
@@ -237,6 +174,11 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
+        if self.train.negative_rollouts == "L_R=L_T" and self.train.rollout_limit_tokens != self.reward.target_tokens:
+            raise ValueError(
+                f"train.negative_rollouts = 'L_R=L_T' samples at the target length, but train.rollout_limit_tokens = "
+                f"{self.train.rollout_limit_tokens} is not reward.target_tokens = {self.reward.target_tokens}"
+            )
         if self.reward.target_tokens > self.train.rollout_limit_tokens:
             raise ValueError(
                 f"reward.target_tokens = {self.reward.target_tokens} is above train.rollout_limit_tokens = "
@@ -270,7 +212,7 @@ class RunConfig(Section):
         limit = self.control.rollout_limit_tokens or self.train.rollout_limit_tokens
         changed: dict[str, Any] = {
             "name": f"{self.name}-control",
-            "reward": self.reward.model_copy(update={"name": self.control.reward_name}),
+            "reward": RewardConfig(name=self.control.reward_name, target_tokens=self.reward.target_tokens),
             "train": self.train.model_copy(update={"rollout_limit_tokens": limit}),
             "control": ControlConfig(),
         }

@@ -1,0 +1,168 @@
+"""How a run trains: the reward, GRPO's settings, the watch over the dynamics, checkpoints and held-out prompts."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.config.sources import PromptSource
+
+AdvantageEstimator = Literal["grpo", "mean", "rloo", "batch_whitened"]
+NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R=L_T"]
+LossAggregation = Literal["token_mean", "sequence_mean", "dr_grpo"]
+
+
+class RewardConfig(Section):
+    """The length-aware reward by name (pipeline_lib.rewards.REWARDS)."""
+
+    name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
+    target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="The reward's own settings, such as alpha; what is absent takes its published value."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, tree: Any) -> Any:
+        """Store the reward's settings in full: a default that changes later must not change what a stored run means."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("parameters", {}), dict):
+            return tree
+        from pipeline_lib.rewards import resolve_parameters  # the rewards read this module's models
+
+        name = tree.get("name", cls.model_fields["name"].default)
+        return {**tree, "parameters": resolve_parameters(str(name), tree.get("parameters", {}))}
+
+
+class TrainConfig(Section):
+    """GRPO as in the paper. A step is one batch of rollouts and the `staleness` optimiser steps taken on it."""
+
+    steps: PositiveInt = Field(description="Batches of rollouts.")
+    prompts_per_step: PositiveInt = Field(128, description="Prompts in a batch of rollouts (paper: 128).")
+    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
+    rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
+    staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
+    temperature: PositiveFloat = Field(
+        1.0, description="Sampling temperature of the rollouts, and of the log-probs trained on."
+    )
+    learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
+    warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
+    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
+    clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
+    clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
+    advantage: AdvantageEstimator = Field(
+        "grpo",
+        description="grpo: (r - mean) / std of the group; mean: r - mean; rloo: r - mean of the others; batch_whitened: r - mean, "
+        "scaled over the whole batch (DLER).",
+    )
+    negative_rollouts: NegativeStrategy = Field(
+        "vanilla",
+        description="Table 1 of the paper: which rollouts stay out of the loss. I incorrect, C correct, L longer than L_T, S not; "
+        "L_R=L_T: none, but sampling stops at L_T.",
+    )
+    masked_in_baseline: bool = Field(
+        True, description="Rollouts kept out of the loss still count in the mean and std of their group."
+    )
+    overlong_filtering: bool = Field(False, description="Keep rollouts that were cut at L_R out of the loss (DAPO).")
+    dynamic_sampling_batches: NonNegativeInt = Field(
+        0,
+        description="Most further batches drawn to replace groups whose shaped rewards are all equal (DAPO); 0 is off.",
+    )
+    loss_aggregation: LossAggregation = Field(
+        "token_mean",
+        description="token_mean: over all tokens of the step; sequence_mean: over rollouts of their token means (GRPO as first "
+        "published); dr_grpo: token sums over rollouts times L_R.",
+    )
+    importance_ratio: Literal["token", "sequence"] = Field(
+        "token", description="token: a ratio a token; sequence: the geometric mean over the rollout (GSPO)."
+    )
+    objective: Literal["clip", "cispo"] = Field(
+        "clip", description="clip: PPO's clipped surrogate; cispo: policy gradient weighted by the capped, detached ratio."
+    )
+    dual_clip: Annotated[float, Field(gt=1.0)] | None = Field(
+        None, description="Lower bound c of the gain at negative advantage: max(gain, c * A); absent: off."
+    )
+    engine_ratio_cap: PositiveFloat | None = Field(
+        None,
+        description="Truncated importance correction: each token weighs min(trainer / engine probability, cap); absent: off.",
+    )
+    kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Weight of the k3 KL to the base model; the paper uses none."
+    )
+    measure_kl: bool = Field(
+        False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
+    )
+    micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
+    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
+    zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
+    launcher: Literal["torch", "deepspeed"] = Field(
+        "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
+    )
+    num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
+    num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "TrainConfig":
+        if self.prompts_per_step % (self.staleness * self.num_processes):
+            raise ValueError(
+                f"staleness = {self.staleness} times num_processes = {self.num_processes} does not divide prompts_per_step = "
+                f"{self.prompts_per_step}: the optimiser steps of a batch, and the processes, share its prompts equally"
+            )
+        return self
+
+
+AlarmAction = Literal["ignore", "warn", "stop", "roll_back"]
+
+
+class WatchConfig(Section):
+    """The watch over the training dynamics: when an alarm is raised, and what it does."""
+
+    window_steps: PositiveInt = Field(5, description="Steps averaged before anything is compared.")
+    entropy_spike: AlarmAction = Field("warn", description="Entropy has grown far above its lowest level.")
+    entropy_spike_factor: PositiveFloat = Field(2.0, description="Alarm when the mean entropy exceeds its lowest mean times this.")
+    entropy_spike_floor: Annotated[float, Field(ge=0.0)] = Field(
+        0.02, description="Entropy (nats a token) below which no spike is called."
+    )
+    length_collapse: AlarmAction = Field("warn", description="Responses get very short while accuracy falls.")
+    length_collapse_fraction: Fraction = Field(
+        0.5, description="Alarm when the mean length falls below this share of the first mean and accuracy drops."
+    )
+    length_collapse_accuracy_drop: Fraction = Field(
+        0.1, description="Fall of accuracy from its best mean (0-1) that makes short responses a collapse."
+    )
+    length_rebound: AlarmAction = Field("warn", description="Responses grow again after they had become short.")
+    length_rebound_factor: PositiveFloat = Field(1.3, description="Alarm when the mean length exceeds its lowest mean times this.")
+    reward_starvation: AlarmAction = Field("warn", description="Next to no rollout earns a positive reward.")
+    reward_starvation_fraction: Fraction = Field(
+        0.05, description="Alarm when the mean share of positive rollouts is below this."
+    )
+    max_roll_backs: NonNegativeInt = Field(
+        1, description="roll_back: how often the best checkpoint is restored before training stops instead."
+    )
+    roll_back_learning_rate_factor: PositiveFloat = Field(
+        0.5, description="roll_back: the learning rate is multiplied by this each time."
+    )
+
+    def action(self, kind: str) -> AlarmAction:
+        """What an alarm of a kind does."""
+        action: AlarmAction = getattr(self, kind)
+        return action
+
+
+class CheckpointConfig(Section):
+    """When the whole state of training is saved, and which checkpoints are kept."""
+
+    every_steps: PositiveInt = Field(20, description="A checkpoint, and a validation, every this many steps and at the end.")
+    keep_last: PositiveInt = Field(2, description="Newest checkpoints kept beside the best.")
+
+
+class ValidationConfig(Section):
+    """Held-out prompts on which checkpoints are compared during training, at budget L_T."""
+
+    source: PromptSource
+    num_samples: PositiveInt = Field(1, description="Samples a prompt.")
+    limit_tokens: PositiveInt | None = Field(
+        None, description="Most tokens a sample, where accuracy beyond L_R is to be seen, too; absent: L_R."
+    )
