@@ -1,38 +1,126 @@
-"""Group-relative policy optimisation (GRPO) as the paper uses it: advantages, clipped token-level loss, k3 KL. Pure tensors.
+"""Group-relative policy optimisation (GRPO) and its known variants: advantages, policy loss, k3 KL. Pure tensors.
 
+The defaults of `TrainConfig` are the paper's: advantages scaled by the std of their group, a token-level loss, clip-higher.
 Shape suffixes: P = prompts (groups), N = rollouts a prompt, B = rollouts in a micro-batch, T = response tokens, padded.
 """
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pipeline_lib.config.training import AdvantageEstimator, LossAggregation, TrainConfig
+
 STD_EPSILON = 1e-4
 
 
-def group_advantages(rewards_PN: Tensor) -> Tensor:
-    """Advantages_PN: rewards centred and scaled within each group, (r - mean) / (std + 1e-4).
+def group_advantages(rewards_PN: Tensor, estimator: AdvantageEstimator = "grpo", counted_PN: Tensor | None = None) -> Tensor:
+    """Advantages_PN: how much better each rollout is than its group.
 
-    The standard deviation has the n - 1 denominator (torch's default, as in TRL and verl), so with N = 4 the one positive in
-    {1, 0, 0, 0} gets 0.75 / 0.5001. A group whose rewards are all equal gets exactly 0: rounding of the mean must not turn
-    into a gradient. Needs N >= 2.
+    grpo: (r - mean) / (std + 1e-4), the std with the n - 1 denominator (as in TRL and verl), so that with N = 4 the one positive
+    in {1, 0, 0, 0} gets 0.75 / 0.5001. mean: r - mean (Dr.GRPO). rloo: r - mean of the other rollouts, which is (r - mean) times
+    n / (n - 1). batch_whitened: r - mean, to be divided by the spread of the whole batch (`whiten`).
+
+    `counted_PN` (bool; absent: all) marks the rollouts that the statistics are taken over; the others get 0. A group whose
+    counted rewards are all equal, or with fewer than 2 of them, gets exactly 0: rounding of the mean must not turn into a
+    gradient. Needs N >= 2.
     """
     assert rewards_PN.ndim == 2 and rewards_PN.shape[1] >= 2, f"rewards_PN of shape {tuple(rewards_PN.shape)}, N >= 2 needed"
-    centred_PN = rewards_PN - rewards_PN.mean(dim=1, keepdim=True)
-    advantages_PN = centred_PN / (rewards_PN.std(dim=1, keepdim=True) + STD_EPSILON)
-    zero_variance_P1 = rewards_PN.amax(dim=1, keepdim=True) == rewards_PN.amin(dim=1, keepdim=True)
-    return advantages_PN.masked_fill(zero_variance_P1, 0.0)
+    counted_PN = torch.ones_like(rewards_PN, dtype=torch.bool) if counted_PN is None else counted_PN
+    num_P1 = counted_PN.sum(dim=1, keepdim=True)
+    mean_P1 = rewards_PN.masked_fill(~counted_PN, 0.0).sum(dim=1, keepdim=True) / num_P1.clamp(min=1)
+    centred_PN = (rewards_PN - mean_P1).masked_fill(~counted_PN, 0.0)
+    others_P1 = (num_P1 - 1).clamp(min=1)
+    if estimator == "grpo":
+        std_P1 = (centred_PN.square().sum(dim=1, keepdim=True) / others_P1).sqrt()
+        advantages_PN = centred_PN / (std_P1 + STD_EPSILON)
+    elif estimator == "rloo":
+        advantages_PN = centred_PN * num_P1 / others_P1
+    else:
+        advantages_PN = centred_PN
+    highest_P1 = rewards_PN.masked_fill(~counted_PN, -torch.inf).amax(dim=1, keepdim=True)
+    lowest_P1 = rewards_PN.masked_fill(~counted_PN, torch.inf).amin(dim=1, keepdim=True)
+    return advantages_PN.masked_fill(highest_P1 <= lowest_P1, 0.0)
 
 
-def loss_denominator(num_tokens_PN: Tensor, advantages_PN: Tensor) -> int:
-    """Tokens by which the loss of one optimiser step is divided: those of every rollout in a group with a non-zero advantage.
+def batch_moments(advantages_PN: Tensor, used_PN: Tensor) -> Tensor:
+    """Count and sum of squares of the advantages of the rollouts in `used_PN` (bool) whose group has a signal.
 
-    The paper says "token-level" and leaves open whether groups without a signal count. Here they do not: they cost no forward
-    pass, and counting them would make the step smaller the more prompts are solved (or failed) by all rollouts. With several
-    processes the caller sums this over all of them. 0 means that the step has nothing to learn from and must be skipped.
+    Shape [2], float64; moments of several ranks add up. Groups without a signal are left out: DLER removes them by dynamic
+    sampling before it whitens, and counting their zeros would make the step larger the more prompts are solved (or failed) by
+    all rollouts. Every rollout counts once; verl and DLER weigh it by its tokens, so that long rollouts set the scale.
     """
-    assert num_tokens_PN.shape == advantages_PN.shape
-    has_signal_P1 = (advantages_PN != 0).any(dim=1, keepdim=True)
-    return int((num_tokens_PN * has_signal_P1).sum())
+    counted_PN = used_PN & (advantages_PN != 0).any(dim=1, keepdim=True)
+    return torch.stack([counted_PN.sum().double(), advantages_PN[counted_PN].double().square().sum()])
+
+
+def whiten(advantages_PN: Tensor, moments: Tensor) -> Tensor:
+    """Advantages_PN divided by (std + 1e-4) of the batch: REINFORCE++-baseline (arXiv 2501.03262), as DLER uses it.
+
+    `moments` are `batch_moments` summed over ranks. Each group is centred already, so the std is taken about 0 (n - 1
+    denominator) and nothing is subtracted: over whole groups this is the published (A - mean) / std. Where rollouts are masked
+    the mean of the rest is not 0, and subtracting it would turn the lesser of the rewarded rollouts into punished ones. Groups
+    without a signal stay exactly 0; a batch without any signal becomes 0.
+    """
+    count, squares = moments.tolist()
+    if squares == 0:
+        return torch.zeros_like(advantages_PN)
+    std = math.sqrt(squares / max(count - 1, 1))
+    return advantages_PN / (std + STD_EPSILON)
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """What the policy loss is made of; the names are those of `TrainConfig`, whose descriptions say what they mean."""
+
+    aggregation: LossAggregation
+    importance_ratio: Literal["token", "sequence"]
+    objective: Literal["clip", "cispo"]
+    clip_low: float
+    clip_high: float
+    dual_clip: float | None
+    engine_ratio_cap: float | None
+    limit_tokens: int
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "LossSettings":
+        """The settings of a run."""
+        return cls(
+            aggregation=config.loss_aggregation,
+            importance_ratio=config.importance_ratio,
+            objective=config.objective,
+            clip_low=config.clip_low,
+            clip_high=config.clip_high,
+            dual_clip=config.dual_clip,
+            engine_ratio_cap=config.engine_ratio_cap,
+            limit_tokens=config.rollout_limit_tokens,
+        )
+
+
+def loss_denominator(num_tokens_B: Sequence[int], settings: LossSettings) -> float:
+    """What the summed loss of one optimiser step is divided by, from the lengths of the rollouts that it trains on.
+
+    token_mean: their tokens; sequence_mean: their number; dr_grpo: their number times L_R, a constant that favours no length.
+    Parts of several micro-batches or ranks add up. Rollouts of groups without a signal, and masked ones, are not among them: the
+    paper says "token-level" and leaves this open, but counting them would make the step smaller the more prompts are solved (or
+    failed) by all rollouts. 0 means that the step has nothing to learn from and must be skipped.
+    """
+    if settings.aggregation == "token_mean":
+        return float(sum(num_tokens_B))
+    if settings.aggregation == "sequence_mean":
+        return float(len(num_tokens_B))
+    return float(len(num_tokens_B) * settings.limit_tokens)
+
+
+def aggregate(values_BT: Tensor, mask_BT: Tensor, settings: LossSettings, denominator: float) -> Tensor:
+    """This micro-batch's part of the aggregate of one value a token, 0 outside the mask; parts add up (`loss_denominator`)."""
+    sums_B = (values_BT * mask_BT).sum(dim=1)
+    if settings.aggregation == "sequence_mean":
+        sums_B = sums_B / mask_BT.sum(dim=1).clamp(min=1)
+    return sums_B.sum() / denominator
 
 
 def policy_loss(
@@ -40,35 +128,90 @@ def policy_loss(
     old_logprobs_BT: Tensor,
     advantages_B: Tensor,
     mask_BT: Tensor,
-    clip_low: float,
-    clip_high: float,
+    settings: LossSettings,
     denominator: float,
+    num_tokens: float,
+    engine_logprobs_BT: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clipped surrogate loss with DAPO's separate upper clip, summed over tokens and divided by `denominator`.
+    """Minus the gain of every token (`_clipped_gain`, `_cispo_gain`), aggregated over the optimiser step.
 
-    Per token, with ratio = exp(logprob - old logprob): -min(ratio · A, clip(ratio, 1 - clip_low, 1 + clip_high) · A).
-    `mask_BT` is 1 on response tokens; what lies elsewhere is ignored, whatever its value. `denominator` is the number of
-    rollout tokens of the whole optimiser step over all processes (`loss_denominator`), so that the losses, gradients and
-    metrics of micro-batches and processes simply add up. Metrics, detached, each the share or mean over those tokens:
-    clip_fraction (tokens whose gradient the clip removes), ratio (mean importance ratio), policy_kl (k3, old to new policy).
+    `mask_BT` is 1 on response tokens; what lies elsewhere is ignored, whatever its value. `denominator` (`loss_denominator`) and
+    `num_tokens` are those of the whole step over all ranks, so that the losses, gradients and metrics of micro-batches and ranks
+    simply add up. With `engine_ratio_cap` each gain is weighted by min(old trainer / engine probability, cap), detached: token by
+    token, since a product over the rollout leaves next to nothing of the long ones.
+
+    Metrics, detached, shares or means over all tokens: clip_fraction (tokens whose gradient the clip removes or, in CISPO, whose
+    weight it caps), ratio (mean importance ratio), policy_kl (k3, old to new policy), engine_ratio_capped_fraction.
     """
-    assert denominator > 0, "a step without a learning signal must be skipped, not divided by 0"
+    assert denominator > 0 and num_tokens > 0, "a step without a learning signal must be skipped, not divided by 0"
     mask_BT = mask_BT.bool()
     log_ratio_BT = torch.where(mask_BT, logprobs_BT - old_logprobs_BT, 0.0)
-    ratio_BT = log_ratio_BT.exp()
-    clipped_ratio_BT = ratio_BT.clamp(1.0 - clip_low, 1.0 + clip_high)
+    ratio_BT = _importance_ratio(log_ratio_BT, mask_BT, settings)
     advantages_B1 = advantages_B.unsqueeze(1)
-    gain_BT = torch.minimum(ratio_BT * advantages_B1, clipped_ratio_BT * advantages_B1)
-    loss = -(gain_BT * mask_BT).sum() / denominator
+    if settings.objective == "cispo":
+        gain_BT, clipped_BT = _cispo_gain(ratio_BT, torch.where(mask_BT, logprobs_BT, 0.0), advantages_B1, settings)
+    else:
+        gain_BT, clipped_BT = _clipped_gain(ratio_BT, advantages_B1, settings)
+    weight_BT, capped_BT = _engine_weight(old_logprobs_BT, engine_logprobs_BT, mask_BT, settings)
+    loss = -aggregate(gain_BT * weight_BT, mask_BT, settings, denominator)
     with torch.no_grad():
-        above_BT = (ratio_BT > 1.0 + clip_high) & (advantages_B1 > 0)
-        below_BT = (ratio_BT < 1.0 - clip_low) & (advantages_B1 < 0)
-        metrics = {
-            "clip_fraction": ((above_BT | below_BT) & mask_BT).sum() / denominator,
-            "ratio": (ratio_BT * mask_BT).sum() / denominator,
-            "policy_kl": ((torch.expm1(log_ratio_BT) - log_ratio_BT) * mask_BT).sum() / denominator,
+        values = {
+            "clip_fraction": clipped_BT,
+            "ratio": ratio_BT,
+            "policy_kl": torch.expm1(log_ratio_BT) - log_ratio_BT,
+            "engine_ratio_capped_fraction": capped_BT,
         }
+        metrics = {name: (values_BT * mask_BT).sum() / num_tokens for name, values_BT in values.items()}
     return loss, metrics
+
+
+def _importance_ratio(log_ratio_BT: Tensor, mask_BT: Tensor, settings: LossSettings) -> Tensor:
+    """New / old probability of each token, or (GSPO, arXiv 2507.18071) the geometric mean of them over the rollout.
+
+    The geometric mean moves far less than a token's ratio: GSPO clips at 3e-4 and 4e-4. Its objective is the sequence_mean of
+    the gains; each of the T tokens then has the gradient s · A / T, s being the mean.
+    """
+    if settings.importance_ratio == "token":
+        return log_ratio_BT.exp()
+    mean_B1 = log_ratio_BT.sum(dim=1, keepdim=True) / mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    return mean_B1.exp().expand_as(log_ratio_BT)
+
+
+def _clipped_gain(ratio_BT: Tensor, advantages_B1: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
+    """PPO's gain min(ratio · A, clip(ratio, 1 - clip_low, 1 + clip_high) · A), and where its gradient is 0.
+
+    The separate upper clip is DAPO's. Dual clip (arXiv 1912.09729): where A < 0 the gain is at least dual_clip · A.
+    """
+    clipped_ratio_BT = ratio_BT.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    gain_BT = torch.minimum(ratio_BT * advantages_B1, clipped_ratio_BT * advantages_B1)
+    above_BT = (ratio_BT > 1.0 + settings.clip_high) & (advantages_B1 > 0)
+    below_BT = (ratio_BT < 1.0 - settings.clip_low) & (advantages_B1 < 0)
+    if settings.dual_clip is None:
+        return gain_BT, above_BT | below_BT
+    floored_BT = (ratio_BT > settings.dual_clip) & (advantages_B1 < 0)
+    gain_BT = torch.where(floored_BT, settings.dual_clip * advantages_B1, gain_BT)
+    return gain_BT, above_BT | below_BT | floored_BT
+
+
+def _cispo_gain(ratio_BT: Tensor, logprobs_BT: Tensor, advantages_B1: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
+    """CISPO's gain min(ratio, 1 + clip_high) · A · logprob, the weight detached, and where the cap acts.
+
+    Every token keeps a gradient, through its log-prob alone. No lower bound on the ratio, as in MiniMax-M1 (arXiv 2506.13585);
+    `clip_low` and `dual_clip` play no part.
+    """
+    ratio_BT = ratio_BT.detach()
+    return ratio_BT.clamp(max=1.0 + settings.clip_high) * advantages_B1 * logprobs_BT, ratio_BT > 1.0 + settings.clip_high
+
+
+def _engine_weight(
+    old_logprobs_BT: Tensor, engine_logprobs_BT: Tensor | None, mask_BT: Tensor, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
+    """The truncated importance weight of each token, 1 without the correction, and where the cap acts."""
+    if settings.engine_ratio_cap is None:
+        return torch.ones_like(old_logprobs_BT), torch.zeros_like(mask_BT)
+    assert engine_logprobs_BT is not None, "engine_ratio_cap needs the engine's log-probs"
+    ratio_BT = torch.where(mask_BT, old_logprobs_BT - engine_logprobs_BT, 0.0).exp().detach()
+    return ratio_BT.clamp(max=settings.engine_ratio_cap), ratio_BT > settings.engine_ratio_cap
 
 
 def k3_kl(logprobs_BT: Tensor, reference_logprobs_BT: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The optimiser steps on one batch of rollouts: clipped token-level GRPO loss over micro-batches, optionally a KL to the base.
+"""The optimiser steps on one batch of rollouts: the policy loss over micro-batches, optionally with a KL to the base.
 
 Shape suffixes: B sequences of a micro-batch, T padded tokens.
 """
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig, TrainConfig
-from pipeline_lib.grpo import k3_kl, policy_loss
+from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import sum_over_ranks
@@ -19,7 +19,10 @@ from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_l
 
 @dataclass(slots=True)
 class UpdateMetrics:
-    """Of all optimiser steps of a batch, over all ranks. None: no step was taken, since no group had a signal."""
+    """Of all optimiser steps of a batch, over all ranks. None: no step was taken, since no group had a signal.
+
+    loss is that of the loss aggregation; kl and the fractions are means over tokens, whatever the aggregation.
+    """
 
     num_tokens: int = 0
     loss: float | None = None
@@ -28,7 +31,9 @@ class UpdateMetrics:
     grad_norm: float | None = None
     logprob_gap: float = 0.0
     learning_rate: float = 0.0
-    optimizer_steps: int = 0
+    optimizer_steps: int = 0  # since the beginning of the training
+    batch_optimizer_steps: int = 0
+    engine_ratio_capped_fraction: float | None = None  # None, too, without the correction
 
 
 class Reference:
@@ -53,26 +58,57 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     Skipping matters: Adam's momentum would move the weights even with zero gradients.
     """
     metrics = UpdateMetrics(learning_rate=policy.learning_rate)
+    settings = LossSettings.of(config)
     steps = [policy.micro_batches(groups.sequences(lag)) for lag in range(config.staleness)]
     # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
-    totals = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "grad_norm": 0.0}
-    taken = 0
+    totals = dict.fromkeys(("loss", "kl", "clip_fraction", "engine_ratio_capped_fraction", "grad_norm"), 0.0)
     for batches, old_logprobs in zip(steps, old, strict=True):
-        denominator = sum_over_ranks({"tokens": sum(int(b.response_mask_BT.sum()) for b in batches if b.has_signal)})["tokens"]
-        if denominator == 0:
+        lengths = [length for batch in batches for length in _mask(batch).sum(dim=1)[batch.signal_B].tolist()]
+        size = sum_over_ranks({"denominator": loss_denominator(lengths, settings), "num_tokens": sum(lengths)})
+        if size["denominator"] == 0:
             continue
-        sums = _optimizer_step(policy, reference, batches, old_logprobs, denominator, config, metrics)
+        loss_of = _Loss(settings, reference, config.kl_coefficient, **size)
+        sums = _optimizer_step(policy, batches, old_logprobs, loss_of, metrics)
         totals = {name: total + sums[name] for name, total in totals.items()}
-        metrics.num_tokens += int(denominator)
-        taken += 1
+        metrics.num_tokens += int(size["num_tokens"])
+        metrics.batch_optimizer_steps += 1
     metrics.optimizer_steps = policy.optimizer_steps
     metrics.logprob_gap = sum_or_max_over_ranks(metrics.logprob_gap, policy.device, dist.ReduceOp.MAX)
-    if taken:
+    if taken := metrics.batch_optimizer_steps:
         metrics.loss, metrics.clip_fraction = totals["loss"] / taken, totals["clip_fraction"] / taken
         metrics.grad_norm = totals["grad_norm"] / taken
         metrics.kl = totals["kl"] / taken if reference else None
+        capped = totals["engine_ratio_capped_fraction"] / taken
+        metrics.engine_ratio_capped_fraction = capped if config.engine_ratio_cap is not None else None
     return metrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The loss of a micro-batch as its part of one optimiser step, whose denominator and tokens span all ranks."""
+
+    settings: LossSettings
+    reference: Reference | None
+    kl_coefficient: float
+    denominator: float
+    num_tokens: float
+
+    def __call__(
+        self, batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """The loss, and the micro-batch's parts of the step's metrics."""
+        mask_BT = _mask(batch)
+        loss, parts = policy_loss(
+            logprobs_BT, old_BT, batch.advantages_B, mask_BT, self.settings, self.denominator, self.num_tokens,
+            batch.engine_logprobs_BT,
+        )  # fmt: skip
+        kl = 0.0
+        if self.reference:
+            kl_BT = k3_kl(logprobs_BT, self.reference.logprobs(batch))
+            loss = loss + self.kl_coefficient * aggregate(kl_BT, mask_BT, self.settings, self.denominator)
+            kl = float((kl_BT.detach() * mask_BT).sum() / self.num_tokens)
+        return loss, {"loss": float(loss.detach()), "kl": kl, **{name: float(part) for name, part in parts.items()}}
 
 
 @torch.no_grad()
@@ -82,30 +118,25 @@ def _score(policy: Policy, batches: list[PaddedBatch]) -> list[torch.Tensor]:
 
 def _optimizer_step(
     policy: Policy,
-    reference: Reference | None,
     batches: list[PaddedBatch],
     old_logprobs: list[torch.Tensor] | None,
-    denominator: float,
-    config: TrainConfig,
+    loss_of: _Loss,
     metrics: UpdateMetrics,
 ) -> dict[str, float]:
-    sums = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
+    sums: dict[str, float] = {}
     for number, batch in enumerate(batches):
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
         metrics.logprob_gap = float(np.maximum(metrics.logprob_gap, _largest_gap(old_BT, batch)))
-        loss, parts = policy_loss(
-            logprobs_BT, old_BT, batch.advantages_B, batch.response_mask_BT, config.clip_low, config.clip_high, denominator
-        )
-        if reference:
-            kl_BT = k3_kl(logprobs_BT, reference.logprobs(batch)) * batch.response_mask_BT
-            kl = kl_BT[batch.signal_B].sum() / denominator
-            loss = loss + config.kl_coefficient * kl
-            sums["kl"] += float(kl.detach())
-        sums["loss"] += float(loss.detach())
-        sums["clip_fraction"] += float(parts["clip_fraction"])
+        loss, parts = loss_of(batch, logprobs_BT, old_BT)
+        sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         policy.backward(loss, is_last=number == len(batches) - 1)
     return {**sum_over_ranks(sums), "grad_norm": policy.step()}
+
+
+def _mask(batch: PaddedBatch) -> torch.Tensor:
+    """The response tokens of rollouts, mask_BT: a filler has none."""
+    return batch.response_mask_BT & batch.signal_B.unsqueeze(1)
 
 
 def _largest_gap(trainer_BT: torch.Tensor, batch: PaddedBatch) -> float:
