@@ -117,26 +117,40 @@ AlarmAction = Literal["ignore", "warn", "stop", "roll_back"]
 
 
 class WatchConfig(Section):
-    """The watch over the training dynamics: when an alarm is raised, and what it does."""
+    """The watch over the training dynamics: when an alarm is raised, and what it does (docs/dynamics.md)."""
 
-    window_steps: PositiveInt = Field(5, description="Steps averaged before anything is compared.")
-    entropy_spike: AlarmAction = Field("warn", description="Entropy has grown far above its lowest level.")
-    entropy_spike_factor: PositiveFloat = Field(2.0, description="Alarm when the mean entropy exceeds its lowest mean times this.")
+    window_steps: PositiveInt = Field(5, description="Steps whose median is compared, so that single steps do not count.")
+    hold_steps: PositiveInt = Field(3, description="Alarm when a condition has held for this many steps in a row.")
+    entropy_spike: AlarmAction = Field("warn", description="Entropy has grown far above its recent level.")
+    entropy_spike_factor: Annotated[float, Field(gt=1.0)] = Field(
+        2.0, description="Alarm when entropy exceeds the lower of its first and its lowest recent level times this, and the first."
+    )
+    entropy_spike_lookback_steps: PositiveInt = Field(
+        100, description="Steps that are recent: what takes longer to grow is the slow rise of reasoning refinement (F1)."
+    )
     entropy_spike_floor: Annotated[float, Field(ge=0.0)] = Field(
         0.02, description="Entropy (nats a token) below which no spike is called."
     )
-    length_collapse: AlarmAction = Field("warn", description="Responses get very short while accuracy falls.")
+    length_collapse: AlarmAction = Field("warn", description="Responses get short while accuracy falls.")
     length_collapse_fraction: Fraction = Field(
-        0.5, description="Alarm when the mean length falls below this share of the first mean and accuracy drops."
+        0.7, description="Alarm when length falls below this share of its longest level and accuracy is lost."
+    )
+    length_collapse_accuracy_fraction: Fraction = Field(
+        0.6, description="Accuracy is lost when it is below this share of its best level."
     )
     length_collapse_accuracy_drop: Fraction = Field(
-        0.1, description="Fall of accuracy from its best mean (0-1) that makes short responses a collapse."
+        0.1, description="Accuracy is not lost before it has fallen by this much (0-1): small rates are noisy."
     )
     length_rebound: AlarmAction = Field("warn", description="Responses grow again after they had become short.")
-    length_rebound_factor: PositiveFloat = Field(1.3, description="Alarm when the mean length exceeds its lowest mean times this.")
+    length_rebound_factor: Annotated[float, Field(gt=1.0)] = Field(
+        1.3, description="Alarm when length exceeds its shortest level times this."
+    )
+    length_rebound_fall: Fraction = Field(
+        0.2, description="Share of its length that a run must have lost before growth is a rebound."
+    )
     reward_starvation: AlarmAction = Field("warn", description="Next to no rollout earns a positive reward.")
     reward_starvation_fraction: Fraction = Field(
-        0.05, description="Alarm when the mean share of positive rollouts is below this."
+        0.1, description="Alarm when the share of rollouts with a positive reward is below this."
     )
     max_roll_backs: NonNegativeInt = Field(
         1, description="roll_back: how often the best checkpoint is restored before training stops instead."
@@ -144,6 +158,12 @@ class WatchConfig(Section):
     roll_back_learning_rate_factor: PositiveFloat = Field(
         0.5, description="roll_back: the learning rate is multiplied by this each time."
     )
+
+    @property
+    def intervenes(self) -> bool:
+        """Whether any alarm does more than warn."""
+        actions = (self.entropy_spike, self.length_collapse, self.length_rebound, self.reward_starvation)
+        return any(action in ("stop", "roll_back") for action in actions)
 
     def action(self, kind: str) -> AlarmAction:
         """What an alarm of a kind does."""
