@@ -35,7 +35,13 @@ def start_workers(config: str, overrides: list[str], force: bool) -> None:
 @contextmanager
 def opened_runs(config: str, overrides: list[str], force: bool) -> Iterator[list[RunSession]]:
     """The runs of a configuration, noted as being worked on; their workers end with the block."""
-    runs = sessions_of(config, overrides, force)
+    with opened(sessions_of(config, overrides, force)) as runs:
+        yield runs
+
+
+@contextmanager
+def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
+    """Note runs as being worked on, and how that ended."""
     for run in runs:
         run.acquire()
     from prefect.context import FlowRunContext  # slow to import: the workers' start must not wait for it

@@ -33,14 +33,16 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     prompts away.
     """
     train = config.train.model_dump(mode="json", exclude=OPERATION["train"])
-    validation = [_source(config.validation.source), config.validation.num_samples] if config.validation else None
-    parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation]
+    held_out = config.validation
+    validation = [_source(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
+    watch = config.watch.model_dump() if config.watch.intervenes else None  # one that only warns changes no weight
+    parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation, watch]
     return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 
 
 def evaluate_fingerprint(config: RunConfig, weights_digest: str, benchmark: PromptSource) -> str:
     """Of one model on one benchmark."""
-    evaluate = config.evaluate.model_dump(mode="json", exclude={"benchmarks"})
+    evaluate = config.evaluate.model_dump(mode="json", exclude={"benchmarks", "checkpoints"})
     return digest(["evaluate", weights_digest, _source(benchmark), evaluate, _engine(config)])
 
 

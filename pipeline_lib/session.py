@@ -27,6 +27,7 @@ class RunSession:
         self.force = force
         self.home = laconic_home()
         self._worker: WorkerProcess | None = None
+        self._worker_is_lent = False
         self._lock: IO[str] | None = None
 
     def acquire(self) -> None:
@@ -71,12 +72,16 @@ class RunSession:
             self._worker.start()
         return self._worker
 
+    def lend_worker(self, worker: "WorkerProcess") -> None:
+        """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""
+        self._worker, self._worker_is_lent = worker, True
+
     def close_worker(self, at_once: bool = False) -> None:
-        """End the worker, if there is one; `at_once` without waiting for what it is doing."""
+        """End the worker, if there is one of this run's own; `at_once` any worker, without waiting for what it is doing."""
         if self._worker:
             if at_once:
                 self._worker.kill()
-            else:
+            elif not self._worker_is_lent:
                 self._worker.close()
             self._worker = None
 

@@ -86,7 +86,12 @@ def _units(run: RunSession) -> list[_Unit]:
     if not checkpoints:
         logger.warning("run %s has no checkpoint yet: only the base model is evaluated", run.run_id)
     last = max((row["step"] for row in checkpoints), default=0)
-    wanted = [row for row in checkpoints if row["is_best"] or row["step"] == last]
+    which = run.config.evaluate.checkpoints
+    wanted = [
+        row
+        for row in checkpoints
+        if which == "all" or row["step"] == last or (row["is_best"] and which == "best_and_last")
+    ]
     weights |= {row["step"]: (f"{row['path']}/model", checkpoint_weights_id(Path(row["path"]))) for row in wanted}
     return [
         _Unit(run, step, folder, weights_id, benchmark)

@@ -13,6 +13,7 @@ from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.session import RunSession
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
+from pipeline_lib.training.watch import split_phases
 from pipeline_lib.worker.jobs import TrainJob, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import StageProgress, stage_progress
@@ -31,7 +32,8 @@ def train_policy(run: RunSession) -> dict[str, Any]:
         return {**stored["summary"], "skipped": True}
     if stored:
         run.store.copy_rows("training_steps", stored["run_id"], run.run_id)
-        run.store.copy_rows("checkpoints", stored["run_id"], run.run_id)
+        for table in ("checkpoints", "alarms", "phases"):
+            run.store.copy_rows(table, stored["run_id"], run.run_id)
         run.record_stage(STAGE, "", fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])
         return {**stored["summary"], "reused_from": stored["run_id"]}
     started = time.monotonic()
@@ -43,7 +45,9 @@ def train_policy(run: RunSession) -> dict[str, Any]:
         _follow(run, steps, child, progress)
     run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
     curve = run.store.named("training_curve", run_id=run.run_id)
-    summary = last_metrics(curve)
+    phases = split_phases(run.run_id, curve)
+    run.store.replace("phases", {"run_id": run.run_id}, phases)
+    summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     publish_table(run.config.name, "training-steps", curve[-20:], "The newest training steps")
     run.tracker.log_summary(child, summary)
@@ -60,6 +64,7 @@ def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str)
         shutil.rmtree(run.checkpoints_folder(), ignore_errors=True)
         run.store.delete_rollout_files(run.run_id, STAGE)
         run.store.replace("training_steps", {"run_id": run.run_id}, [])
+        run.store.replace("alarms", {"run_id": run.run_id}, [])
     steps_folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(fingerprint)
 
@@ -101,10 +106,13 @@ def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: Stag
     if not rows:
         return
     run.store.write("training_steps", rows)
+    alarms = steps.alarms()
+    run.store.replace("alarms", {"run_id": run.run_id}, alarms)
     steps.mark_seen()
     if any(row["checkpoint_seconds"] for row in rows):
         run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
     run.tracker.log_steps(child, rows)
     last = rows[-1]
     note = f"reward {last['reward_mean']:.2f}  accuracy {last['accuracy']:.2f}  {last['mean_tokens']:.0f} tokens"
-    progress.update(last["step"], run.config.train.steps, note)
+    raised = ", ".join(f"{alarm.kind} at step {alarm.step}" for alarm in alarms)
+    progress.update(last["step"], run.config.train.steps, f"{note}  {raised}".rstrip())

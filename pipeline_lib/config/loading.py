@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+import tomli_w
 from pydantic import ValidationError
 
 from pipeline_lib.config.base import Section
@@ -23,14 +24,15 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *
     """
     path = Path(path)
     # Included first, so that an override can reach into a benchmark; and after, so that it can name one.
-    tree = include_sources(_read_toml(path), path.parent)
+    tree = include_sources(read_toml(path), path.parent)
     for override in overrides:
         apply_override(tree, override)
         tree = include_sources(tree, path.parent)
     return parse_config(include_sources(tree, path.parent), model, origin=str(path))
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tree of a TOML file. Raises ValueError for a file that is not there or not valid."""
     if not path.is_file():
         raise ValueError(f"no configuration file at {path}")
     try:
@@ -54,13 +56,13 @@ def include_sources(tree: Any, folder: Path, key: str = "") -> Any:
     if isinstance(tree, list):
         return [include_sources(item, folder, key) for item in tree]
     if isinstance(tree, str) and key in _SOURCE_KEYS:
-        return _read_toml(_source_file(tree, folder))
+        return read_toml(_source_file(tree, folder))
     if not isinstance(tree, dict):
         return tree
     own = {name: include_sources(value, folder, name) for name, value in tree.items() if name != "include"}
     if "include" not in tree:
         return own
-    return _read_toml(_source_file(str(tree["include"]), folder)) | own
+    return read_toml(_source_file(str(tree["include"]), folder)) | own
 
 
 def _source_file(name: str, folder: Path) -> Path:
@@ -91,6 +93,15 @@ def _explain(problem: Any) -> str:
         return f"missing key {key}"
     message = problem["msg"].removeprefix("Value error, ")
     return message if isinstance(problem["input"], dict) else f"{key} = {problem['input']!r}: {message}"
+
+
+def to_toml_value(value: Any) -> str:
+    """A plain value as TOML, for an override."""
+    return tomli_w.dumps({"value": value}).partition("=")[2].strip() if not isinstance(value, dict) else _inline_table(value)
+
+
+def _inline_table(value: dict[str, Any]) -> str:
+    return "{" + ", ".join(f"{key} = {to_toml_value(item)}" for key, item in value.items()) + "}"
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:

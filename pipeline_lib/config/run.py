@@ -109,6 +109,9 @@ class EvaluateConfig(Section):
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
+    checkpoints: Literal["best_and_last", "last", "all"] = Field(
+        "best_and_last", description="Checkpoints evaluated beside the base; all: every one that was kept."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "EvaluateConfig":
@@ -204,7 +207,9 @@ class RunConfig(Section):
     @property
     def max_model_tokens(self) -> int:
         """Longest prompt plus response that any stage may generate, in tokens."""
-        limits = (self.profile.rollout_limit_tokens, self.train.rollout_limit_tokens, max(self.evaluate.budgets_tokens))
+        limits = [self.profile.rollout_limit_tokens, self.train.rollout_limit_tokens, max(self.evaluate.budgets_tokens)]
+        if self.validation and self.validation.limit_tokens:
+            limits.append(self.validation.limit_tokens)
         return self.generation.max_prompt_tokens + max(limits)
 
     def control_variant(self) -> "RunConfig":

@@ -1,7 +1,7 @@
 """Checkpoints: the whole state of training, written under a temporary name and renamed, so that a killed run finds whole ones only.
 
 `step-00020/` holds `state/` (DeepSpeed: weights, optimiser, schedule), `model/` (a plain model folder), `random-<rank>.pt` and
-`progress.json` (step, best checkpoint so far, world size). The data position is the step: see `prompts_of_step`.
+`progress.json` (step, best checkpoint so far, data position, what the reward has learned, world size).
 """
 
 import logging
@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,23 @@ class Progress:
     best_step: int | None = None
     best_accuracy: float | None = None
     best_mean_tokens: float | None = None
+    batches_drawn: int = 0  # the data position: batches of prompts drawn so far, one a step without dynamic sampling
+    roll_backs: int = 0
+    watch_since: int = 0  # the watch looks at later steps only: what came before was rolled back
+    reward_state: dict[str, Any] = field(default_factory=dict)
 
     def with_checkpoint(self, step: int, accuracy: float | None, mean_tokens: float | None) -> "Progress":
         """Progress after a checkpoint at `step`: more accurate is better; at equal accuracy shorter is."""
         if accuracy is None or mean_tokens is None:
-            return Progress(step, step, None, None)
+            return replace(self, step=step, best_step=step, best_accuracy=None, best_mean_tokens=None)
         beaten = (
             self.best_accuracy is not None
             and self.best_mean_tokens is not None
             and (self.best_accuracy, -self.best_mean_tokens) >= (accuracy, -mean_tokens)
         )
         if beaten:
-            return Progress(step, self.best_step, self.best_accuracy, self.best_mean_tokens)
-        return Progress(step, step, accuracy, mean_tokens)
+            return replace(self, step=step)
+        return replace(self, step=step, best_step=step, best_accuracy=accuracy, best_mean_tokens=mean_tokens)
 
 
 class Checkpoints:
@@ -98,6 +102,13 @@ class Checkpoints:
         _set_random_state(torch.load(folder / f"random-{self._rank}.pt", weights_only=False))
         logger.info("resumed from %s", folder)
         return Progress(**saved)
+
+    def load_best(self, policy: Policy, progress: Progress) -> bool:
+        """Load weights and optimiser of the best checkpoint so far; False when there is none."""
+        if progress.best_step is None:
+            return False
+        policy.load_state(self._folder / step_name(progress.best_step))
+        return True
 
     def _prune(self, progress: Progress) -> None:
         steps = saved_steps(self._folder)

@@ -3,63 +3,143 @@
 Shape suffixes: P prompts of this rank, N rollouts a prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+import torch.distributed as dist
 
+from pipeline_lib.config import TrainConfig
 from pipeline_lib.generation.sampling import Sample
-from pipeline_lib.grpo import group_advantages
+from pipeline_lib.grpo import batch_moments, group_advantages, whiten
 from pipeline_lib.records import Rollout
-from pipeline_lib.rewards.base import Reward
+from pipeline_lib.rewards import Outcomes, Reward
+from pipeline_lib.rewards.negatives import kept_rollouts
 from pipeline_lib.training.batches import TokenSequence
+
+# Sums a tensor over all ranks, in place, and returns it.
+SumTensor = Callable[[torch.Tensor], torch.Tensor]
 
 
 class RolloutGroups:
-    """`samples` lie prompt by prompt, N a prompt. With staleness S, group i is used by optimiser step i mod S of the batch."""
+    """`samples` lie prompt by prompt, N a prompt. With staleness S, the used groups go to the S optimiser steps in turn.
 
-    def __init__(self, samples: Sequence[Sample], num_rollouts: int, staleness: int) -> None:
-        assert len(samples) % num_rollouts == 0
-        self.samples = list(samples)
-        self.num_prompts = len(samples) // num_rollouts
-        self.num_rollouts = num_rollouts
-        self.staleness = staleness
-        self.rewards_PN = torch.zeros(self.num_prompts, num_rollouts, dtype=torch.float64)
+    `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over.
+    """
+
+    def __init__(self, samples: Sequence[Sample], config: TrainConfig) -> None:
+        assert len(samples) % config.num_rollouts == 0
+        self.config = config
+        self.num_rollouts = config.num_rollouts
+        self.samples: list[Sample] = []
+        self.batches_drawn = 0
+        self.add_batch(samples)
+
+    def add_batch(self, samples: Sequence[Sample]) -> None:
+        """Take in one more batch of prompts; rewards must be assigned anew."""
+        self.samples.extend(samples)
+        self.batches_drawn += 1
+        self.num_prompts = len(self.samples) // self.num_rollouts
+        self.rewards_PN = torch.zeros(self.num_prompts, self.num_rollouts, dtype=torch.float64)
         self.advantages_PN = torch.zeros_like(self.rewards_PN)
+        self.kept_PN = torch.ones_like(self.rewards_PN, dtype=torch.bool)
+        self.used_P = torch.ones(self.num_prompts, dtype=torch.bool)
 
-    def assign_rewards(self, reward: Reward) -> None:
-        """Score every group and turn the rewards into advantages."""
-        rows = [
-            reward([sample.num_tokens for sample in group], [sample.grade.correct for sample in group])
-            for group in self._groups()
-        ]
-        self.rewards_PN = torch.tensor(rows, dtype=torch.float64)
-        self.advantages_PN = group_advantages(self.rewards_PN)
+    def outcomes(self, reads_text: bool = False) -> Outcomes:
+        """What the rewards are computed from; `reads_text` marks texts that repeat themselves, too."""
+        shape = (self.num_prompts, self.num_rollouts)
+        repetitive = None
+        if reads_text:
+            from pipeline_lib.rewards.repetition import flags_of
+
+            repetitive = np.array(flags_of([s.completion.text for s in self.samples])).reshape(shape)
+        return Outcomes.of(
+            np.array([sample.num_tokens for sample in self.samples]).reshape(shape),
+            np.array([sample.grade.correct for sample in self.samples]).reshape(shape),
+            np.array([sample.completion.finish_reason == "stop" for sample in self.samples]).reshape(shape),
+            repetitive,
+        )
+
+    def assign_rewards(self, reward: Reward[Any], sum_tensor: SumTensor = lambda tensor: tensor) -> None:
+        """Score every group, decide which rollouts are kept, and turn the rewards into advantages."""
+        config, outcomes = self.config, self.outcomes(reward.reads_text)
+        self.rewards_PN = torch.from_numpy(reward.score(outcomes))
+        kept_PN = kept_rollouts(config.negative_rollouts, outcomes.correct_PN, outcomes.lengths_PN <= reward.target_tokens)
+        if config.overlong_filtering:
+            kept_PN = kept_PN & outcomes.finished_PN
+        self.kept_PN = torch.from_numpy(kept_PN)
+        counted_PN = None if config.masked_in_baseline else self.kept_PN
+        advantages_PN = group_advantages(self.rewards_PN, config.advantage, counted_PN)
+        if config.advantage == "batch_whitened":
+            advantages_PN = whiten(advantages_PN, sum_tensor(batch_moments(advantages_PN, self.kept_PN)))
+        self.advantages_PN = torch.from_numpy(reward.weigh(advantages_PN.numpy(), outcomes))
+
+    @property
+    def signal_P(self) -> torch.Tensor:
+        """Groups that move the weights: a kept rollout has an advantage other than 0."""
+        return ((self.advantages_PN != 0) & self.kept_PN).any(dim=1)
+
+    def use_at_most(self, num_groups: int) -> None:
+        """Use the first `num_groups` groups with a signal (dynamic sampling); the others stay out of the loss."""
+        signal_P = self.signal_P
+        self.used_P = signal_P & (signal_P.cumsum(dim=0) <= num_groups)
 
     def _groups(self) -> list[list[Sample]]:
         size = self.num_rollouts
         return [self.samples[start : start + size] for start in range(0, len(self.samples), size)]
 
-    def policy_lag(self, group: int) -> int:
-        """Optimiser steps between the weights that generated a group and those it updates."""
-        return group % self.staleness
+    @property
+    def policy_lag_P(self) -> list[int]:
+        """Optimiser steps between the weights that generated each group and those it updates: 0 to S - 1, in turn."""
+        positions = self.used_P.cumsum(dim=0) - self.used_P.long()
+        return [int(position) % self.config.staleness for position in positions]
 
     def sequences(self, lag: int) -> list[TokenSequence]:
-        """What optimiser step number `lag` of the batch trains on: its groups, less those without a signal."""
+        """What optimiser step number `lag` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
+        wanted = [
+            group
+            for group, (group_lag, used, signal) in enumerate(zip(self.policy_lag_P, self.used_P, self.signal_P, strict=True))
+            if group_lag == lag and used and signal
+        ]
+        groups = self._groups()
         return [
             TokenSequence(sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage))
-            for group, (samples, advantages) in enumerate(zip(self._groups(), self.advantages_PN, strict=True))
-            if self.policy_lag(group) == lag and bool((advantages != 0).any())
-            for sample, advantage in zip(samples, advantages, strict=True)
+            for group in wanted
+            for sample, advantage, kept in zip(groups[group], self.advantages_PN[group], self.kept_PN[group], strict=True)
+            if kept
         ]
 
     def rollouts(self, run_id: str, step: int, model: str, source: str) -> list[Rollout]:
         """The rows of the `rollouts` view."""
         rows = []
+        policy_lag_P = self.policy_lag_P
         for position, sample in enumerate(self.samples):
             group, index = divmod(position, self.num_rollouts)
             row = sample.rollout(run_id, "train", step, model, source)
             row.reward = float(self.rewards_PN[group, index])
             row.advantage = float(self.advantages_PN[group, index])
-            row.policy_lag = self.policy_lag(group)
+            row.masked = not (self.kept_PN[group, index] and self.used_P[group])
+            row.policy_lag = policy_lag_P[group]
             rows.append(row)
         return rows
+
+
+def gather_outcomes(outcomes: Outcomes) -> Outcomes:
+    """The outcomes of all ranks, each of which has as many groups as this one."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return outcomes
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, outcomes)
+    fields = ("lengths_PN", "correct_PN", "finished_PN", "repetitive_PN")
+    return Outcomes(*(np.concatenate([getattr(part, field) for part in gathered]) for field in fields))
+
+
+def share_groups(signal_counts: Sequence[int], num_groups: int) -> list[int]:
+    """How many groups with a signal each rank uses so that all together use at most `num_groups`, as evenly as there are."""
+    quotas = [0] * len(signal_counts)
+    while sum(quotas) < min(num_groups, sum(signal_counts)):
+        for rank, count in enumerate(signal_counts):
+            if quotas[rank] < count and sum(quotas) < num_groups:
+                quotas[rank] += 1
+    return quotas

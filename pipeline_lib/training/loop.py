@@ -7,10 +7,11 @@ Shape suffixes: P prompts of this rank, N rollouts a prompt, B sequences, T padd
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig
@@ -18,16 +19,18 @@ from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import sample_and_judge
 from pipeline_lib.prompts.rendering import render_prompt
-from pipeline_lib.records import Prompt, TrainingStep
-from pipeline_lib.rewards import make_reward
+from pipeline_lib.records import Prompt
+from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.training.batches import prompts_of_step
-from pipeline_lib.training.checkpoints import Checkpoints
-from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.metrics import StepClock, sum_over_ranks, training_step
+from pipeline_lib.training.checkpoints import Checkpoints, Progress
+from pipeline_lib.training.groups import RolloutGroups, gather_outcomes, share_groups
+from pipeline_lib.training.metrics import StepClock, Validation, sum_over_ranks, training_step
 from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
+from pipeline_lib.training.progress_files import StepFolder
 from pipeline_lib.training.update import Reference, update_policy
-from pipeline_lib.worker.jobs import TrainJob, read_prompts, write_json
+from pipeline_lib.training.watch import DynamicsWatch
+from pipeline_lib.worker.jobs import TrainJob, read_prompts
 
 PARITY_PROMPTS = 4
 
@@ -39,7 +42,8 @@ def train(
 ) -> dict[str, Any]:
     """Train to `config.train.steps`, from the newest whole checkpoint if there is one; return the final progress.
 
-    Raises ParityError when the engine does not follow the trainer's weights.
+    An alarm of the watch can end training earlier, or restore the best checkpoint. Raises ParityError when the engine does not
+    follow the trainer's weights.
     """
     config = job.config
     prompts = read_prompts(Path(job.prompts_file))
@@ -48,57 +52,122 @@ def train(
     reference = Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None
     checkpoints = Checkpoints(Path(job.checkpoints_folder), config.checkpoint.keep_last)
     progress = checkpoints.restore(policy)
-    forget_steps_after(Path(job.steps_folder), progress.step)
+    resume_from(progress, policy, reward, config)
+    watch = DynamicsWatch(config.watch, job.run_id)
+    folder = StepFolder(Path(job.steps_folder), is_writer=dist.get_rank() == 0)
+    folder.forget_after(progress.step)
+    dist.barrier()
+    rows = folder.rows()
     sync_weights(policy, generator, tokenizer, config, prompts, progress.step)
     for step in range(progress.step + 1, config.train.steps + 1):
         clock = StepClock()
-        batch = prompts_of_step(prompts, step, config.train.prompts_per_step, config.seed)
-        groups = generate_groups(generator, tokenizer, config, batch, step, clock)
-        groups.assign_rewards(reward)
+        groups = generate_groups(generator, tokenizer, config, prompts, reward, progress.batches_drawn, clock)
+        progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
         with clock.measure("update"):
             update = update_policy(policy, reference, groups, config.train)
         with clock.measure("sync"):
             gap = sync_weights(policy, generator, tokenizer, config, prompts, step)
         write_rollouts(job, groups, step)
-        validation: tuple[float | None, float | None] = (None, None)
-        if step % config.checkpoint.every_steps == 0 or step == config.train.steps:
+        record = training_step(job.run_id, step, groups, update, gap, clock, Validation(), reward.target_tokens)
+        rows.append(asdict(record))
+        alarms = watch.examine(rows, progress.watch_since)
+        folder.write_alarms(alarms)
+        actions = {alarm.action for alarm in alarms}
+        can_roll_back = progress.best_step is not None and progress.roll_backs < config.watch.max_roll_backs
+        rolls_back = "roll_back" in actions and can_roll_back and "stop" not in actions
+        ends = step == config.train.steps or "stop" in actions or ("roll_back" in actions and not can_roll_back)
+        if step % config.checkpoint.every_steps == 0 or ends or rolls_back:
             with clock.measure("checkpoint"):
-                validation = validate(generator, tokenizer, config, job.validation_file, step)
-                progress = progress.with_checkpoint(step, *validation)
+                progress = replace(progress, reward_state=reward.state())
+                if rolls_back:
+                    progress = roll_back(checkpoints, policy, progress, config, step)
+                    sync_weights(policy, generator, tokenizer, config, prompts, step)
+                    validation = Validation()
+                else:
+                    validation = validate(generator, tokenizer, config, job.validation_file)
+                    progress = progress.with_checkpoint(step, validation.accuracy, validation.mean_tokens)
                 # Before the checkpoint, too: a run killed right after it must not miss the step.
-                write_step(job, training_step(job.run_id, step, groups, update, gap, clock, validation))
-                checkpoints.save(policy, tokenizer, progress, validation[0])
-        record = training_step(job.run_id, step, groups, update, gap, clock, validation)
-        write_step(job, record)
-        report_progress({"step": step, "steps": config.train.steps, **asdict(record)})
+                record = training_step(job.run_id, step, groups, update, gap, clock, validation, reward.target_tokens)
+                folder.write_step(record)
+                checkpoints.save(policy, tokenizer, progress, validation.accuracy)
+            record = training_step(job.run_id, step, groups, update, gap, clock, validation, reward.target_tokens)
+        rows[-1] = asdict(record)
+        folder.write_step(record)
+        report_progress({"step": step, "steps": config.train.steps, **rows[-1]})
+        if ends:
+            break
     return asdict(progress)
 
 
-def write_step(job: TrainJob, record: TrainingStep) -> None:
-    """The metrics of a step as a file, for whoever follows the training."""
-    if dist.get_rank() == 0:
-        write_json(Path(job.steps_folder) / f"step-{record.step:05d}.json", asdict(record))
+def resume_from(progress: Progress, policy: Policy, reward: Reward[Any], config: RunConfig) -> None:
+    """Give reward and learning rate the state they had at a checkpoint."""
+    if progress.reward_state:
+        reward.load_state(progress.reward_state)
+    if progress.roll_backs:
+        policy.set_learning_rate_factor(config.watch.roll_back_learning_rate_factor**progress.roll_backs)
 
 
-def forget_steps_after(folder: Path, step: int) -> None:
-    """Remove the metrics of steps that a killed attempt took after its last checkpoint: they are taken again."""
-    if dist.get_rank() == 0:
-        for path in folder.glob("step-*.json"):
-            if int(path.stem.removeprefix("step-")) > step:
-                path.unlink()
+def roll_back(checkpoints: Checkpoints, policy: Policy, progress: Progress, config: RunConfig, step: int) -> Progress:
+    """Restore the best checkpoint's weights and optimiser, lower the learning rate, and let the watch begin anew."""
+    logger.warning("step %d: rolling back to the checkpoint of step %s", step, progress.best_step)
+    checkpoints.load_best(policy, progress)
+    roll_backs = progress.roll_backs + 1
+    policy.set_learning_rate_factor(config.watch.roll_back_learning_rate_factor**roll_backs)
+    return replace(progress, step=step, roll_backs=roll_backs, watch_since=step)
 
 
 def generate_groups(
-    generator: Generator, tokenizer: Any, config: RunConfig, batch: list[Prompt], step: int, clock: StepClock
+    generator: Generator,
+    tokenizer: Any,
+    config: RunConfig,
+    prompts: list[Prompt],
+    reward: Reward[Any],
+    batches_drawn: int,
+    clock: StepClock,
 ) -> RolloutGroups:
-    """N judged rollouts for each of this rank's prompts."""
-    mine = batch[dist.get_rank() :: dist.get_world_size()]
-    sampling = Sampling(config.train.rollout_limit_tokens, config.train.temperature)
-    samples, seconds = sample_and_judge(
-        generator, tokenizer, config.prompts, mine, config.train.num_rollouts, sampling, (config.seed, "train", step)
-    )
-    clock.add("generation", seconds)
-    return RolloutGroups(samples, config.train.num_rollouts, config.train.staleness)
+    """N judged and rewarded rollouts for each of this rank's prompts.
+
+    With dynamic sampling further batches are drawn until `prompts_per_step` groups of all ranks have a signal: a variance of
+    the *shaped* reward, since a group that is right throughout still has one under a length reward.
+    """
+    train = config.train
+
+    def draw(number: int) -> list[Any]:
+        batch = prompts_of_step(prompts, number, train.prompts_per_step, config.seed)
+        mine = batch[dist.get_rank() :: dist.get_world_size()]
+        sampling = Sampling(train.rollout_limit_tokens, train.temperature)
+        samples, seconds = sample_and_judge(
+            generator, tokenizer, config.prompts, mine, train.num_rollouts, sampling, (config.seed, "train", number)
+        )
+        clock.add("generation", seconds)
+        return samples
+
+    groups = RolloutGroups(draw(batches_drawn + 1), train)
+    reward.observe(gather_outcomes(groups.outcomes(reward.reads_text)))
+    groups.assign_rewards(reward, sum_tensor_over_ranks)
+    if not train.dynamic_sampling_batches:
+        return groups
+    while groups.batches_drawn <= train.dynamic_sampling_batches:
+        if sum(gather_counts(int(groups.signal_P.sum()))) >= train.prompts_per_step:
+            break
+        groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))
+        groups.assign_rewards(reward, sum_tensor_over_ranks)
+    quotas = share_groups(gather_counts(int(groups.signal_P.sum())), train.prompts_per_step)
+    groups.use_at_most(quotas[dist.get_rank()])
+    return groups
+
+
+def sum_tensor_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """The element-wise sum of all ranks' tensors, on the CPU."""
+    names = [str(index) for index in range(tensor.numel())]
+    sums = sum_over_ranks(dict(zip(names, tensor.flatten().tolist(), strict=True)))
+    return torch.tensor([sums[name] for name in names], dtype=tensor.dtype).reshape(tensor.shape)
+
+
+def gather_counts(count: int) -> list[int]:
+    """Every rank's number, by rank."""
+    own = {str(rank): float(count if rank == dist.get_rank() else 0) for rank in range(dist.get_world_size())}
+    return [int(value) for value in sum_over_ranks(own).values()]
 
 
 def sync_weights(
@@ -113,21 +182,21 @@ def sync_weights(
     return gap
 
 
-def validate(
-    generator: Generator, tokenizer: Any, config: RunConfig, validation_file: str | None, step: int
-) -> tuple[float | None, float | None]:
-    """Held-out accuracy at the target budget L_T, and the mean length in tokens; (None, None) without validation prompts."""
+def validate(generator: Generator, tokenizer: Any, config: RunConfig, validation_file: str | None) -> Validation:
+    """Held-out accuracy at the target budget L_T and at any length, and the mean length; all None without validation prompts."""
     if config.validation is None or validation_file is None:
-        return None, None
+        return Validation()
     mine = read_prompts(Path(validation_file))[dist.get_rank() :: dist.get_world_size()]
-    sampling = Sampling(config.train.rollout_limit_tokens, config.train.temperature)
+    sampling = Sampling(config.validation.limit_tokens or config.train.rollout_limit_tokens, config.train.temperature)
     samples, _ = sample_and_judge(
         # The same draws at every checkpoint: differences between checkpoints are then the policy's, not the seed's.
         generator, tokenizer, config.validation.source, mine, config.validation.num_samples, sampling, (config.seed, "validation"),
     )  # fmt: skip
     within = sum(sample.grade.correct and sample.num_tokens <= config.reward.target_tokens for sample in samples)
-    sums = sum_over_ranks({"within": within, "tokens": sum(s.num_tokens for s in samples), "samples": len(samples)})
-    return sums["within"] / sums["samples"], sums["tokens"] / sums["samples"]
+    correct = sum(sample.grade.correct for sample in samples)
+    counts = {"within": within, "correct": correct, "tokens": sum(s.num_tokens for s in samples), "samples": len(samples)}
+    sums = sum_over_ranks(counts)
+    return Validation(*(sums[name] / sums["samples"] for name in ("within", "tokens", "correct")))
 
 
 def write_rollouts(job: TrainJob, groups: RolloutGroups, step: int) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,15 @@ from pipeline_lib.training.groups import RolloutGroups
 
 if TYPE_CHECKING:
     from pipeline_lib.training.update import UpdateMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Held-out figures of a checkpoint: accuracy within L_T, mean length in tokens, accuracy whatever the length; None: not taken."""
+
+    accuracy: float | None = None
+    mean_tokens: float | None = None
+    full_accuracy: float | None = None
 
 
 class StepClock:
@@ -58,9 +68,10 @@ def training_step(
     update: "UpdateMetrics",
     parity_gap: float,
     clock: StepClock,
-    validation: tuple[float | None, float | None],
+    validation: "Validation",
+    target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step; times are rank 0's. `entropy` is the mean of -log p over all sampled tokens: unbiased, and free."""
+    """The row of one step; times and the largest lag are rank 0's. `entropy` is the mean of -log p over all sampled tokens: unbiased, and free."""
     sums = sum_over_ranks(_sums(groups))
     num, groups_in_all = sums["num"], sums["num"] / groups.num_rollouts
     incorrect = num - sums["correct"]
@@ -91,8 +102,15 @@ def training_step(
         sync_seconds=clock.seconds("sync"),
         checkpoint_seconds=clock.seconds("checkpoint"),
         other_seconds=clock.rest(),
-        validation_accuracy=validation[0],
-        validation_mean_tokens=validation[1],
+        validation_accuracy=validation.accuracy,
+        validation_mean_tokens=validation.mean_tokens,
+        validation_full_accuracy=validation.full_accuracy,
+        target_tokens=target_tokens,
+        masked_fraction=sums["masked"] / num,
+        batch_optimizer_steps=update.batch_optimizer_steps,
+        largest_policy_lag=max(groups.policy_lag_P, default=0),
+        batches_drawn=groups.batches_drawn,
+        engine_ratio_capped_fraction=update.engine_ratio_capped_fraction,
     )
 
 
@@ -107,6 +125,7 @@ def _sums(groups: RolloutGroups) -> dict[str, float]:
         "truncated": sum(sample.completion.finish_reason == "length" for sample in samples),
         "reward": float(groups.rewards_PN.sum()),
         "positive": float((groups.rewards_PN > 0).sum()),
-        "policy_lag": sum(groups.policy_lag(group) for group in range(groups.num_prompts)),
-        "zero_variance": float((groups.advantages_PN == 0).all(dim=1).sum()),
+        "policy_lag": sum(groups.policy_lag_P),
+        "zero_variance": float((groups.rewards_PN.amax(dim=1) == groups.rewards_PN.amin(dim=1)).sum()),
+        "masked": float((~groups.kept_PN).sum()),
     }

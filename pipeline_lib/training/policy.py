@@ -76,8 +76,8 @@ class Policy:
         optimizer = torch.optim.AdamW(
             module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
         )
-        warmup = max(config.warmup_steps, 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: min(1.0, (taken + 1) / warmup))
+        self._learning_rate_factor = 1.0
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
         self.engine, _, _, self._schedule = deepspeed.initialize(
             model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config)
         )
@@ -87,7 +87,17 @@ class Policy:
     @property
     def learning_rate(self) -> float:
         """The rate of the next optimiser step."""
-        return float(self._schedule.get_last_lr()[0])
+        return float(self.engine.optimizer.param_groups[0]["lr"])
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Take `factor` times the configured rate from the next optimiser step on, whatever factor was in force."""
+        self._learning_rate_factor = factor
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * self._rate_share(self.optimizer_steps)
+
+    def _rate_share(self, steps_taken: int) -> float:
+        """The share of the configured learning rate after some optimiser steps: linear warm-up, times the factor in force."""
+        return min(1.0, (steps_taken + 1) / max(self._config.warmup_steps, 1)) * self._learning_rate_factor
 
     def logprobs(self, batch: PaddedBatch) -> torch.Tensor:
         """Log-probs of the response tokens, logprobs_BT."""

@@ -1,11 +1,45 @@
-"""What a training worker leaves on disk, read from outside it: step metrics and checkpoints. Imports neither torch nor an engine."""
+"""What a training worker leaves on disk, and how it is read from outside: step metrics, alarms, checkpoints. Imports no torch."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.records import CheckpointRecord
-from pipeline_lib.worker.jobs import read_json
+from pipeline_lib.records import Alarm, CheckpointRecord, TrainingStep
+from pipeline_lib.worker.jobs import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+
+class StepFolder:
+    """What training writes about its steps: `step-<n>.json` (metrics) and `alarm-<n>-<kind>.json`; one rank writes, all read."""
+
+    def __init__(self, folder: Path, is_writer: bool) -> None:
+        self._folder = folder
+        self._is_writer = is_writer
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metrics of all steps so far, by step."""
+        return [read_json(path) for path in sorted(self._folder.glob("step-*.json"))]
+
+    def write_step(self, record: TrainingStep) -> None:
+        """The metrics of a step, for whoever follows the training."""
+        if self._is_writer:
+            write_json(self._folder / f"step-{record.step:05d}.json", asdict(record))
+
+    def write_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Alarms that were raised at a step."""
+        for alarm in alarms:
+            logger.warning("step %d: %s, %.4g against %.4g: %s", *astuple(alarm)[1:])
+            if self._is_writer:
+                write_json(self._folder / f"alarm-{alarm.step:05d}-{alarm.kind}.json", asdict(alarm))
+
+    def forget_after(self, step: int) -> None:
+        """Remove what a killed attempt wrote after its last checkpoint: those steps are taken again."""
+        for path in [*self._folder.glob("step-*.json"), *self._folder.glob("alarm-*.json")] if self._is_writer else []:
+            if int(path.stem.split("-")[1]) > step:
+                path.unlink()
 
 
 class StepFiles:
@@ -21,6 +55,10 @@ class StepFiles:
         found = {(path.name, path.stat().st_mtime_ns) for path in self.folder.glob("step-*.json")}
         self._given = found
         return [read_json(self.folder / name) for name, _ in sorted(found - self._seen)]
+
+    def alarms(self) -> list[Alarm]:
+        """All alarms so far, by step."""
+        return [Alarm(**read_json(path)) for path in sorted(self.folder.glob("alarm-*.json"))]
 
     def mark_seen(self) -> None:
         """Do not give the rows of the last call again."""

@@ -55,6 +55,11 @@ class WorkerProcess:
             )
         write_json(self.folder / "process.json", {"pid": self._process.pid, "owner": os.getpid(), "started": time.time()})
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def _command(self) -> list[str]:
         program = ["-m", "pipeline_lib.worker.program"]
         arguments = ["--folder", str(self.folder), "--owner", str(os.getpid())]

@@ -1,0 +1,174 @@
+"""What a child run of an experiment is measured by: plain numbers, by name, from its stored rows.
+
+Names (docs/experiments.md lists them all): `accuracy@B`, `pass@B` and `tokens` are of the last checkpoint on the first benchmark,
+with the benchmark's name in front on the others and `base.` in front for the model before RL. Curves of training give `.first`,
+`.last`, `.min` and `.max` of means over a window of steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipeline_lib.session import RunSession
+from pipeline_lib.tiny_world.traces import STYLES, line_results, style_of
+
+FloatArray = npt.NDArray[np.float64]
+Metrics = dict[str, float | None]
+
+WINDOW_STEPS = 5
+CURVES = {
+    "length": "mean_tokens",
+    "length_correct": "mean_tokens_correct",
+    "length_incorrect": "mean_tokens_incorrect",
+    "entropy": "entropy",
+    "train_accuracy": "accuracy",
+    "reward": "reward_mean",
+    "positive": "positive_fraction",
+    "zero_variance": "zero_variance_fraction",
+    "cut": "truncated_fraction",
+    "kl": "kl",
+    "target": "target_tokens",
+    "grad_norm": "grad_norm",
+}
+# Where the style shares of the end are taken from: the last steps' rollouts.
+STYLE_STEPS = 5
+
+
+def child_metrics(run: RunSession) -> Metrics:
+    """All metrics of a finished child run; None where one is not defined."""
+    curve = run.store.named("training_curve", run_id=run.run_id)
+    points = run.store.named("budget_table", run_ids=[run.run_id])
+    first = run.config.evaluate.benchmarks[0].name
+    metrics = {**_budget_metrics(points, first), **curve_metrics(curve)}
+    full = metrics.get(f"base.accuracy@{max(run.config.evaluate.budgets_tokens)}")
+    metrics |= held_out_metrics(curve, full)
+    metrics |= _phase_metrics(run.store.named("phases_of_run", run_id=run.run_id))
+    for kind in ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation"):
+        alarms = [row for row in run.store.named("alarms_of_run", run_id=run.run_id) if row["kind"] == kind]
+        metrics[f"alarm.{kind}"] = float(len(alarms))
+    if run.config.prompts.kind == "tiny":
+        shares = style_shares(training_texts(run))
+        last = [shares[step] for step in sorted(shares)[-STYLE_STEPS:]]
+        metrics |= {f"style.{style}": float(np.mean([share[style] for share in last])) for style in (*STYLES, "other")}
+        metrics |= line_metrics(training_texts(run), STYLE_STEPS)
+    return metrics
+
+
+def _budget_metrics(points: Sequence[Mapping[str, Any]], first: str) -> Metrics:
+    """Accuracy and length of the base and of the last step, on every benchmark."""
+    last_step = max((point["step"] for point in points), default=0)
+    metrics: Metrics = {}
+    for point in points:
+        if point["step"] not in (0, last_step):
+            continue
+        prefix = ("" if point["benchmark"] == first else f"{point['benchmark']}.") + ("" if point["step"] else "base.")
+        budget = point["budget_tokens"]
+        metrics[f"{prefix}accuracy@{budget}"] = point["mean_at_k"]
+        metrics[f"{prefix}pass@{budget}"] = point["pass_at_k"]
+        # Points rise in budget: the last one, at the largest, has the uncut lengths.
+        metrics[f"{prefix}tokens"] = point["mean_tokens"]
+        metrics[f"{prefix}tokens_correct"] = point["mean_tokens_correct"]
+        metrics[f"{prefix}tokens_incorrect"] = point["mean_tokens_incorrect"]
+    return metrics
+
+
+def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
+    """First, last, lowest and highest windowed mean of each curve, and how fast and how lastingly the length fell."""
+    metrics: Metrics = {}
+    for name, column in CURVES.items():
+        values = _windowed(curve, column)
+        ends = (values[0], values[-1], values.min(), values.max()) if values.size else (None,) * 4
+        metrics |= {
+            f"{name}.{end}": None if value is None else float(value)
+            for end, value in zip(("first", "last", "min", "max"), ends, strict=True)
+        }
+    lengths = _windowed(curve, "mean_tokens")
+    if lengths.size:
+        halfway = (lengths[0] + lengths.min()) / 2
+        metrics["half_length_step"] = float(np.argmax(lengths <= halfway) + len(curve) - lengths.size + 1)
+        metrics["length.rebound"] = float(lengths[np.argmin(lengths) :].max() / lengths.min())
+        metrics["entropy.growth"] = _ratio(metrics["entropy.max"], metrics["entropy.first"])
+        metrics["steps"] = float(curve[-1]["step"])
+        # Rollouts drawn until the length was halfway down: the cost of adaptation, comparable between different N and S.
+        metrics["half_length_updates"] = float(
+            next(row["optimizer_steps"] for row in curve if row["step"] >= metrics["half_length_step"])
+        )
+    return metrics
+
+
+def held_out_metrics(curve: Sequence[Mapping[str, Any]], base_accuracy: float | None) -> Metrics:
+    """The dip of held-out accuracy (whatever the length) below the base, and what came back after it; 0-1."""
+    values = [row["validation_full_accuracy"] for row in curve if row.get("validation_full_accuracy") is not None]
+    if not values:
+        return {}
+    lowest = int(np.argmin(values))
+    return {
+        "held_out.first": values[0],
+        "held_out.min": values[lowest],
+        "held_out.last": values[-1],
+        "dip": None if base_accuracy is None else base_accuracy - values[lowest],
+        "recovery": values[-1] - values[lowest],
+    }
+
+
+def _phase_metrics(phases: Sequence[Mapping[str, Any]]) -> Metrics:
+    by_name = {row["phase"]: row for row in phases}
+    adaptation, refinement = by_name.get("length_adaptation"), by_name.get("reasoning_refinement")
+    return {
+        "adaptation.steps": float(adaptation["last_step"]) if adaptation else None,
+        "refinement.accuracy_gain": refinement["accuracy_last"] - refinement["accuracy_first"] if refinement else None,
+        "refinement.entropy_change": refinement["entropy_last"] - refinement["entropy_first"] if refinement else None,
+        "refinement.length_change": refinement["mean_tokens_last"] - refinement["mean_tokens_first"] if refinement else None,
+    }
+
+
+def training_texts(run: RunSession) -> dict[int, list[tuple[str, str]]]:
+    """(prompt_id, response) of every training rollout by step, also where the training was taken over from another run."""
+    stored = run.stored_training()
+    owner = stored["run_id"] if stored and stored["run_id"] != run.run_id else run.run_id
+    texts: dict[int, list[tuple[str, str]]] = {}
+    for path in sorted(Path(run.home / "rollouts" / owner / "train").glob("*.parquet")):
+        table = pq.read_table(path, columns=["step", "prompt_id", "text"])
+        for step, prompt_id, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            texts.setdefault(step, []).append((prompt_id, text))
+    return texts
+
+
+def style_shares(texts: Mapping[int, Sequence[tuple[str, str]]]) -> dict[int, dict[str, float]]:
+    """Share of responses in each style of the tiny world, by step."""
+    shares = {}
+    for step, pairs in texts.items():
+        styles = [style_of(text) for _, text in pairs]
+        shares[step] = {style: styles.count(style) / len(styles) for style in (*STYLES, "other")}
+    return shares
+
+
+def line_metrics(texts: Mapping[int, Sequence[tuple[str, str]]], num_steps: int) -> Metrics:
+    """Share of right arithmetic lines by style, over the first and the last steps of training."""
+    steps = sorted(texts)
+    metrics: Metrics = {}
+    for name, chosen in (("first", steps[:num_steps]), ("last", steps[-num_steps:])):
+        right: dict[str, list[bool]] = {"count": [], "table": []}
+        for step in chosen:
+            for prompt_id, text in texts[step]:
+                for line in line_results(prompt_id.partition("-")[2], text):
+                    right.get(line.style, []).append(line.right)
+        metrics |= {f"line.{style}.{name}": float(np.mean(values)) if values else None for style, values in right.items()}
+    return metrics
+
+
+def _windowed(curve: Sequence[Mapping[str, Any]], column: str) -> FloatArray:
+    """Means over `WINDOW_STEPS` consecutive steps (fewer where the run is shorter), without missing values."""
+    values = np.array([row[column] for row in curve if row.get(column) is not None], dtype=float)
+    if not values.size:
+        return values
+    width = min(WINDOW_STEPS, values.size)
+    return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    return None if not denominator or numerator is None else numerator / denominator

@@ -1,0 +1,137 @@
+"""An experiment as a file: a base configuration, arms or a grid over it, seeds, and the claims it is judged by."""
+
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_lib.config import NonNegativeInt, RunConfig, Section, load_config, parse_config
+from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml, to_toml_value
+
+EXPERIMENTS_FOLDER = SHIPPED_CONFIGS / "experiments"
+_NAME = r"^[a-z0-9][a-z0-9-]*$"
+
+
+class Arm(Section):
+    """One setting of an experiment: what it changes in the base configuration."""
+
+    name: str = Field(pattern=_NAME, description="Short name; part of the child runs' names.")
+    label: str = Field(description="The setting in words, for figures and tables.")
+    set: dict[str, Any] = Field(default_factory=dict, description="section.key = value, applied to the base configuration.")
+    is_control: bool = Field(False, description="The correctness-only control: drawn in grey, named as such.")
+
+
+class Claim(Section):
+    """A statement of the paper as a comparison of one metric, between two arms or of one arm with a number."""
+
+    text: str = Field(description="The claim in words.")
+    metric: str = Field(description="Metric of a child run (pipeline_lib.experiments.metrics).")
+    arm: str = Field(description="Arm that the claim is about.")
+    versus: str | None = Field(None, description="Arm it is compared with, seed by seed; absent: compared with `value`.")
+    versus_metric: str | None = Field(None, description="Metric of the other side, where it differs.")
+    value: float = Field(0.0, description="Number added to the other side, or the whole of it without `versus`.")
+    relation: Literal["<", ">", ">=", "<=", "~"] = Field(
+        description="What is claimed. < and >: the interval of the difference excludes 0; <= and >=: it does not contradict by more "
+        "than `margin`; ~: equal within `margin`."
+    )
+    margin: float = Field(0.0, ge=0.0, description="Difference that does not matter (~, <=, >=).")
+
+
+class ExperimentConfig(Section):
+    """One experiment."""
+
+    name: str = Field(pattern=_NAME)
+    finding: str = Field(description="Finding of the paper, such as F3.")
+    title: str
+    paper: str = Field(description="What the paper says, in a sentence or two.")
+    setting: str = Field("", description="What was varied here and what was kept, for the page.")
+    base: str = Field("base.toml", description="Base configuration, relative to the experiment's file.")
+    set: dict[str, Any] = Field(default_factory=dict, description="Changes to the base that all arms share.")
+    arms: tuple[Arm, ...] = Field((), description="Settings compared; or give `grid`.")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="section.key = [values]: one arm for each combination.")
+    seeds: tuple[NonNegativeInt, ...] = Field((0, 1, 2), min_length=1, description="Seeds of the child runs.")
+    seed_keys: tuple[str, ...] = Field(("seed", "prompts.seed"), description="Settings that a seed sets.")
+    claims: tuple[Claim, ...] = ()
+    metrics: tuple[str, ...] = Field((), description="Metrics of the page's table, in order.")
+    panels: tuple[str, ...] = Field((), description="Columns of training_steps drawn beside the standard ones.")
+    discussion: str = Field("", description="What was seen and tried, in Markdown, as of the figures in docs/findings.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_grid(cls, tree: Any) -> Any:
+        """Turn a grid into arms, named after their values."""
+        if not isinstance(tree, dict) or not tree.get("grid"):
+            return tree
+        keys = list(tree["grid"])
+        arms = []
+        for values in itertools.product(*tree["grid"].values()):
+            setting = dict(zip(keys, values, strict=True))
+            text = ", ".join(f"{key.split('.')[-1]} = {value}" for key, value in setting.items())
+            slug = re.sub(r"[^a-z0-9]+", "-", "-".join(str(value) for value in values).lower()).strip("-")
+            arms.append({"name": slug, "label": text, "set": setting})
+        return {**tree, "arms": [*arms, *tree.get("arms", [])]}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ExperimentConfig":
+        names = [arm.name for arm in self.arms]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"arms = {names}: at least one arm, each with its own name, is needed")
+        unknown = {arm for claim in self.claims for arm in (claim.arm, claim.versus) if arm is not None} - set(names)
+        if unknown:
+            raise ValueError(f"claims name arms {sorted(unknown)} that are not among {names}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """One arm at one seed."""
+
+    experiment: str
+    finding: str
+    arm: Arm
+    position: int
+    seed: int
+    config: RunConfig
+
+
+def experiment_names() -> list[str]:
+    """The shipped experiments."""
+    return sorted(path.stem for path in EXPERIMENTS_FOLDER.glob("f*.toml"))
+
+
+def experiment_file(name: str) -> Path:
+    """The file of an experiment: a path, or the name of a shipped one. Raises ValueError listing the names there are."""
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    shipped = EXPERIMENTS_FOLDER / f"{name}.toml"
+    if not shipped.is_file():
+        raise ValueError(f"no experiment {name!r}; there are {', '.join(experiment_names())}, or give a .toml file")
+    return shipped
+
+
+def load_experiment(name: str) -> ExperimentConfig:
+    """Read and check an experiment, its arms' configurations included. Raises ValueError with one line a problem."""
+    path = experiment_file(name)
+    experiment = parse_config(read_toml(path), ExperimentConfig, origin=str(path))
+    child_runs(experiment, path, experiment.seeds[:1])
+    return experiment
+
+
+def child_runs(
+    experiment: ExperimentConfig, path: Path, seeds: tuple[int, ...], overrides: tuple[str, ...] = ()
+) -> list[ChildRun]:
+    """All arms at all seeds, seed by seed, so that an interrupted experiment has whole seeds. `overrides` win over the arms."""
+    base = path.parent / experiment.base
+    runs = []
+    for seed in seeds:
+        for position, arm in enumerate(experiment.arms):
+            changes = {**experiment.set, **arm.set, **dict.fromkeys(experiment.seed_keys, seed)}
+            settings = [f"{key}={to_toml_value(value)}" for key, value in changes.items()]
+            name = f'name="{experiment.name}-{arm.name}-s{seed}"'
+            config = load_config(base, [*settings, *overrides, name])
+            runs.append(ChildRun(experiment.name, experiment.finding, arm, position, seed, config))
+    return runs

@@ -1,0 +1,61 @@
+"""Some workers shared by many short runs: an engine takes longer to start than a short run to train."""
+
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline_lib.config import RunConfig, digest
+from pipeline_lib.worker.process import WorkerProcess
+
+
+class WorkerPool:
+    """`num_lanes` places for a worker; one is started when a run needs it, and restarted when a run needs another engine.
+
+    `configs` are the runs to come: an engine is made large enough for all that can share it.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig], base_folders: dict[str, str], home: Path, num_lanes: int) -> None:
+        self._home = home
+        self._base_folders = base_folders
+        self._largest: dict[str, RunConfig] = {}
+        for config in configs:
+            known = self._largest.get(_engine_key(config))
+            if known is None or config.max_model_tokens > known.max_model_tokens:
+                self._largest[_engine_key(config)] = config
+        self._lanes: queue.Queue[tuple[str, WorkerProcess] | None] = queue.Queue()
+        for _ in range(num_lanes):
+            self._lanes.put(None)
+
+    @contextmanager
+    def worker(self, config: RunConfig) -> Iterator[WorkerProcess]:
+        """A worker for one run, alone; waits until a lane is free."""
+        lane, key = self._lanes.get(), _engine_key(config)
+        try:
+            if lane is None or lane[0] != key or not lane[1].is_running:
+                if lane is not None:
+                    lane[1].close()
+                lane = None
+                model = self._largest[key]
+                worker = WorkerProcess(model, self._base_folders[model.base_model], self._home, will_train=True)
+                lane = (key, worker)
+                worker.start()
+            yield lane[1]
+        finally:
+            self._lanes.put(lane)
+
+    def close(self, at_once: bool = False) -> None:
+        """End the workers of all free lanes."""
+        while not self._lanes.empty():
+            lane = self._lanes.get_nowait()
+            if lane is not None:
+                if at_once:
+                    lane[1].kill()
+                else:
+                    lane[1].close()
+
+
+def _engine_key(config: RunConfig) -> str:
+    train = config.train
+    parts = [config.base_model, config.model_revision, config.generation.model_dump(), train.num_processes, train.launcher]
+    return digest([*parts, train.num_threads])

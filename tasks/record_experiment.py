@@ -1,0 +1,41 @@
+"""The rows of an experiment: which child run is which arm, and the metrics its claims are judged by."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.config import laconic_home
+from pipeline_lib.experiments.metrics import child_metrics
+from pipeline_lib.experiments.specification import ChildRun
+from pipeline_lib.session import RunSession
+from pipeline_lib.store.database import Store
+
+
+@task(name="record-child", cache_policy=NO_CACHE)
+def record_child(child: ChildRun, run: RunSession, seconds: float) -> dict[str, float | None]:
+    """Store a finished child run under its experiment, with its metrics."""
+    metrics = child_metrics(run)
+    key = {"experiment": child.experiment, "arm": child.arm.name, "seed": child.seed}
+    row = {
+        **key,
+        "run_id": run.run_id,
+        "finding": child.finding,
+        "label": child.arm.label,
+        "position": child.position,
+        "settings": child.arm.set,
+        "status": "completed",
+        "seconds": seconds,
+    }
+    rows = [{**key, "metric": name, "value": value} for name, value in metrics.items()]
+    run.store.replace("experiment_metrics", key, rows)
+    run.store.write("experiments", [row])
+    return metrics
+
+
+def is_recorded(child: ChildRun) -> bool:
+    """Whether this very child run, by its configuration, is done and recorded."""
+    rows = Store(laconic_home()).named("experiment_children", experiment=child.experiment)
+    return any(
+        (row["arm"], row["seed"], row["run_id"], row["status"])
+        == (child.arm.name, child.seed, child.config.run_id, "completed")
+        for row in rows
+    )
