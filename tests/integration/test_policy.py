@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.config import RewardConfig, TrainConfig
+from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.records import Completion, Grade, Prompt
 from pipeline_lib.rewards import make_reward
@@ -19,15 +20,24 @@ from pipeline_lib.training.checkpoints import Checkpoints, Progress, saved_steps
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import init_distributed
-from pipeline_lib.training.update import update_policy
+from pipeline_lib.training.update import Reference, update_policy
+
+
+def rank_variables(rank: int, world_size: int, port: int) -> dict[str, str]:
+    """What a launcher tells a rank."""
+    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    return {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_rank() -> Iterator[None]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    variables = rank_variables(0, 1, free_port())
     os.environ.update(variables)
     if not dist.is_initialized():
         init_distributed()
@@ -50,19 +60,25 @@ def settings(**changes: object) -> TrainConfig:
     return TrainConfig.model_validate({**values, **changes})
 
 
-def make_groups(staleness: int = 1, right: tuple[int, ...] = (0, 1, 5, 6, 11)) -> RolloutGroups:
+def make_groups(config: TrainConfig | None = None, right: tuple[int, ...] = (0, 1, 5, 6, 11)) -> RolloutGroups:
     """Four groups of four rollouts of random tokens; the rollouts at the positions in `right` are correct."""
+    groups = RolloutGroups(make_samples(right), config or settings())
+    groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
+    return groups
+
+
+def make_samples(right: tuple[int, ...] = (0, 1, 5, 6, 11)) -> list[Sample]:
     generator = torch.Generator().manual_seed(0)
     rows = []
     for position in range(16):
         length = int(torch.randint(3, 30, (1,), generator=generator))
         ids = torch.randint(3, 300, (length,), generator=generator).tolist()
-        completion = Completion(ids, [-1.0] * length, "", "stop")
+        # Neither far above nor far below the trainer's: those of random tokens spread over some 20 nats.
+        engine_logprobs = (-20 * torch.rand(length, generator=generator)).tolist()
+        completion = Completion(ids, engine_logprobs, "", "length" if length > 24 else "stop")
         prompt = Prompt(f"p{position // 4}", "s", "d", "", "")
         rows.append(Sample(prompt, [1, 9, 8, 7], position % 4, completion, Grade("", position in right, "")))
-    groups = RolloutGroups(rows, 4, staleness)
-    groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=64)))
-    return groups
+    return rows
 
 
 def plain_logprobs(model: torch.nn.Module, sample: Sample, temperature: float = 1.0) -> torch.Tensor:
@@ -81,30 +97,79 @@ def test_logprobs_equal_those_of_single_unpadded_sequences() -> None:
         assert row == pytest.approx(plain_logprobs(model, sample, 0.7).tolist(), abs=2e-5)
 
 
-@pytest.mark.parametrize("zero_stage", [1, 2, 3])
-def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(zero_stage: int) -> None:
-    """On-policy the clipped loss is -sum(A · log p) / tokens in value of its gradient; three groups have a signal, one has not."""
-    config = settings(zero_stage=zero_stage)
-    policy = Policy(config, str(BASE_FOLDER), None)
-    groups = make_groups()
-    model = AutoModelForCausalLM.from_pretrained(BASE_FOLDER, dtype=torch.float32)
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    loss, tokens = torch.zeros(()), 0
+def base_model() -> torch.nn.Module:
+    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(BASE_FOLDER, dtype=torch.float32)
+    return model
+
+
+def kept(sample: Sample, config: TrainConfig) -> bool:
+    """Whether a rollout is trained on: p3 has no signal, and the masks are those of Table 1 and of overlong filtering."""
+    masked = config.negative_rollouts == "-L&C" and sample.grade.correct and sample.num_tokens > 16
+    cut = config.overlong_filtering and sample.completion.finish_reason == "length"
+    return sample.prompt.prompt_id != "p3" and not masked and not cut
+
+
+def plain_loss(model: torch.nn.Module, groups: RolloutGroups, config: TrainConfig) -> tuple[torch.Tensor, int]:
+    """Minus the policy gradient's objective on the whole batch, rollout by rollout, and the number of tokens in it."""
+    total, num_tokens, num_rollouts = torch.zeros(()), 0, 0
     for sample, advantage in zip(groups.samples, groups.advantages_PN.flatten().tolist(), strict=True):
-        if sample.prompt.prompt_id == "p3":
-            assert advantage == 0
+        if not kept(sample, config):
             continue
-        loss = loss - (advantage * plain_logprobs(model, sample)).sum()
-        tokens += sample.num_tokens
-    (loss / tokens).backward()
-    norm = torch.sqrt(sum((p.grad**2).sum() for p in model.parameters()))  # type: ignore[arg-type, operator]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=config.adam_betas, weight_decay=0.0)
-    optimizer.step()
+        logprobs = plain_logprobs(model, sample)
+        weights = torch.ones(sample.num_tokens)
+        if config.engine_ratio_cap is not None:
+            weights = torch.exp(logprobs.detach() - torch.tensor(sample.completion.logprobs)).clamp(max=config.engine_ratio_cap)
+            assert (weights == config.engine_ratio_cap).any() and (weights < config.engine_ratio_cap).any()
+        gain = (weights * advantage * logprobs).sum()
+        total = total - (gain / sample.num_tokens if config.loss_aggregation == "sequence_mean" else gain)
+        num_tokens += sample.num_tokens
+        num_rollouts += 1
+    denominators = {"token_mean": num_tokens, "sequence_mean": num_rollouts, "dr_grpo": num_rollouts * 64}
+    return total / denominators[config.loss_aggregation], num_tokens
+
+
+def gradient_norm(model: torch.nn.Module) -> float:
+    return float(torch.sqrt(sum((p.grad**2).sum() for p in model.parameters())))  # type: ignore[arg-type, operator, misc]
+
+
+def plain_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=1e-3, betas=config.adam_betas, weight_decay=0.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"zero_stage": 1},
+        {"zero_stage": 2},
+        {"zero_stage": 3},
+        {"loss_aggregation": "sequence_mean"},
+        {"loss_aggregation": "dr_grpo"},
+        {"engine_ratio_cap": 2.0},
+        {"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5},
+        {"importance_ratio": "sequence", "dual_clip": 3.0},
+        {"objective": "cispo"},
+        {"advantage": "rloo", "loss_aggregation": "sequence_mean", "negative_rollouts": "-L&C"},
+        {"overlong_filtering": True},
+    ],
+    ids=str,
+)
+def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str, object]) -> None:
+    """On-policy every objective has the gradient of -A · log p; three groups have a signal, one has not."""
+    config = settings(**changes)
+    policy = Policy(config, str(BASE_FOLDER), None)
+    groups = make_groups(config)
+    model = base_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    loss, tokens = plain_loss(model, groups, config)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = gradient_norm(model)
+    plain_optimizer(model, config).step()
     assert len(policy.micro_batches(groups.sequences(0))) > 1
     metrics = update_policy(policy, None, groups, config)
     assert metrics.num_tokens == tokens
-    assert metrics.grad_norm == pytest.approx(float(norm), rel=1e-4)
-    assert metrics.optimizer_steps == 1
+    assert metrics.grad_norm == pytest.approx(norm, rel=1e-4)
+    assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (1, 1)
+    assert (metrics.engine_ratio_capped_fraction is None) is (config.engine_ratio_cap is None)
     moved = 0.0
     for name, weight in policy.named_weights():
         assert torch.allclose(weight, dict(model.named_parameters())[name], atol=2e-4), name
@@ -112,20 +177,102 @@ def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(zero_stage: int) -
     assert moved > 5e-4
 
 
+def test_masked_rollouts_leave_the_denominator() -> None:
+    sizes = [
+        update_policy(Policy(config, str(BASE_FOLDER), None), None, make_groups(config), config).num_tokens
+        for config in (settings(), settings(negative_rollouts="-L&C"), settings(overlong_filtering=True))
+    ]
+    samples = [sample for sample in make_samples() if sample.prompt.prompt_id != "p3"]
+    tokens = sum(sample.num_tokens for sample in samples)
+    long_and_correct = sum(sample.num_tokens for sample in samples if sample.grade.correct and sample.num_tokens > 16)
+    cut = sum(sample.num_tokens for sample in samples if sample.num_tokens > 24)
+    assert min(long_and_correct, cut) > 0
+    assert sizes == [tokens, tokens - long_and_correct, tokens - cut]
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "dr_grpo"])
+def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
+    """The second step, where the policy has left the base: k3 summed token by token, and divided as the loss is."""
+    config = settings(loss_aggregation=aggregation, kl_coefficient=0.5)
+    run = RunConfig.model_construct(train=config, model_revision=None)
+    policy, reference = Policy(config, str(BASE_FOLDER), None), Reference(run, str(BASE_FOLDER))
+    groups, model, base = make_groups(config), base_model(), base_model()
+    optimizer = plain_optimizer(model, config)
+    for step in (1, 2):
+        optimizer.zero_grad()
+        loss, num_tokens = plain_loss(model, groups, config)
+        total, mean = torch.zeros(()), 0.0
+        samples = [sample for sample in groups.samples if kept(sample, config)]
+        for sample in samples:
+            difference = plain_logprobs(base, sample).detach() - plain_logprobs(model, sample)
+            kl = (torch.exp(difference) - difference - 1).sum()
+            mean += float(kl) / num_tokens
+            weight = {"token_mean": num_tokens, "sequence_mean": len(samples) * sample.num_tokens, "dr_grpo": len(samples) * 64}
+            total = total + kl / weight[aggregation]
+        (loss + 0.5 * total).backward()  # type: ignore[no-untyped-call]
+        metrics = update_policy(policy, reference, groups, config)
+        assert metrics.grad_norm == pytest.approx(gradient_norm(model), rel=1e-2)
+        assert metrics.kl == pytest.approx(mean, rel=1e-2, abs=1e-6)
+        assert metrics.kl is not None
+        assert (metrics.kl > 1e-3) is (step == 2)
+        optimizer.step()
+
+
+# Settings, and the groups on each of two ranks: one has nothing but filler, or has it in the second optimiser step only.
+SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]]]] = [
+    ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]]),
+    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 1], [2, 3]]),
+]
+
+
+def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """What two batches of some of the groups make of a new policy: metrics that are there, and weights."""
+    samples = make_samples()
+    groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
+    groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
+    policy = Policy(config, str(BASE_FOLDER), None)
+    metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
+    present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
+    return present, {name: weight.clone() for name, weight in policy.named_weights()}
+
+
+def update_as_rank(rank: int, port: int, results: str) -> None:
+    """Be one of two ranks."""
+    os.environ.update(rank_variables(rank, 2, port))
+    init_distributed()
+    outcomes = [update_twice(groups[rank], settings(**changes)) for changes, groups in SHARED_UPDATES]
+    torch.save(outcomes, f"{results}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_take_the_steps_of_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(update_as_rank, (free_port(), str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for (changes, _), (metrics, weights), (other_metrics, other_weights) in zip(SHARED_UPDATES, *ranks, strict=True):
+        expected_metrics, expected_weights = update_twice([0, 1, 2, 3], settings(**changes))
+        assert metrics == other_metrics
+        for found, expected in zip(metrics, expected_metrics, strict=True):
+            assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)
+        for name, weight in expected_weights.items():
+            assert torch.allclose(weights[name], weight, atol=2e-4), name
+            assert torch.equal(weights[name], other_weights[name])
+
+
 def test_a_batch_without_any_signal_takes_no_step() -> None:
     policy = Policy(settings(), str(BASE_FOLDER), None)
     update_policy(policy, None, make_groups(), settings())
     before = {name: weight.clone() for name, weight in policy.named_weights()}
     metrics = update_policy(policy, None, make_groups(right=()), settings())
-    assert (metrics.loss, metrics.grad_norm, metrics.optimizer_steps, metrics.num_tokens) == (None, None, 1, 0)
+    assert (metrics.loss, metrics.grad_norm, metrics.num_tokens) == (None, None, 0)
+    assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (1, 0)
     assert all(torch.equal(weight, before[name]) for name, weight in policy.named_weights())
 
 
 def test_staleness_takes_several_steps_with_ratios_to_the_weights_that_generated() -> None:
     config = settings(staleness=2)
     policy = Policy(config, str(BASE_FOLDER), None)
-    metrics = update_policy(policy, None, make_groups(staleness=2), config)
-    assert metrics.optimizer_steps == 2
+    metrics = update_policy(policy, None, make_groups(config), config)
+    assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (2, 2)
     assert metrics.clip_fraction is not None
     assert metrics.clip_fraction > 0, "the second step's ratios must differ from 1"
 
