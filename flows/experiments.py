@@ -8,11 +8,11 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runs import opened
-from pipeline_lib.config import RunConfig, laconic_home
+from pipeline_lib.config import RunConfig, digest, laconic_home
 from pipeline_lib.experiments.specification import ChildRun, ExperimentConfig, child_runs, experiment_file, load_experiment
 from pipeline_lib.session import RunSession
 from pipeline_lib.worker.pool import WorkerPool
@@ -36,25 +36,50 @@ def run_experiment(
     lanes: int | None = None,
     force: bool = False,
     pages: str | None = None,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Run every arm of an experiment at every seed, store the results, and write the page of the finding.
 
     What is done already is not done again: an interrupted experiment goes on where it stopped. `lanes` child runs go side by
-    side (default: one a two CPU cores' worth of threads, or one on a GPU). `pages` is the folder of the page.
+    side (default: by CPU cores, one on a GPU). `pages` is the folder of the page.
     """
-    experiment = load_experiment(name)
-    chosen = tuple(seeds if seeds is not None else experiment.seeds)
-    children = child_runs(experiment, experiment_file(name), chosen, tuple(overrides or ()))
-    missing = [child for child in children if force or not is_recorded(child)]
+    return _run_and_write([name], seeds, overrides or [], lanes, force, pages)
+
+
+@flow(name="laconic-experiments", log_prints=True)
+def run_experiments(
+    names: list[str],
+    seeds: list[int] | None = None,
+    overrides: list[str] | None = None,
+    lanes: int | None = None,
+    force: bool = False,
+    pages: str | None = None,
+) -> list[dict[str, Any]]:
+    """Several experiments on the same workers, then the page of each; `run_experiment` tells what one is."""
+    return _run_and_write(names, seeds, overrides or [], lanes, force, pages)
+
+
+def _run_and_write(
+    names: list[str], seeds: list[int] | None, overrides: list[str], lanes: int | None, force: bool, pages: str | None
+) -> list[dict[str, Any]]:
+    todo: dict[str, ChildRun] = {}
+    children_of: dict[str, list[ChildRun]] = {}
+    for name in names:
+        experiment = load_experiment(name)
+        children_of[name] = child_runs(experiment, experiment_file(name), _seeds(experiment, seeds), tuple(overrides))
+        todo |= {child.config.run_id: child for child in children_of[name] if force or not is_recorded(child)}
     started = time.monotonic()
-    if missing:
-        _run_children(missing, lanes or default_lanes(missing[0].config), force)
-    return {
-        "child_runs": len(children),
-        "ran": len(missing),
-        "seconds": time.monotonic() - started,
-        **write_finding(experiment, chosen, Path(pages) if pages else None),
-    }
+    if todo:
+        children = repeats_last(sorted(todo.values(), key=lambda child: child.seed))
+        _run_children(children, lanes or default_lanes(children[0].config), force)
+    seconds = time.monotonic() - started
+    folder = Path(pages) if pages else None
+    results = []
+    for name, children in children_of.items():
+        experiment = load_experiment(name)
+        page = write_finding(experiment, _seeds(experiment, seeds), folder)
+        ran = sum(child.config.run_id in todo for child in children)
+        results.append({"experiment": experiment.name, "child_runs": len(children), "ran": ran, **page})
+    return [*results, {"seconds_in_all": seconds}]
 
 
 def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
@@ -62,12 +87,12 @@ def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
     bases = {child.config.base_model: RunSession(child.config).base.location for child in children}
     pool = WorkerPool([child.config for child in children], bases, home, lanes)
     run_one = _child_task.with_options(task_run_name="{child.config.name}")
-    runner = ThreadPoolTaskRunner(max_workers=lanes)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=lanes)
     at_once = True
     try:
         with runner:
             futures = [runner.submit(run_one, {"child": child, "pool": pool, "force": force}) for child in children]
-            wait(futures)
+            wait(list[PrefectFuture[Any]](futures))
         failed = [child for child, future in zip(children, futures, strict=True) if future.state.is_failed()]
         at_once = False
     finally:
@@ -95,13 +120,30 @@ def _child_task(child: ChildRun, pool: WorkerPool, force: bool) -> None:
 def run_child(config: dict[str, Any]) -> dict[str, Any]:
     """One arm at one seed: profile, filter, train, evaluate. What is stored for the same inputs is taken over."""
     settings = RunConfig.model_validate(config)
-    with opened([_lent.pop(settings.run_id, None) or RunSession(settings)]) as runs:
+    with opened([_lent.pop(settings.run_id, RunSession(settings))]) as runs:
         for run in runs:
             profile_prompts(run)
             filter_prompts(run)
             train_policy(run)
         evaluate_budgets(runs)
         return {"run_id": settings.run_id}
+
+
+def repeats_last(children: list[ChildRun]) -> list[ChildRun]:
+    """Children in their order, those that differ in name only from an earlier one at the end: they take over its results."""
+    first: dict[str, ChildRun] = {}
+    repeats = []
+    for child in children:
+        key = digest(child.config.model_dump(mode="json", exclude={"name"}))
+        if key in first:
+            repeats.append(child)
+        else:
+            first[key] = child
+    return [*first.values(), *repeats]
+
+
+def _seeds(experiment: ExperimentConfig, seeds: list[int] | None) -> tuple[int, ...]:
+    return experiment.seeds if seeds is None else tuple(seeds)
 
 
 def default_lanes(config: RunConfig) -> int:

@@ -51,7 +51,9 @@ class ExperimentConfig(Section):
     base: str = Field("base.toml", description="Base configuration, relative to the experiment's file.")
     set: dict[str, Any] = Field(default_factory=dict, description="Changes to the base that all arms share.")
     arms: tuple[Arm, ...] = Field((), description="Settings compared; or give `grid`.")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="section.key = [values]: one arm for each combination.")
+    grid: dict[str, list[Any]] = Field(
+        default_factory=dict, description="section.key = [values]: one arm for each combination."
+    )
     seeds: tuple[NonNegativeInt, ...] = Field((0, 1, 2), min_length=1, description="Seeds of the child runs.")
     seed_keys: tuple[str, ...] = Field(("seed", "prompts.seed"), description="Settings that a seed sets.")
     claims: tuple[Claim, ...] = ()

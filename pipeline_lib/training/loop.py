@@ -194,7 +194,12 @@ def validate(generator: Generator, tokenizer: Any, config: RunConfig, validation
     )  # fmt: skip
     within = sum(sample.grade.correct and sample.num_tokens <= config.reward.target_tokens for sample in samples)
     correct = sum(sample.grade.correct for sample in samples)
-    counts = {"within": within, "correct": correct, "tokens": sum(s.num_tokens for s in samples), "samples": len(samples)}
+    counts: dict[str, float] = {
+        "within": within,
+        "correct": correct,
+        "tokens": sum(s.num_tokens for s in samples),
+        "samples": len(samples),
+    }
     sums = sum_over_ranks(counts)
     return Validation(*(sums[name] / sums["samples"] for name in ("within", "tokens", "correct")))
 

@@ -71,7 +71,10 @@ def training_step(
     validation: "Validation",
     target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step; times and the largest lag are rank 0's. `entropy` is the mean of -log p over all sampled tokens: unbiased, and free."""
+    """The row of one step; times and the largest lag are rank 0's.
+
+    `entropy` is the mean of -log p over all sampled tokens: unbiased, and free.
+    """
     sums = sum_over_ranks(_sums(groups))
     num, groups_in_all = sums["num"], sums["num"] / groups.num_rollouts
     incorrect = num - sums["correct"]

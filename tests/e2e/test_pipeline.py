@@ -1,38 +1,17 @@
 """The whole pipeline on real engines with the smoke configuration, as a user drives it: run, look, run again, kill, resume."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from driving import LACONIC, REPOSITORY, environment, laconic, sql, wait_until_file, wait_until_no_process_is_left
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SMOKE = REPOSITORY / "configs" / "smoke.toml"
 TIMES = ("tokens_per_second", "generation_seconds", "update_seconds", "sync_seconds", "other_seconds", "checkpoint_seconds")
-LACONIC = [sys.executable, "-m", "flows.cli"]
-
-
-def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "LACONIC_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-
-
-def laconic(home: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*LACONIC, *arguments], env=environment(home), cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=500
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def sql(home: Path, query: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(laconic(home, "sql", query, "--format", "json").stdout)
-    return rows
 
 
 def training_curve(home: Path) -> list[dict[str, Any]]:
@@ -191,31 +170,8 @@ def run_until(home: Path, pattern: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
-    while not list(home.glob(pattern)):
-        assert process.poll() is None, "the run ended too early"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_file(process, home, pattern)
     return process
-
-
-def wait_until_no_process_is_left(home: Path) -> None:
-    """Launcher, ranks and the temporary Prefect server all carry the home in their environment."""
-    deadline = time.monotonic() + 30
-    while left := processes_of(home):
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.2)
-
-
-def processes_of(home: Path) -> list[str]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("LACONIC_HOME") == str(home):
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:

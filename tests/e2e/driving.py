@@ -1,0 +1,59 @@
+"""Drives the command line as a user does: in a process of its own, with a home of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LACONIC = [sys.executable, "-m", "flows.cli"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "LACONIC_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+
+
+def laconic(home: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*LACONIC, *arguments], env=environment(home), cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def sql(home: Path, query: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(laconic(home, "sql", query, "--format", "json").stdout)
+    return rows
+
+
+def wait_until_file(process: subprocess.Popen[bytes], home: Path, pattern: str) -> None:
+    """Wait, while a process runs, until a file of this pattern is there."""
+    deadline = time.monotonic() + 300
+    while not list(home.glob(pattern)):
+        assert process.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_until_no_process_is_left(home: Path) -> None:
+    """Launcher, ranks and the temporary Prefect server all carry the home in their environment."""
+    deadline = time.monotonic() + 30
+    while left := processes_of(home):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.2)
+
+
+def processes_of(home: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("LACONIC_HOME") == str(home):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
