@@ -1,5 +1,6 @@
 """The filter stage: cleaning and pass rates decide together which prompts are trained on, with a reason for each."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,9 @@ from pipeline_lib.difficulty import difficulty_class, select_prompts
 from pipeline_lib.prompts import SourceContent, load_prompts
 from pipeline_lib.prompts.cleaning import CleaningVerdict, clean_prompts
 from pipeline_lib.records import DifficultyEstimate, Prompt, Selection
+
+# The lazy modules of transformers break when two threads (runs side by side) import from them for the first time together.
+_transformers_lock = threading.Lock()
 
 
 def contaminating_sources(config: RunConfig) -> list[PromptSource]:
@@ -87,9 +91,10 @@ def overlong_prompts(config: RunConfig, base_location: str, prompts: Sequence[Pr
     doubtful = [prompt for prompt in prompts if not surely_fits(config.prompts, prompt, limit)]
     if not doubtful:
         return {}
-    from transformers import AutoTokenizer
+    with _transformers_lock:
+        from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
+        tokenizer: Any = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
     fitting = {prompt.prompt_id for prompt in prompts_that_fit(tokenizer, config.prompts, doubtful, limit, skip=True)}
     text = f"longer than generation.max_prompt_tokens = {limit}"
     return {prompt.prompt_id: text for prompt in doubtful if prompt.prompt_id not in fitting}
