@@ -62,6 +62,21 @@ def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
 
 
 @app.command()
+def check(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail for a warning, too.")] = False,
+) -> None:
+    """Hold a configuration against the paper's guidelines (docs/guidelines.md); exit status 1 for an error. Nothing is run."""
+    from flows.checking import check_and_show
+    from pipeline_lib.config import laconic_home, load_config
+
+    if not check_and_show(load_config(config, overrides), laconic_home(), output_format, strict):
+        raise typer.Exit(1)
+
+
+@app.command()
 def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
     from flows.runs import start_workers
@@ -176,6 +191,31 @@ def warmup(
     show_summaries([{key: value for key, value in result.items() if key != "figures"}, *result["figures"]])
     if not result["passed"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="Name of a shipped experiment, such as f3-difficulty, a .toml file, or 'all'.")],
+    seeds: Annotated[int | None, typer.Option(help="Seeds 0 to K - 1; default: those of the experiment.", min=1)] = None,
+    overrides: Overrides = [],  # noqa: B006
+    lanes: Annotated[int | None, typer.Option(help="Child runs side by side; default: by cores, one on a GPU.", min=1)] = None,
+    pages: Annotated[
+        str | None, typer.Option(help="Folder for the page and its figures; default: reports/ in the home.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Run an experiment, a finding of the paper in miniature: every arm at every seed, then a page with figure and verdict.
+
+    Interrupt it whenever you like: the same command goes on where it stopped, and what is done is not done again.
+    """
+    from pipeline_lib.experiments.specification import experiment_names, load_experiment
+
+    names = experiment_names() if name == "all" else [name]
+    for each in names:
+        load_experiment(each)  # a mistake is told before Prefect has started
+    from flows.experiments import run_experiments
+
+    show_summaries(run_experiments(names, list(range(seeds)) if seeds else None, overrides, lanes, force, pages))
 
 
 @app.command()

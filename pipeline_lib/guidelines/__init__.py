@@ -1,0 +1,36 @@
+"""The paper's guidelines, and what peers learned the hard way, as rules to hold a configuration against before it costs anything.
+
+Every rule gives the finding it rests on and a reason; docs/guidelines.md lists them all. An error means that the paper saw training
+fail this way, or that the run cannot show what it is for; a warning, that better is known; a note, that something should be borne in
+mind when the results are read. A new rule is one function in a `*_rules.py` module and one line in its `RULES`.
+"""
+
+from pathlib import Path
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.guidelines import judgement_rules, length_rules, mask_rules, optimisation_rules, prompt_rules
+from pipeline_lib.guidelines.plan import PlannedRun
+from pipeline_lib.guidelines.rule import SEVERITIES, Advice, Remark, Rule, Severity
+
+RULES: tuple[Rule, ...] = (
+    *prompt_rules.RULES,
+    *length_rules.RULES,
+    *mask_rules.RULES,
+    *optimisation_rules.RULES,
+    *judgement_rules.RULES,
+)
+
+__all__ = ["RULES", "SEVERITIES", "Advice", "PlannedRun", "Remark", "Rule", "Severity", "check_config", "check_run"]
+
+
+def check_run(plan: PlannedRun) -> list[Remark]:
+    """What the rules have to say about a run, the most serious first."""
+    advice = [(rule, rule.examine(plan)) for rule in RULES]
+    remarks = [Remark(rule, said) for rule, said in advice if said is not None]
+    return sorted(remarks, key=lambda remark: SEVERITIES.index(remark.advice.severity))
+
+
+def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
+    """The remarks on a configuration, and whether a profile stored in `home` was used."""
+    plan = PlannedRun.of(config, home)
+    return check_run(plan), plan.profile_status

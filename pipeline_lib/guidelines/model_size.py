@@ -1,0 +1,77 @@
+"""How many parameters a base model has: from its folder's config.json, else from its name."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.base_model import BUILTIN_TINY
+from pipeline_lib.tiny_world import BASE_FOLDER
+
+# The smallest model that the paper trains has 0.6 billion parameters; what is far below is a toy with scales of its own.
+TOY_PARAMETERS = 0.1e9
+# The paper says "larger models" and measured staleness on 1.5 billion; from 4 billion on it also takes smaller batches.
+LARGE_PARAMETERS = 4e9
+
+_SIZE_IN_NAME = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """Number of parameters (all experts counted) and where it comes from; None when it is not known."""
+
+    num_parameters: float | None
+    origin: str
+
+    @property
+    def is_toy(self) -> bool:
+        """Far smaller than any model of the paper."""
+        return self.num_parameters is not None and self.num_parameters < TOY_PARAMETERS
+
+    @property
+    def is_large(self) -> bool:
+        """Large enough to be trained on-policy only."""
+        return self.num_parameters is not None and self.num_parameters >= LARGE_PARAMETERS
+
+    @property
+    def text(self) -> str:
+        """The size for readers, such as '30.5 billion parameters (config.json)'."""
+        if self.num_parameters is None:
+            return "of unknown size"
+        billions = self.num_parameters / 1e9
+        size = f"{billions:.3g} billion" if billions >= 0.1 else f"{self.num_parameters / 1e6:.2g} million"
+        return f"{size} parameters ({self.origin})"
+
+
+def model_size(base_model: str) -> ModelSize:
+    """The size of a model folder, a hub id or 'builtin:tiny'."""
+    folder = BASE_FOLDER if base_model == BUILTIN_TINY else Path(base_model).expanduser()
+    file = folder / "config.json"
+    if file.is_file():
+        counted = _count_parameters(json.loads(file.read_text(encoding="utf-8")))
+        if counted is not None:
+            return ModelSize(counted, "config.json")
+    named = _SIZE_IN_NAME.search(Path(base_model).name.lower())
+    if named is None:
+        return ModelSize(None, "unknown")
+    return ModelSize(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]], "its name")
+
+
+def _count_parameters(model: dict[str, Any]) -> float | None:
+    """Parameters of a decoder of the Llama and Qwen kind, norms and biases aside; None when a needed key is not there."""
+    model = model.get("text_config", model)
+    try:
+        hidden, layers, heads = model["hidden_size"], model["num_hidden_layers"], model["num_attention_heads"]
+        head_width = model.get("head_dim") or hidden // heads
+        attention = 2 * hidden * head_width * (heads + (model.get("num_key_value_heads") or heads))
+        experts = model.get("num_experts") or model.get("num_local_experts")
+        if experts:
+            expert_width = model.get("moe_intermediate_size") or model["intermediate_size"]
+            mlp = experts * (3 * hidden * expert_width + hidden)
+        else:
+            mlp = 3 * hidden * model["intermediate_size"]
+        embeddings = model["vocab_size"] * hidden * (1 if model.get("tie_word_embeddings") else 2)
+    except KeyError:
+        return None
+    return float(embeddings + layers * (attention + mlp))

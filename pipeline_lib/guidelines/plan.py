@@ -1,0 +1,95 @@
+"""A run as planned: its configuration, and what can be known of its model, its reward and its prompts before it starts."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.guidelines.model_size import ModelSize, model_size
+from pipeline_lib.guidelines.profile import Profile, SelectedPrompts, stored_profile
+from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
+
+
+class PlannedRun:
+    """What the rules look at. `profile` is None when none is stored; `profile_status` then says why, else whose it is."""
+
+    def __init__(self, config: RunConfig, profile: Profile | None = None, profile_status: str = "no profile was given") -> None:
+        self.config = config
+        self.profile = profile
+        self.profile_status = profile_status if profile is None else profile.description
+
+    @classmethod
+    def of(cls, config: RunConfig, home: Path) -> "PlannedRun":
+        """A run with the profile that the store in `home` holds for its inputs, if there is one."""
+        found = stored_profile(config, home)
+        return cls(config, found) if isinstance(found, Profile) else cls(config, None, found)
+
+    @cached_property
+    def model(self) -> ModelSize:
+        """How large the base model is."""
+        return model_size(self.config.base_model)
+
+    @cached_property
+    def reward(self) -> RewardShape:
+        """What the reward pays for."""
+        return probe_reward(self.config.reward, self.limit_tokens)
+
+    @cached_property
+    def selected(self) -> SelectedPrompts | None:
+        """The part of the profile that the filter keeps; None without a profile."""
+        return self.profile.selected(self.config.filter) if self.profile else None
+
+    @cached_property
+    def positive_share(self) -> float | None:
+        """Share of the selected prompts' rollouts that the first step would reward above 0; None where no rollouts are known."""
+        return self.selected.positive_share(self.config) if self.selected else None
+
+    @cached_property
+    def correct_lengths(self) -> list[int]:
+        """Lengths in tokens, rising, of the profile's correct rollouts of the selected prompts; empty where none are known."""
+        return self.selected.correct_lengths() if self.selected else []
+
+    @property
+    def limit_tokens(self) -> int:
+        """L_R."""
+        return self.config.train.rollout_limit_tokens
+
+    @property
+    def target_tokens(self) -> int:
+        """L_T."""
+        return self.config.reward.target_tokens
+
+    @property
+    def rewarded_tokens(self) -> int:
+        """The longest response that can earn the full reward: L_T, or L_R where the reward does not look at L_T or moves it."""
+        return self.target_tokens if self.reward.uses_target and not self.reward.moves_target else self.limit_tokens
+
+    @property
+    def is_instruct(self) -> bool:
+        """Whether the base answers without a thinking phase of its own, as its name or chat style says."""
+        name = self.config.base_model.lower()
+        return self.config.chat_style == "qwen3-non-thinking" or ("instruct" in name and "thinking" not in name)
+
+    @property
+    def selects_only_hard(self) -> bool:
+        """Whether the filter keeps hard prompts alone, whatever the profile."""
+        rule = self.config.filter
+        return rule.subset == "hard" or (rule.subset == "band" and rule.max_pass_rate <= 0.5)
+
+    @property
+    def may_select_hard(self) -> bool:
+        """Whether the filter lets hard prompts through."""
+        rule = self.config.filter
+        return rule.subset in ("hard", "all") or (rule.subset == "band" and rule.min_pass_rate <= 0.5)
+
+    def length_settings(self, target: int, limit: int) -> tuple[str, ...]:
+        """Overrides that set L_T and L_R where they change, and leave the control more room than L_T."""
+        changed = {
+            "reward.target_tokens": (target, self.target_tokens),
+            "train.rollout_limit_tokens": (limit, self.limit_tokens),
+        }
+        settings = tuple(f"{key}={new}" for key, (new, old) in changed.items() if new != old)
+        control = self.config.control
+        if not control.enabled or (control.rollout_limit_tokens or limit) > target:
+            return settings
+        room = max(self.limit_tokens, self.config.profile.rollout_limit_tokens)
+        return (*settings, f"control.rollout_limit_tokens={room if room > target else 2 * target}")

@@ -1,0 +1,127 @@
+"""The stored difficulty profile of a planned run: pass rates, and the lengths behind them. DuckDB is imported only for a store."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.base_model import resolve_base_model
+from pipeline_lib.config import FilterConfig, RunConfig
+from pipeline_lib.difficulty import EASY_PASS_RATE, EmptySelectionError, select_prompts
+from pipeline_lib.records import DifficultyEstimate
+from pipeline_lib.rewards import Outcomes, make_reward
+
+DATABASE_FILE = "laconic.duckdb"
+LOCK_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProfiledGroup:
+    """The rollouts of one prompt: tokens, correctness, and whether they ended before the profile's limit."""
+
+    prompt_id: str
+    lengths: tuple[int, ...]
+    correct: tuple[bool, ...]
+    finished: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Pass rates of all profiled prompts; `groups` is empty where only pass rates are known."""
+
+    run_id: str
+    estimates: tuple[DifficultyEstimate, ...]
+    groups: tuple[ProfiledGroup, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """Whose profile it is and how large."""
+        num_rollouts = sum(len(group.lengths) for group in self.groups)
+        known = f"{num_rollouts:,} rollouts" if num_rollouts else "pass rates only"
+        return f"the stored profile of {self.run_id} was used ({len(self.estimates):,} prompts, {known})"
+
+    def selected(self, rule: FilterConfig) -> "SelectedPrompts":
+        """What a filter keeps by pass rate alone; cleaning is not counted."""
+        try:
+            selections = select_prompts(self.estimates, rule)
+        except EmptySelectionError:
+            return SelectedPrompts((), ())
+        kept = tuple(estimate for estimate, choice in zip(self.estimates, selections, strict=True) if choice.selected)
+        kept_ids = {estimate.prompt_id for estimate in kept}
+        return SelectedPrompts(kept, tuple(group for group in self.groups if group.prompt_id in kept_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedPrompts:
+    """The part of a profile that is trained on. Without groups nothing is known of lengths."""
+
+    estimates: tuple[DifficultyEstimate, ...]
+    groups: tuple[ProfiledGroup, ...]
+
+    def hard_share(self) -> float | None:
+        """Share of hard prompts (pass rate <= 0.5); None without prompts."""
+        if not self.estimates:
+            return None
+        return sum(estimate.pass_rate <= EASY_PASS_RATE for estimate in self.estimates) / len(self.estimates)
+
+    def correct_lengths(self) -> list[int]:
+        """Lengths in tokens, rising, of the correct rollouts."""
+        pairs = (pair for group in self.groups for pair in zip(group.lengths, group.correct, strict=True))
+        return sorted(length for length, correct in pairs if correct)
+
+    def too_long_share(self, limit_tokens: int) -> float | None:
+        """Share of the rollouts that do not end within a limit; None without rollouts."""
+        pairs = [pair for group in self.groups for pair in zip(group.lengths, group.finished, strict=True)]
+        return sum(not finished or length > limit_tokens for length, finished in pairs) / len(pairs) if pairs else None
+
+    def positive_share(self, config: RunConfig) -> float | None:
+        """Share of the rollouts that the first step would reward above 0; None without rollouts.
+
+        Rollouts longer than L_R count as cut there, and so as wrong. Groups of another size than most are left out.
+        """
+        if not self.groups:
+            return None
+        size, _ = Counter(len(group.lengths) for group in self.groups).most_common(1)[0]
+        whole, limit = [group for group in self.groups if len(group.lengths) == size], config.train.rollout_limit_tokens
+        lengths_PN = np.array([group.lengths for group in whole])
+        within_PN = lengths_PN <= limit
+        outcomes = Outcomes.of(
+            np.minimum(lengths_PN, limit),
+            np.array([group.correct for group in whole]) & within_PN,
+            np.array([group.finished for group in whole]) & within_PN,
+        )
+        reward = make_reward(config.reward, limit)
+        reward.observe(outcomes)
+        return float((reward.score(outcomes) > 0).mean())
+
+
+def stored_profile(config: RunConfig, home: Path) -> Profile | str:
+    """The profile stored for the inputs of a run, its own or another run's; or a sentence that says why none is used.
+
+    No store is created.
+    """
+    if not (home / DATABASE_FILE).is_file():
+        return f"no profile was used: there is no store in {home}"
+    from pipeline_lib.fingerprints import profile_fingerprint
+    from pipeline_lib.store.connections import StoreBusyError
+    from pipeline_lib.store.database import Store
+
+    try:
+        fingerprint = profile_fingerprint(config, resolve_base_model(config).digest)
+        store = Store(home, LOCK_WAIT_SECONDS)
+        inputs = {"run_id": config.run_id, "fingerprint": fingerprint}
+        found = store.named("stage_result_by_fingerprint", stage="profile", unit="", **inputs)
+        if not found:
+            return "no profile was used: none is stored for these inputs; run 'laconic profile' and check again"
+        rows = store.named("difficulty_of_run", run_id=found[0]["run_id"])
+        groups = store.named("profile_groups", **inputs)
+    except (ValueError, StoreBusyError) as error:
+        return f"no profile was used: {error}"
+    estimates = tuple(DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows)
+    return Profile(found[0]["run_id"], estimates, tuple(map(_group, groups)))
+
+
+def _group(row: dict[str, Any]) -> ProfiledGroup:
+    return ProfiledGroup(row["prompt_id"], tuple(row["lengths"]), tuple(row["correct"]), tuple(row["finished"]))
