@@ -51,10 +51,11 @@ def child_metrics(run: RunSession) -> Metrics:
         alarms = [row for row in run.store.named("alarms_of_run", run_id=run.run_id) if row["kind"] == kind]
         metrics[f"alarm.{kind}"] = float(len(alarms))
     if run.config.prompts.kind == "tiny":
-        shares = style_shares(training_texts(run))
+        texts = training_texts(run)
+        shares = style_shares(texts)
         last = [shares[step] for step in sorted(shares)[-STYLE_STEPS:]]
         metrics |= {f"style.{style}": float(np.mean([share[style] for share in last])) for style in (*STYLES, "other")}
-        metrics |= line_metrics(training_texts(run), STYLE_STEPS)
+        metrics |= line_metrics(texts, STYLE_STEPS)
     return metrics
 
 
@@ -128,8 +129,8 @@ def _phase_metrics(phases: Sequence[Mapping[str, Any]]) -> Metrics:
 
 def training_texts(run: RunSession) -> dict[int, list[tuple[str, str]]]:
     """(prompt_id, response) of every training rollout by step, also where the training was taken over from another run."""
-    stored = run.stored_training()
-    owner = stored["run_id"] if stored and stored["run_id"] != run.run_id else run.run_id
+    owners = run.store.named("stage_result_owner", stage="train", unit="", fingerprint=run.fingerprint("train"))
+    owner = owners[0]["run_id"] if owners else run.run_id
     texts: dict[int, list[tuple[str, str]]] = {}
     for path in sorted(Path(run.home / "rollouts" / owner / "train").glob("*.parquet")):
         table = pq.read_table(path, columns=["step", "prompt_id", "text"])
