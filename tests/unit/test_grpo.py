@@ -224,6 +224,10 @@ def test_the_engine_weight_is_truncated_and_has_no_gradient():
     assert loss.item() == pytest.approx(-(0.5 + 1 + 2) / 3)
     assert gradient_BT[0].tolist() == pytest.approx([-0.5 / 3, -1 / 3, -2 / 3])
     assert metrics["engine_ratio_capped_fraction"].item() == pytest.approx(1 / 3)
+    # The same tensor as old and new: the ratio is constant, and what gradient there were would have come through the weight.
+    loss, _ = policy_loss(new_BT, new_BT, torch.ones(1).double(), torch.ones(1, 3), settings, 3, 3, engine_BT)
+    (gradient_BT,) = torch.autograd.grad(loss, new_BT)
+    assert torch.equal(gradient_BT, torch.zeros_like(gradient_BT))
 
 
 @pytest.mark.parametrize("settings", [variant for variant in VARIANTS if variant.objective == "clip"], ids=label)
