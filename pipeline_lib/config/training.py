@@ -119,11 +119,12 @@ AlarmAction = Literal["ignore", "warn", "stop", "roll_back"]
 class WatchConfig(Section):
     """The watch over the training dynamics: when an alarm is raised, and what it does (docs/dynamics.md)."""
 
-    window_steps: PositiveInt = Field(5, description="Steps whose median is compared, so that single steps do not count.")
+    window_steps: PositiveInt = Field(10, description="Steps whose median is compared, so that single steps do not count.")
     hold_steps: PositiveInt = Field(3, description="Alarm when a condition has held for this many steps in a row.")
     entropy_spike: AlarmAction = Field("warn", description="Entropy has grown far above its recent level.")
     entropy_spike_factor: Annotated[float, Field(gt=1.0)] = Field(
-        2.0, description="Alarm when entropy exceeds the lower of its first and its lowest recent level times this, and the first."
+        2.0,
+        description="Alarm when entropy exceeds the lower of its first and its lowest recent level times this, and the first.",
     )
     entropy_spike_lookback_steps: PositiveInt = Field(
         100, description="Steps that are recent: what takes longer to grow is the slow rise of reasoning refinement (F1)."
