@@ -1,4 +1,4 @@
-"""The length-aware rewards by name. A new reward is one module here and one line in `REWARDS`."""
+"""The length-aware rewards by name. A new reward is one module here and one line in `REWARDS` (docs/rewards.md)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,49 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_lib.config.training import RewardConfig
+from pipeline_lib.rewards.adaptive_target import AdaptiveTargetReward
+from pipeline_lib.rewards.alp import AlpReward
+from pipeline_lib.rewards.arora_zanette import AroraZanetteReward
 from pipeline_lib.rewards.base import Outcomes, Reward
+from pipeline_lib.rewards.cosine import CosineReward
+from pipeline_lib.rewards.dapo_overlong import DapoOverlongReward
+from pipeline_lib.rewards.dler import DlerReward
+from pipeline_lib.rewards.grpo_lead import GrpoLeadReward
 from pipeline_lib.rewards.kimi import KimiReward
+from pipeline_lib.rewards.l1_exact import L1ExactReward
+from pipeline_lib.rewards.l1_max import L1MaxReward
+from pipeline_lib.rewards.lagrangian import LagrangianReward
+from pipeline_lib.rewards.laser import LaserReward
+from pipeline_lib.rewards.laser_d import LaserDReward
+from pipeline_lib.rewards.laser_d_art import LaserDArtReward
+from pipeline_lib.rewards.laser_de import LaserDEReward
+from pipeline_lib.rewards.prime_linear import PrimeLinearReward
+from pipeline_lib.rewards.short_rl import ShortRLReward
+from pipeline_lib.rewards.shorterbetter import ShorterBetterReward
+from pipeline_lib.rewards.thinkprune import ThinkPruneReward
 from pipeline_lib.rewards.truncation import TruncationReward
 from pipeline_lib.rewards.vanilla import VanillaReward
 
 REWARDS: dict[str, type[Reward[Any]]] = {
+    "adaptive_target": AdaptiveTargetReward,
+    "alp": AlpReward,
+    "arora_zanette": AroraZanetteReward,
+    "cosine": CosineReward,
+    "dapo_overlong": DapoOverlongReward,
+    "dler": DlerReward,
+    "grpo_lead": GrpoLeadReward,
     "kimi": KimiReward,
+    "l1_exact": L1ExactReward,
+    "l1_max": L1MaxReward,
+    "lagrangian": LagrangianReward,
+    "laser": LaserReward,
+    "laser_d": LaserDReward,
+    "laser_d_art": LaserDArtReward,
+    "laser_de": LaserDEReward,
+    "prime_linear": PrimeLinearReward,
+    "short_rl": ShortRLReward,
+    "shorterbetter": ShorterBetterReward,
+    "thinkprune": ThinkPruneReward,
     "truncation": TruncationReward,
     "vanilla": VanillaReward,
 }
@@ -21,7 +57,10 @@ __all__ = ["REWARDS", "Outcomes", "Reward", "make_reward", "resolve_parameters"]
 
 
 def make_reward(config: RewardConfig, limit_tokens: int | None = None) -> Reward[Any]:
-    """Build the reward that the configuration names; `limit_tokens` is L_R (absent: L_T), which some formulas need."""
+    """Build the reward that the configuration names; `limit_tokens` is L_R (absent: L_T), which some formulas need.
+
+    Raises ValueError for a setting that does not go with L_R.
+    """
     return REWARDS[config.name](config, limit_tokens)
 
 
@@ -38,6 +77,7 @@ def resolve_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, An
     except ValidationError as error:
         known = ", ".join(model.model_fields) or "none"
         problems = "; ".join(
-            f"reward.parameters.{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}" for item in error.errors()
+            f"{'.'.join(('reward.parameters', *map(str, item['loc'])))} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
         )
         raise ValueError(f"{problems} (settings of {name!r}: {known})") from error

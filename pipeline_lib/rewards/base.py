@@ -7,10 +7,11 @@ compare a rollout with the others of its prompt; many groups at once, so that 40
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipeline_lib.config.base import Section
 from pipeline_lib.config.training import RewardConfig
@@ -18,6 +19,12 @@ from pipeline_lib.config.training import RewardConfig
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+
+# Types of the rewards' settings: finite, because one infinite weight makes a whole group NaN.
+Weight = Annotated[float, Field(gt=0.0, le=1000.0)]
+Score = Annotated[float, Field(ge=-1000.0, le=1000.0)]
+Penalty = Annotated[float, Field(ge=-1000.0, le=0.0)]
+Cost = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,18 @@ class Outcomes:
         repetitive = np.zeros_like(correct) if repetitive_PN is None else np.asarray(repetitive_PN, dtype=np.bool_)
         return cls(lengths, correct, finished, repetitive)
 
+    @property
+    def num_correct_P1(self) -> IntArray:
+        """Correct rollouts of each group."""
+        num_correct_P1: IntArray = self.correct_PN.sum(axis=1, keepdims=True)
+        return num_correct_P1
+
+    @property
+    def pass_rate_P1(self) -> FloatArray:
+        """Share of correct rollouts of each group (0-1)."""
+        pass_rate_P1: FloatArray = self.correct_PN.mean(axis=1, keepdims=True)
+        return pass_rate_P1
+
 
 class NoParameters(Section):
     """For rewards that L_T alone describes."""
@@ -58,11 +77,19 @@ class Reward(ABC, Generic[ParametersT]):
     """
 
     Parameters: ClassVar[type[Section]] = NoParameters
+    reads_text: ClassVar[bool] = False  # whether `Outcomes.repetitive_PN` is needed, which costs a pass over the texts
 
     def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
         self.target_tokens = float(config.target_tokens)
         self.limit_tokens = limit_tokens or config.target_tokens
         self.parameters: ParametersT = self.Parameters.model_validate(config.parameters)  # type: ignore[assignment]
+
+    def tokens_within_limit(self, key: str, absent: float) -> float:
+        """A setting in tokens, `absent` where it is not given. Raises ValueError when it is above L_R."""
+        tokens = getattr(self.parameters, key)
+        if tokens is not None and tokens > self.limit_tokens:
+            raise ValueError(f"reward.parameters.{key} = {tokens}: at most L_R = {self.limit_tokens} tokens")
+        return absent if tokens is None else float(tokens)
 
     def __call__(self, lengths_G: Sequence[int], correct_G: Sequence[bool]) -> list[float]:
         """Rewards_G of one group from lengths in tokens and correctness. Raises ValueError when the two differ in number."""

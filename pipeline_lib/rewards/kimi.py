@@ -1,4 +1,4 @@
-"""Kimi-1.5's length reward as the paper writes it (eq. 3-4).
+"""Kimi-1.5's length reward (arXiv 2501.12599) as the paper writes it (eq. 3-4).
 
 With l = (L - L_min) / (L_max - L_min) inside the rollout group: correct 1 + α(0.5 - l), incorrect min(0, α(0.5 - l)).
 Equal lengths give no length signal: l = 0.5.
@@ -7,14 +7,14 @@ Equal lengths give no length signal: l = 0.5.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import PositiveFloat, Section
-from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward
+from pipeline_lib.config.base import Section
+from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
 
 
 class KimiParameters(Section):
     """Settings of `kimi`."""
 
-    alpha: PositiveFloat = Field(0.4, description="Weight of the length term (paper: 0.4).")
+    alpha: Weight = Field(0.4, description="Weight of the length term (paper: 0.4).")
 
 
 class KimiReward(Reward[KimiParameters]):
