@@ -24,7 +24,7 @@ FEWEST_STEPS = 8
 SHORTEST_PHASE_STEPS = 4
 SMOOTHING_STEPS = 5
 # The length has fallen when the fitted line falls by this share of its start, and by this many standard errors.
-SMALLEST_FALL = 0.15
+SMALLEST_FALL = 0.2
 SMALLEST_FALL_ERRORS = 4.0
 # Rows after the last one within this factor of the shortest length are a rebound: they do not say where the fall ended.
 NEAR_SHORTEST = 1.15
@@ -202,9 +202,7 @@ def _change_row(steps_R: Floats, tokens_R: Floats) -> int | None:
     fall = _fit_fall(steps_R[:num_fitted], smooth_R[:num_fitted], tokens_R[:num_fitted])
     if fall is None:
         return None
-    last = steps_R.size - 1
-    rebounds = num_fitted <= last
-    return fall.turn if rebounds or _is_flat(fall, steps_R[fall.turn :], smooth_R[fall.turn :]) else last
+    return fall.turn if _is_flat(fall, steps_R[fall.turn :], smooth_R[fall.turn :]) else steps_R.size - 1
 
 
 def _is_flat(fall: Fall, steps_R: Floats, smooth_R: Floats) -> bool:

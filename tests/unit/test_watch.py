@@ -234,7 +234,15 @@ def test_the_two_phases_of_a_noiseless_run():
 
 
 @pytest.mark.parametrize(
-    "tokens", [[80.0] * 40, np.linspace(76, 91, 40), np.linspace(80, 74, 40), [80.0, 60.0, 40.0, 40.0, 40.0, 40.0, 40.0]]
+    "tokens",
+    [
+        [80.0] * 40,
+        np.linspace(76, 91, 40),
+        np.linspace(80, 74, 40),
+        [80.0, 60.0, 40.0, 40.0, 40.0, 40.0, 40.0],
+        # The mean of five goes from 98 to 74, but what lies between says that this is noise.
+        [120.0, 60.0, 130.0, 70.0, 110.0, 60.0, 100.0, 60.0, 40.0, 110.0, 50.0, 100.0, 40.0, 90.0, 60.0, 80.0],
+    ],
 )
 def test_without_a_fall_or_with_few_rows_there_are_no_phases(tokens):
     assert split_phases("run", steps(mean_tokens=tokens)) == []
@@ -244,6 +252,12 @@ def test_a_length_that_still_falls_has_one_phase():
     (phase,) = split_phases("run", steps(mean_tokens=np.linspace(80, 40, 30)))
     ends = (80 - 80 / 29, 40 + 80 / 29, 0.8, 0.8, 0.1, 0.1)  # means of five steps that are 40 / 29 tokens apart
     assert phase == Phase("run", "length_adaptation", 1, 30, *(pytest.approx(value) for value in ends))
+    # Three flat steps are too few to show that the fall is over.
+    assert len(split_phases("run", steps(mean_tokens=[*np.linspace(80, 40, 37), 40, 40, 40]))) == 1
+    # Exponentials over 40 steps: one is down to a third of its excess and still falling, one has long been flat.
+    for time_constant, names in ((40, ["length_adaptation"]), (8, ["length_adaptation", "reasoning_refinement"])):
+        tokens = 37 + 44 * np.exp(-np.arange(40) / time_constant)
+        assert [phase.phase for phase in split_phases("run", steps(mean_tokens=tokens))] == names
 
 
 def test_a_rebound_belongs_to_the_refinement():
