@@ -147,7 +147,7 @@ class WatchConfig(Section):
         1.3, description="Alarm when length exceeds its shortest level times this."
     )
     length_rebound_fall: Fraction = Field(
-        0.2, description="Share of its length that a run must have lost before growth is a rebound."
+        0.25, description="Share of its length that a run must have lost before growth is a rebound."
     )
     reward_starvation: AlarmAction = Field("warn", description="Next to no rollout earns a positive reward.")
     reward_starvation_fraction: Fraction = Field(

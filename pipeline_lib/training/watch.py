@@ -74,9 +74,8 @@ class DynamicsWatch:
         known_R = np.all([np.isfinite(table[name]) for name in names], axis=0)
         if known_R.sum() < self.config.window_steps:
             return []
-        medians = [_rolling_median(table[name][known_R], self.config.window_steps) for name in names]
         steps_W = table["step"][known_R][self.config.window_steps - 1 :]
-        condition = condition_of(self.config, *medians)
+        condition = condition_of(self.config, *(table[name][known_R] for name in names))
         return [
             Alarm(
                 run_id=self.run_id,
@@ -90,8 +89,9 @@ class DynamicsWatch:
         ]
 
 
-def entropy_spike(config: WatchConfig, entropy_W: Floats) -> Condition:
+def entropy_spike(config: WatchConfig, entropy_R: Floats) -> Condition:
     """Entropy far above its lowest recent level, and above where it began: a slow rise back to the start is refinement."""
+    entropy_W = _levels(entropy_R, config.window_steps)
     padded = np.concatenate([np.full(config.entropy_spike_lookback_steps - 1, np.inf), entropy_W])
     recent_low_W = sliding_window_view(padded, config.entropy_spike_lookback_steps).min(axis=1)
     threshold_W = np.maximum(config.entropy_spike_factor * np.minimum(recent_low_W, entropy_W[0]), entropy_W[0])
@@ -99,9 +99,10 @@ def entropy_spike(config: WatchConfig, entropy_W: Floats) -> Condition:
     return Condition(entropy_W, threshold_W, entropy_W > threshold_W)
 
 
-def length_collapse(config: WatchConfig, tokens_W: Floats, accuracy_W: Floats) -> Condition:
+def length_collapse(config: WatchConfig, tokens_R: Floats, accuracy_R: Floats) -> Condition:
     """Responses much shorter than they were, at the cost of accuracy: short alone is what training is for."""
-    threshold_W = config.length_collapse_fraction * np.maximum.accumulate(tokens_W)
+    tokens_W, accuracy_W = _levels(tokens_R, config.window_steps), _levels(accuracy_R, config.window_steps)
+    threshold_W = config.length_collapse_fraction * _longest_level(tokens_R, config.window_steps)
     best_W = np.maximum.accumulate(accuracy_W)
     lost_W = (accuracy_W < config.length_collapse_accuracy_fraction * best_W) & (
         best_W - accuracy_W > config.length_collapse_accuracy_drop
@@ -109,23 +110,25 @@ def length_collapse(config: WatchConfig, tokens_W: Floats, accuracy_W: Floats) -
     return Condition(tokens_W, threshold_W, (tokens_W < threshold_W) & lost_W)
 
 
-def length_rebound(config: WatchConfig, tokens_W: Floats) -> Condition:
+def length_rebound(config: WatchConfig, tokens_R: Floats) -> Condition:
     """Responses far longer than their shortest, which was well below what came before it."""
+    tokens_W = _levels(tokens_R, config.window_steps)
     shortest_W = np.minimum.accumulate(tokens_W)
     shortest_at_W = np.maximum.accumulate(np.where(tokens_W <= shortest_W, np.arange(tokens_W.size), 0))
-    longest_before_W = np.maximum.accumulate(tokens_W)[shortest_at_W]
+    longest_before_W = _longest_level(tokens_R, config.window_steps)[shortest_at_W]
     threshold_W = config.length_rebound_factor * shortest_W
     had_fallen_W = shortest_W <= (1 - config.length_rebound_fall) * longest_before_W
     return Condition(tokens_W, threshold_W, (tokens_W > threshold_W) & had_fallen_W)
 
 
-def reward_starvation(config: WatchConfig, positive_W: Floats) -> Condition:
+def reward_starvation(config: WatchConfig, positive_R: Floats) -> Condition:
     """Next to no rollout earns a positive reward."""
+    positive_W = _levels(positive_R, config.window_steps)
     threshold_W = np.full_like(positive_W, config.reward_starvation_fraction)
     return Condition(positive_W, threshold_W, positive_W < threshold_W)
 
 
-# Kind → the columns it looks at, and its condition on their medians.
+# Kind → the columns it looks at, and its condition on them.
 CONDITIONS: dict[str, tuple[tuple[str, ...], Callable[..., Condition]]] = {
     "entropy_spike": (("entropy",), entropy_spike),
     "length_collapse": (("mean_tokens", "accuracy"), length_collapse),
@@ -145,10 +148,17 @@ def _columns(rows: Rows, names: tuple[str, ...], since_step: int = 0) -> dict[st
     return table
 
 
-def _rolling_median(values_R: Floats, window: int) -> Floats:
+def _levels(values_R: Floats, window: int) -> Floats:
     """The median of every `window` values in a row: one or two odd steps move it little, unlike the mean."""
-    medians: Floats = np.median(sliding_window_view(values_R, window), axis=1)
-    return medians
+    levels_W: Floats = np.median(sliding_window_view(values_R, window), axis=1)
+    return levels_W
+
+
+def _longest_level(tokens_R: Floats, window: int) -> Floats:
+    """The longest level so far, at every window. The first rows count from half a window on: length may fall that fast."""
+    early = [np.median(tokens_R[:num]) for num in range(max(1, window // 2), window)]
+    longest: Floats = np.maximum.accumulate([*early, *_levels(tokens_R, window)])
+    return longest[len(early) :]
 
 
 def _onsets(holds_W: NDArray[np.bool_], hold: int, rest: int) -> list[int]:

@@ -79,6 +79,13 @@ def test_a_length_collapse_by_hand():
     assert DynamicsWatch(BY_HAND, "run").history(rows) == [Alarm("run", 7, "length_collapse", 60.0, 70.0, "warn")]
 
 
+def test_a_fall_within_the_first_window_is_measured_from_where_it_began():
+    rows = steps(mean_tokens=[100, 100, 60, 60, 60, 60, 60], accuracy=[0.8, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2])
+    # Medians of four from step 4 on: 80 60 60 60 and .8 .5 .2 .2. The first two rows have 100, so that 60 is below .7 of the longest.
+    config = WatchConfig(window_steps=4, hold_steps=1)
+    assert DynamicsWatch(config, "run").history(rows) == [Alarm("run", 6, "length_collapse", 60.0, 70.0, "warn")]
+
+
 @pytest.mark.parametrize(
     ("tokens", "accuracy"),
     [
@@ -94,7 +101,7 @@ def test_short_or_wrong_alone_is_no_length_collapse(tokens, accuracy):
 
 def test_a_length_rebound_by_hand():
     rows = steps(mean_tokens=[100, 100, 100, 60, 60, 60, 79, 79, 79, 79])
-    # Medians from step 3 on: 100 100 60 60 60 79 79 79; 79 > 1.3 * 60 = 78 at steps 8 and 9, and 60 <= (1 - .2) * 100.
+    # Medians from step 3 on: 100 100 60 60 60 79 79 79; 79 > 1.3 * 60 = 78 at steps 8 and 9, and 60 <= (1 - .25) * 100.
     assert DynamicsWatch(BY_HAND, "run").history(rows) == [Alarm("run", 9, "length_rebound", 79.0, 78.0, "warn")]
 
 
@@ -103,7 +110,7 @@ def test_a_length_rebound_by_hand():
     [
         [100] * 3 + [60] * 3 + [77] * 5,  # grows by less than 1.3
         [100] * 3 + [200] * 6,  # grows without having become short
-        [100] * 3 + [81] * 3 + [120] * 5,  # had lost less than a fifth
+        [100] * 3 + [76] * 3 + [120] * 5,  # had lost less than a quarter
     ],
 )
 def test_growth_alone_is_no_rebound(tokens):
@@ -199,6 +206,58 @@ def test_measured_runs_of_the_tiny_world():
     # The best median of accuracy is that of steps 1 to 10, .639; .6 of it is passed at step 31.5, the length 48 = .7 * 69 before
     # that. The median follows 4.5 steps later, so that steps 37, 38 and 39 are below.
     assert (collapse, second) == ("length_collapse", 39)
+
+
+# Two runs of the tiny world, step by step: base of the demo, all prompts, truncation at L_T = 40, learning rate 8e-4. With S = 10
+# optimiser steps per batch accuracy is lost within ten steps, and after forty entropy doubles again and length gives way.
+STALE = {
+    "mean_tokens": """
+        69.8 60.4 61.4 54.0 45.2 46.5 40.9 44.8 45.3 49.7 40.7 44.7 55.9 39.0 43.9 38.2 39.6 50.4 44.9 56.7 45.0 57.8 45.0
+        48.9 61.7 59.6 58.4 44.5 50.2 51.7 48.2 50.4 49.8 56.5 51.0 51.9 47.3 52.1 45.4 45.3 32.5 41.9 39.0 41.9 37.5 34.4
+        42.1 33.5 50.8 32.7 27.8 31.8 30.0 25.5 31.0 23.7 22.7 22.1 23.9 32.9 43.8 36.2 29.0 29.0 23.2 20.9 24.0 23.0 25.7
+        24.4
+    """,
+    "accuracy": """
+        .81 .84 .81 .73 .71 .64 .57 .29 .28 .29 .19 .30 .22 .46 .23 .36 .38 .19 .42 .46 .46 .47 .38 .39 .39 .36 .46 .31 .44
+        .34 .28 .34 .36 .34 .16 .27 .28 .17 .29 .12 .42 .14 .34 .21 .16 .17 .17 .09 .23 .27 .20 .17 .16 .36 .07 .18 .25 .16
+        .14 .09 .14 .10 .13 .29 .23 .20 .14 .27 .12 .12
+    """,
+    "entropy": """
+        .041 .038 .026 .028 .034 .035 .037 .055 .056 .068 .077 .062 .069 .066 .059 .052 .073 .070 .063 .070 .063 .043 .064
+        .046 .046 .046 .049 .053 .054 .065 .050 .063 .055 .056 .061 .054 .057 .053 .058 .062 .064 .068 .065 .083 .142 .091
+        .186 .123 .149 .123 .126 .161 .149 .099 .104 .116 .112 .131 .151 .195 .198 .165 .154 .137 .112 .086 .092 .102 .110
+        .111
+    """,
+}
+ON_POLICY = {
+    "mean_tokens": """
+        69.8 76.4 74.2 63.8 48.9 52.0 42.1 46.5 40.5 48.7 37.7 40.0 47.3 32.6 39.8 33.9 35.5 43.7 34.7 38.6 36.5 37.0 35.3
+        38.1 37.9 39.1 33.7 30.4 34.9 36.0 35.2 37.1 34.3 38.8 37.3 37.8 38.2 39.3 34.6 35.8 30.2 35.0 35.3 38.2 32.9 37.8
+        39.9 36.4 33.5 41.5 33.3 38.1 36.0 29.8 39.3 33.5 35.6 36.8 43.0 37.0 34.5 33.9 34.0 37.3 36.7 35.9 32.7 32.7 37.8
+        38.8
+    """,
+    "accuracy": """
+        .81 .84 .82 .78 .76 .78 .66 .66 .74 .61 .72 .68 .63 .82 .76 .86 .88 .66 .74 .78 .73 .56 .60 .61 .62 .51 .75 .59 .74
+        .63 .72 .60 .59 .66 .56 .57 .79 .84 .85 .78 .78 .87 .82 .85 .73 .61 .65 .72 .67 .60 .59 .64 .64 .83 .57 .76 .61 .71
+        .59 .68 .52 .68 .72 .75 .69 .61 .76 .73 .65 .59
+    """,
+    "entropy": """
+        .041 .041 .036 .038 .042 .041 .035 .038 .045 .042 .036 .024 .038 .024 .032 .019 .019 .034 .026 .022 .024 .029 .015
+        .023 .018 .026 .025 .028 .021 .030 .029 .028 .030 .018 .025 .029 .033 .020 .012 .026 .023 .017 .016 .014 .030 .024
+        .027 .020 .021 .030 .029 .030 .032 .021 .027 .020 .021 .023 .022 .024 .034 .026 .025 .023 .017 .026 .015 .033 .026
+        .025
+    """,
+}
+
+
+def recorded(columns):
+    return steps(**{name: [float(value) for value in text.split()] for name, text in columns.items()})
+
+
+def test_a_recorded_run_that_collapsed_and_one_that_did_not():
+    assert raised(recorded(ON_POLICY), WatchConfig()) == []
+    assert raised(recorded(STALE), WatchConfig()) == [("length_collapse", 48), ("entropy_spike", 50)]
+    assert [phase.phase for phase in split_phases("run", recorded(ON_POLICY))] == ["length_adaptation", "reasoning_refinement"]
 
 
 def test_the_watch_is_cheap_and_loads_without_torch():
