@@ -1,8 +1,11 @@
 """The dynamics watch: every kind worked out by hand, measured runs of the tiny world, edges, and the two stages."""
 
+import re
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,3 +338,9 @@ def test_phases_of_measured_runs():
     assert 15 <= adaptation.last_step <= 22  # 41 of the final 37 tokens at step 20
     assert refinement.accuracy_last > refinement.accuracy_first
     assert split_phases("run", measured(CONTROL, better)) == []
+
+
+def test_the_page_on_dynamics_shows_the_defaults():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "dynamics.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert tomllib.loads(block)["watch"] == WatchConfig().model_dump()
