@@ -177,6 +177,9 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
+        from pipeline_lib.rewards import make_reward  # the rewards read this package's models
+
+        make_reward(self.reward, self.train.rollout_limit_tokens)  # its lengths must fit L_R: told now, not by the worker
         if self.train.negative_rollouts == "L_R=L_T" and self.train.rollout_limit_tokens != self.reward.target_tokens:
             raise ValueError(
                 f"train.negative_rollouts = 'L_R=L_T' samples at the target length, but train.rollout_limit_tokens = "

@@ -104,6 +104,12 @@ class TrainConfig(Section):
     num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
 
     @model_validator(mode="after")
+    def _compatible(self) -> "TrainConfig":
+        if self.objective == "cispo" and self.dual_clip is not None:
+            raise ValueError(f"dual_clip = {self.dual_clip} has no meaning under objective = 'cispo': leave it out, or use 'clip'")
+        return self
+
+    @model_validator(mode="after")
     def _divisible(self) -> "TrainConfig":
         if self.prompts_per_step % (self.staleness * self.num_processes):
             raise ValueError(

@@ -193,3 +193,26 @@ def test_light_rooms_import_nothing_heavy() -> None:
     code = f"import {', '.join('pipeline_lib.' + room for room in rooms.split(', '))}, sys; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "vllm", "deepspeed", "duckdb", "mlflow", "prefect", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.negative_rollouts=L_R=L_T", "samples at the target length, but train.rollout_limit_tokens = 64"),
+        ("reward.parameters.alpha=0.4", "reward.parameters.alpha = 0.4"),
+        ("reward.name=kimmi", "reward.name = 'kimmi' is not one of"),
+    ],
+)
+def test_mistakes_of_reward_and_negatives_are_told_when_the_file_is_read(configs: Path, override: str, message: str) -> None:
+    overrides = [override] if "negative" not in override else [override, "reward.target_tokens=40"]
+    with pytest.raises(ValueError, match=message):
+        load_config(configs / "demo.toml", overrides)
+
+
+def test_dual_clip_is_refused_where_it_means_nothing(configs: Path) -> None:
+    with pytest.raises(ValueError, match="dual_clip = 3.0 has no meaning under objective = 'cispo'"):
+        load_config(configs / "demo.toml", ["train.objective=cispo", "train.dual_clip=3.0"])
+
+
+def test_a_reward_is_stored_with_its_settings_in_full(configs: Path) -> None:
+    assert load_config(configs / "demo.toml", ["reward.name=kimi"]).reward.parameters == {"alpha": 0.4}
