@@ -105,6 +105,39 @@ def profile(
     show_summaries(_stage("run_profile")(config, overrides, force))
 
 
+@app.command()
+def preview(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    rewards: Annotated[list[str], typer.Option("--reward", help="Compare this reward; repeatable.")] = [],  # noqa: B006
+    negatives: Annotated[
+        list[str], typer.Option("--negatives", metavar="STRATEGY", help="Compare this strategy of the paper's Table 1, such as -I.")
+    ] = [],  # noqa: B006
+    targets: Annotated[list[int], typer.Option("--target", metavar="TOKENS", help="Compare this L_T.")] = [],  # noqa: B006
+    subsets: Annotated[list[str], typer.Option("--subset", help="Compare easy, all, hard or band.")] = [],  # noqa: B006
+    nums_rollouts: Annotated[list[int], typer.Option("--num-rollouts", metavar="N", help="Compare this N.")] = [],  # noqa: B006
+    rollouts: Annotated[
+        Path | None, typer.Option(help="Preview from these rollouts (Parquet, JSONL, CSV), not from the stored profile.")
+    ] = None,
+    output_format: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as well.")] = None,
+) -> None:
+    """Show what the first training step would see, from the profile and without a model.
+
+    Without options that compare, a small grid around the configuration; with some, every combination of their values.
+    """
+    from flows.previewing import check_figure, preview_configuration, show_preview, write_figure
+    from pipeline_lib.preview import Requested
+
+    if out:
+        check_figure(out)
+    found = preview_configuration(config, overrides, Requested(rewards, negatives, targets, subsets, nums_rollouts), rollouts)
+    show_preview(found, output_format, console)
+    if out:
+        write_figure(found, out)
+        errors.print(f"figure: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command("filter")
 def filter_(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Select the training prompts by their pass rate."""
