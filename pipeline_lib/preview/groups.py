@@ -142,10 +142,7 @@ class Cut:
 
     def masked_tokens(self, kept_GN: BoolArray) -> tuple[float, tuple[float | None, ...]]:
         """Share of the tokens that lie in rollouts kept out of the loss: of all, and of each bucket (None: no tokens there)."""
-        if kept_GN.all():
-            masked = np.zeros(len(self.edges))
-        else:
-            masked = self._by_bucket(self.tokens_GN * ~kept_GN)
+        masked = np.zeros(len(self.edges)) if kept_GN.all() else self._by_bucket(self.tokens_GN * ~kept_GN)
         by_bucket = tuple(
             part / whole if whole else None
             for part, whole in zip(masked.tolist(), self._tokens_by_bucket.tolist(), strict=True)

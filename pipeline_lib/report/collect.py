@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.report.data import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries
 from pipeline_lib.session import RunSession
 from pipeline_lib.tiny_world.styles import style_tables
+
+if TYPE_CHECKING:
+    from pipeline_lib.preview import Preview
 
 EXAMPLE_PAIRS = 4
 
@@ -45,10 +48,22 @@ def collect_report(run: RunSession, controls: Sequence[RunSession] = ()) -> Repo
         budget_results=budgets,
         length_samples=run.store.named("length_samples", run_ids=run_ids),
         pass_rates=[estimate["pass_rate"] for estimate in run.store.named("difficulty_of_run", run_id=run.run_id)],
+        preview=preview_of(run),
         stage_durations=run.store.named("stage_durations", run_id=run.run_id),
         rollout_pairs=example_pairs(run),
         extra_tables=tiny_tables(sessions),
     )
+
+
+def preview_of(run: RunSession) -> "Preview | None":
+    """What the first step would see, from the run's profile; None when it has no rollouts, or its subset no prompt."""
+    # Computes with torch, which is slow to import.
+    from pipeline_lib.preview import NothingToPreviewError, make_preview, stored_outcomes
+
+    try:
+        return make_preview(run.config, stored_outcomes(run))
+    except NothingToPreviewError:
+        return None
 
 
 def example_pairs(run: RunSession) -> list[RolloutPair]:

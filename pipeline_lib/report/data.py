@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pipeline_lib.preview import Preview
 
 Row = Mapping[str, Any]
 Role = Literal["before", "after", "control"]
@@ -69,7 +72,7 @@ class ReportData:
 
     `budget_results`: rows of that table for all runs of `series`; `length_samples`: run_id, step, benchmark, correct,
     num_tokens, one row a response; `pass_rates`: one number a profiled prompt; `stage_durations`: stage, seconds and,
-    optionally, reused_from. In all of them step 0 is the model before training.
+    optionally, reused_from. In all of them step 0 is the model before training. `preview`: first steps from the profile.
     """
 
     run: RunFacts
@@ -77,6 +80,7 @@ class ReportData:
     budget_results: Sequence[Row] = ()
     length_samples: Sequence[Row] = ()
     pass_rates: Sequence[float] = ()
+    preview: "Preview | None" = None
     stage_durations: Sequence[Row] = ()
     rollout_pairs: Sequence[RolloutPair] = ()
     extra_tables: Sequence[ExtraTable] = ()

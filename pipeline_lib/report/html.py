@@ -10,6 +10,7 @@ from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
 from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.report.figures import accuracy_by_budget, length_by_correctness, pass_rate_histogram
+from pipeline_lib.report.preview import first_step_figure
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
         data=data,
         headlines=[(benchmark, figures) for benchmark in benchmarks if (figures := headlines(data, benchmark))],
         tables=budget_tables(data),
+        preview_sentences=data.preview.sentences if data.preview else (),
         sections={section.name: section for section in _draw_sections(data, folder)},
         step_times=[time for item in data.series if (time := step_time(item))],
         num_steps=next((model.step for model in models if model.role == "after"), 0),
@@ -97,6 +99,16 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
             "Prompts right of the dashed line are solved in more than half of the rollouts and count as easy; the rest count as hard.",
             "No prompt was profiled.",
             lambda: pass_rate_histogram(data.pass_rates),
+        ),
+        _section(
+            folder,
+            "first_step",
+            "What the first step would see",
+            "Computed from the profiled rollouts, without a model: the configured setting, and others that differ in one thing. "
+            "Drifts are a unit of update; a score is high when the step teaches to be right at a given length (skill) and to be "
+            "shorter, for little gradient noise. A score of 0: only one of the two.",
+            "No profiled rollouts are stored, so what the first step would see is not known.",
+            lambda: first_step_figure(data.preview) if data.preview else None,
         ),
     ]
 
