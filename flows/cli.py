@@ -111,7 +111,8 @@ def preview(
     overrides: Overrides = [],  # noqa: B006
     rewards: Annotated[list[str], typer.Option("--reward", help="Compare this reward; repeatable.")] = [],  # noqa: B006
     negatives: Annotated[
-        list[str], typer.Option("--negatives", metavar="STRATEGY", help="Compare this strategy of the paper's Table 1, such as -I.")
+        list[str],
+        typer.Option("--negatives", metavar="STRATEGY", help="Compare this strategy of the paper's Table 1, such as -I."),
     ] = [],  # noqa: B006
     targets: Annotated[list[int], typer.Option("--target", metavar="TOKENS", help="Compare this L_T.")] = [],  # noqa: B006
     subsets: Annotated[list[str], typer.Option("--subset", help="Compare easy, all, hard or band.")] = [],  # noqa: B006
