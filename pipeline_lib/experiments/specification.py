@@ -58,6 +58,9 @@ class ExperimentConfig(Section):
     seed_keys: tuple[str, ...] = Field(("seed", "prompts.seed"), description="Settings that a seed sets.")
     claims: tuple[Claim, ...] = ()
     metrics: tuple[str, ...] = Field((), description="Metrics of the page's table, in order.")
+    foresight: str | None = Field(
+        None, description="Metric by which the arms are ranked against the preview's score; absent: no such section."
+    )
     panels: tuple[str, ...] = Field((), description="Columns of training_steps drawn beside the standard ones.")
     discussion: str = Field("", description="What was seen and tried, in Markdown, as of the figures in docs/findings.")
 

@@ -1,0 +1,68 @@
+"""What `laconic preview` would have said before an experiment was run, against how its arms turned out: a rank correlation.
+
+The preview's score of an arm is computed from the profile rollouts of its own child runs, which are of the base model; nothing of
+the training goes into it.
+"""
+
+from dataclasses import dataclass
+
+from pipeline_lib.experiments.judging import estimate_mean
+from pipeline_lib.experiments.results import ExperimentResults
+from pipeline_lib.preview import NothingToPreviewError, Previewer, stored_outcomes
+from pipeline_lib.preview.settings import configured_setting
+from pipeline_lib.session import RunSession
+
+
+@dataclass(frozen=True, slots=True)
+class ForeseenArm:
+    """Mean over seeds of the preview's score of an arm and of the metric that it turned out with."""
+
+    label: str
+    score: float
+    outcome: float
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """The arms by falling score, Spearman's rank correlation of score and outcome, and the metric that is the outcome."""
+
+    metric: str
+    arms: tuple[ForeseenArm, ...]
+    rank_correlation: float
+
+
+def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
+    """Scores and outcomes of the arms, the control aside; None with fewer than three arms or without profile rollouts."""
+    previewers: dict[str, Previewer] = {}
+    scores: dict[str, list[float]] = {}
+    for child in results.children:
+        if child.arm.is_control:
+            continue
+        session = RunSession(child.config)
+        key = session.fingerprint("profile")
+        try:
+            outcomes = previewers[key].outcomes if key in previewers else stored_outcomes(session)
+        except NothingToPreviewError:
+            return None
+        previewers.setdefault(key, Previewer(outcomes, child.config))
+        step = Previewer(outcomes, child.config).first_step(configured_setting(child.config, outcomes))
+        scores.setdefault(child.arm.name, []).append(step.score)
+    values = results.values()
+    arms = []
+    for arm in results.experiment.arms:
+        outcome = estimate_mean(list(values.get((arm.name, metric), {}).values()))
+        score = estimate_mean(scores.get(arm.name, []))
+        if outcome and score:
+            arms.append(ForeseenArm(arm.label, score.mean, outcome.mean))
+    if len(arms) < 3:
+        return None
+    arms.sort(key=lambda arm: -arm.score)
+    return Foresight(metric, tuple(arms), rank_correlation([arm.score for arm in arms], [arm.outcome for arm in arms]))
+
+
+def rank_correlation(first: list[float], second: list[float]) -> float:
+    """Spearman's correlation: Pearson's of the ranks, equal values sharing the mean of theirs."""
+    import numpy as np
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
