@@ -11,7 +11,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 	$(PYTHON) -m pip config get global.find-links 2>/dev/null))
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup demo smoke test check constraints schema clean
+.PHONY: setup demo smoke test check constraints schema findings clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
+	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
 
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
@@ -48,6 +49,11 @@ constraints: setup
 
 schema: setup
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md
+	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md
+
+# Every finding of the paper in miniature, then the pages of docs/findings: hours on two cores; interrupt and repeat at will.
+findings: setup
+	$(BIN)/laconic experiment all --pages docs/findings
 
 clean:
 	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
