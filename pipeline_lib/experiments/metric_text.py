@@ -1,0 +1,106 @@
+"""Metrics of child runs in words and in the units that a page shows: accuracy in percent, lengths in tokens, entropy in nats."""
+
+import re
+from dataclasses import dataclass
+
+from pipeline_lib.report.summary import MINUS, MISSING
+
+_BUDGET = re.compile(r"(?P<what>accuracy|pass)@(?P<budget>\d+)")
+_PREFIX = re.compile(r"(?:(?P<benchmark>[A-Za-z0-9_-]+)\.)??(?P<base>base\.)?(?P<metric>(?:accuracy|pass)@\d+|tokens(?:_\w+)?)")
+_ENDS = {"first": "at the start", "last": "at the end", "min": "lowest", "max": "highest"}
+_SHARE, _POINTS, _TOKENS, _NATS = ("%", 100.0, 1), ("points", 100.0, 1), ("tokens", 1.0, 1), ("nats", 1.0, 4)
+_FACTOR, _STEPS, _COUNT, _PLAIN = ("×", 1.0, 2), ("steps", 1.0, 0), ("a run", 1.0, 1), ("", 1.0, 3)
+
+# Curves of training, by window of steps, then what is a single number.
+_CURVES = {
+    "length": ("length of the rollouts", _TOKENS),
+    "length_correct": ("length of right rollouts", _TOKENS),
+    "length_incorrect": ("length of wrong rollouts", _TOKENS),
+    "entropy": ("entropy", _NATS),
+    "train_accuracy": ("accuracy of the rollouts", _SHARE),
+    "reward": ("reward", _PLAIN),
+    "positive": ("rollouts with a positive reward", _SHARE),
+    "zero_variance": ("groups without a signal", _SHARE),
+    "cut": ("rollouts cut at L_R", _SHARE),
+    "kl": ("KL to the base", _NATS),
+    "target": ("L_T in force", _TOKENS),
+    "grad_norm": ("gradient norm", _PLAIN),
+    "held_out": ("held-out accuracy", _SHARE),
+}
+_SINGLE = {
+    "tokens": ("mean length", _TOKENS),
+    "tokens_correct": ("mean length of right answers", _TOKENS),
+    "tokens_incorrect": ("mean length of wrong answers", _TOKENS),
+    "half_length_step": ("steps until the length is halfway down", _STEPS),
+    "half_length_updates": ("optimiser steps until the length is halfway down", _STEPS),
+    "length.rebound": ("length after its lowest, highest / lowest", _FACTOR),
+    "entropy.growth": ("entropy, highest / start", _FACTOR),
+    "steps": ("training steps", _STEPS),
+    "dip": ("dip of held-out accuracy below the base", _POINTS),
+    "recovery": ("held-out accuracy regained after the dip", _POINTS),
+    "adaptation.steps": ("length adaptation", _STEPS),
+    "refinement.accuracy_gain": ("accuracy gained in refinement", _POINTS),
+    "refinement.entropy_change": ("entropy gained in refinement", _NATS),
+    "refinement.length_change": ("length gained in refinement", _TOKENS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricText:
+    """How a metric is called and shown; `unit` is empty for a plain number."""
+
+    words: str
+    unit: str
+    scale: float
+    decimals: int
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference of two values: percentages differ by points."""
+        return "points" if self.unit == "%" else self.unit
+
+    def number(self, value: float | None, signed: bool = False) -> str:
+        """A value in the metric's unit, without naming it."""
+        if value is None:
+            return MISSING
+        text = f"{abs(value) * self.scale:,.{self.decimals}f}"
+        is_zero = not text.strip("0.,")
+        sign = "" if is_zero else MINUS if value < 0 else "+" if signed else ""
+        return sign + text
+
+
+def describe_metric(name: str) -> MetricText | None:
+    """Words and unit of a metric; None for a name that is not one of a child run's (docs/experiments.md)."""
+    if name in _SINGLE:
+        return _text(*_SINGLE[name])
+    curve, _, end = name.partition(".")
+    if curve in _CURVES and end in _ENDS:
+        words, unit = _CURVES[curve]
+        return _text(f"{words}, {_ENDS[end]}", unit)
+    if curve == "alarm":
+        return _text(f"alarms: {end.replace('_', ' ')}", _COUNT)
+    if curve == "style":
+        return _text(f"rollouts in style {end}, at the end", _SHARE)
+    if curve == "line":
+        style, _, end = end.partition(".")
+        return _text(f"right {style} lines, {_ENDS[end]}", _SHARE) if end in ("first", "last") else None
+    return _of_benchmark(name)
+
+
+def _of_benchmark(name: str) -> MetricText | None:
+    match = _PREFIX.fullmatch(name)
+    if match is None:
+        return None
+    if budget := _BUDGET.fullmatch(match["metric"]):
+        what = "accuracy" if budget["what"] == "accuracy" else "Pass@k"
+        words, unit = f"{what} within {budget['budget']} tokens", _SHARE
+    elif match["metric"] in _SINGLE:
+        words, unit = _SINGLE[match["metric"]]
+    else:
+        return None
+    words = f"{match['benchmark']}: {words}" if match["benchmark"] else words
+    return _text(f"{words}, before RL" if match["base"] else words, unit)
+
+
+def _text(words: str, unit: tuple[str, float, int]) -> MetricText:
+    return MetricText(words, *unit)

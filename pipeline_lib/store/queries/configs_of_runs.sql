@@ -1,0 +1,2 @@
+-- The complete configuration of some runs.
+SELECT run_id, config FROM runs WHERE list_contains($run_ids, run_id);
