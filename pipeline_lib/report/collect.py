@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.report.data import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries
+from pipeline_lib.report.watched import alarm_sentence, phases_sentence
 from pipeline_lib.session import RunSession
 from pipeline_lib.tiny_world.styles import style_tables
 
@@ -52,7 +53,20 @@ def collect_report(run: RunSession, controls: Sequence[RunSession] = ()) -> Repo
         stage_durations=run.store.named("stage_durations", run_id=run.run_id),
         rollout_pairs=example_pairs(run),
         extra_tables=tiny_tables(sessions),
+        notes=watch_notes(run, controls),
     )
+
+
+def watch_notes(run: RunSession, controls: Sequence[RunSession]) -> list[str]:
+    """A sentence an alarm and one on the two stages, for the run and then for its controls; empty where nothing was found."""
+    notes: list[str] = []
+    for session in (run, *controls):
+        reward = session.config.reward.name
+        who = f"this run ({reward})" if session is run else f"the control ({reward})"
+        notes += [alarm_sentence(who, alarm) for alarm in session.store.named("alarms_of_run", run_id=session.run_id)]
+        stages = phases_sentence(who, session.store.named("phases_of_run", run_id=session.run_id))
+        notes += [stages] if stages else []
+    return notes
 
 
 def preview_of(run: RunSession) -> "Preview | None":

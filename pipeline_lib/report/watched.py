@@ -1,0 +1,40 @@
+"""What the dynamics watch found in a run's training, as sentences for the report (docs/dynamics.md says what it looks for)."""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline_lib.report.data import Row
+
+MEANINGS: Mapping[str, tuple[str, str]] = {
+    "entropy_spike": ("entropy rose to {value:.3g} nats a token", "above {threshold:.3g} is an alarm"),
+    "length_collapse": ("the mean length fell to {value:,.0f} tokens and accuracy with it", "below {threshold:,.0f} is an alarm"),
+    "length_rebound": ("the mean length rose again to {value:,.0f} tokens", "above {threshold:,.0f} is an alarm"),
+    "reward_starvation": (
+        "only {value:.0%} of the rollouts had a positive reward", "below {threshold:.0%} is an alarm",
+    ),
+}  # fmt: skip
+ACTIONS: Mapping[str, str] = {
+    "warn": "", "stop": " Training was stopped.", "roll_back": " Training went back to the best checkpoint.",
+}  # fmt: skip
+
+
+def alarm_sentence(who: str, alarm: Row) -> str:
+    """One alarm of a run; `who` names the run."""
+    name = alarm["kind"].replace("_", " ")
+    what, compared = (text.format(value=alarm["value"], threshold=alarm["threshold"]) for text in MEANINGS[alarm["kind"]])
+    return f"Alarm in {who} at step {alarm['step']}, {name}: {what} ({compared}).{ACTIONS[alarm['action'] or 'warn']}"
+
+
+def phases_sentence(who: str, phases: Sequence[Row]) -> str | None:
+    """The stages of a run's training, None when none were found."""
+    if not phases:
+        return None
+    return f"Stages of {who}: {'; '.join(map(_stage, phases))}."
+
+
+def _stage(phase: Row) -> str:
+    return (
+        f"{phase['phase'].replace('_', ' ')} in steps {phase['first_step']} to {phase['last_step']} "
+        f"(length {phase['mean_tokens_first']:,.0f} → {phase['mean_tokens_last']:,.0f} tokens, "
+        f"accuracy {100 * phase['accuracy_first']:.0f} → {100 * phase['accuracy_last']:.0f} %, "
+        f"entropy {phase['entropy_first']:.2f} → {phase['entropy_last']:.2f} nats a token)"
+    )
