@@ -13,7 +13,7 @@ from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.session import RunSession
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
-from pipeline_lib.training.watch import split_phases
+from pipeline_lib.training.watch import DynamicsWatch, split_phases
 from pipeline_lib.worker.jobs import TrainJob, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import StageProgress, stage_progress
@@ -31,9 +31,9 @@ def train_policy(run: RunSession) -> dict[str, Any]:
     if stored and stored["run_id"] == run.run_id:
         return {**stored["summary"], "skipped": True}
     if stored:
-        run.store.copy_rows("training_steps", stored["run_id"], run.run_id)
-        for table in ("checkpoints", "alarms", "phases"):
+        for table in ("training_steps", "checkpoints", "alarms"):
             run.store.copy_rows(table, stored["run_id"], run.run_id)
+        note_dynamics(run)
         run.record_stage(STAGE, "", fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])
         return {**stored["summary"], "reused_from": stored["run_id"]}
     started = time.monotonic()
@@ -44,15 +44,26 @@ def train_policy(run: RunSession) -> dict[str, Any]:
         run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress))
         _follow(run, steps, child, progress)
     run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
-    curve = run.store.named("training_curve", run_id=run.run_id)
-    phases = split_phases(run.run_id, curve)
-    run.store.replace("phases", {"run_id": run.run_id}, phases)
+    curve = note_dynamics(run)
     summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     publish_table(run.config.name, "training-steps", curve[-20:], "The newest training steps")
     run.tracker.log_summary(child, summary)
     run.tracker.finish(child)
     return summary
+
+
+def note_dynamics(run: RunSession) -> list[dict[str, Any]]:
+    """Store the phases and alarms of a finished training, by the thresholds of this run; returns its curve.
+
+    A training that was taken over may have been watched by others.
+    """
+    curve = run.store.named("training_curve", run_id=run.run_id)
+    run.store.replace("phases", {"run_id": run.run_id}, split_phases(run.run_id, curve))
+    if not run.config.watch.intervenes:  # otherwise a roll-back lies between the rows, which they do not tell
+        alarms = DynamicsWatch(run.config.watch, run.run_id).history(curve)
+        run.store.replace("alarms", {"run_id": run.run_id}, alarms)
+    return curve
 
 
 def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str) -> None:
