@@ -7,8 +7,10 @@ the training goes into it.
 from dataclasses import dataclass
 
 from pipeline_lib.experiments.judging import estimate_mean
+from pipeline_lib.experiments.markdown import table
+from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
-from pipeline_lib.preview import NothingToPreviewError, Previewer, stored_outcomes
+from pipeline_lib.preview import NothingToPreviewError, Previewer, ProfileOutcomes, stored_outcomes
 from pipeline_lib.preview.settings import configured_setting
 from pipeline_lib.session import RunSession
 
@@ -33,7 +35,7 @@ class Foresight:
 
 def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
     """Scores and outcomes of the arms, the control aside; None with fewer than three arms or without profile rollouts."""
-    previewers: dict[str, Previewer] = {}
+    profiles: dict[str, ProfileOutcomes] = {}  # the arms of a seed share one
     scores: dict[str, list[float]] = {}
     for child in results.children:
         if child.arm.is_control:
@@ -41,10 +43,9 @@ def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
         session = RunSession(child.config)
         key = session.fingerprint("profile")
         try:
-            outcomes = previewers[key].outcomes if key in previewers else stored_outcomes(session)
+            outcomes = profiles[key] if key in profiles else profiles.setdefault(key, stored_outcomes(session))
         except NothingToPreviewError:
             return None
-        previewers.setdefault(key, Previewer(outcomes, child.config))
         step = Previewer(outcomes, child.config).first_step(configured_setting(child.config, outcomes))
         scores.setdefault(child.arm.name, []).append(step.score)
     values = results.values()
@@ -58,6 +59,24 @@ def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
         return None
     arms.sort(key=lambda arm: -arm.score)
     return Foresight(metric, tuple(arms), rank_correlation([arm.score for arm in arms], [arm.outcome for arm in arms]))
+
+
+def foresight_section(foresight: Foresight) -> str:
+    """The section of the page: the arms by falling score of the preview, beside what they turned out with."""
+    text = describe_metric(foresight.metric)
+    assert text, f"{foresight.metric} is no metric of a child run"
+    outcomes = sorted((arm.outcome for arm in foresight.arms), reverse=True)
+    rows = [
+        [arm.label, f"{arm.score:.0f}", str(rank), text.number(arm.outcome), str(outcomes.index(arm.outcome) + 1)]
+        for rank, arm in enumerate(foresight.arms, start=1)
+    ]
+    columns = ["arm", "score before training", "rank", f"{text.words} ({text.unit})", "rank"]
+    return (
+        "## What the preview said beforehand\n\n"
+        "The score of `laconic preview` for each arm, from the profile of the base model alone, and how the arm turned out: "
+        f"Spearman's rank correlation is **{foresight.rank_correlation:.2f}** over {len(rows)} arms (means over the seeds).\n\n"
+        + table(columns, rows)
+    )
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline_lib.experiments.foresight import foresee, foresight_section
 from pipeline_lib.experiments.judging import (
     Judgement,
     MetricValues,
@@ -101,6 +102,8 @@ def page_text(
         _claims_section(results, judgements),
         _alarms_section(results),
     ]
+    if experiment.foresight and (foresight := foresee(results, experiment.foresight)):
+        sections.append(foresight_section(foresight))
     if experiment.finding == "F10":
         from pipeline_lib.experiments.advantage_table import advantage_section
 

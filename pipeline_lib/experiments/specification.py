@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config import NonNegativeInt, RunConfig, Section, load_config, parse_config
 from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml, to_toml_value
+from pipeline_lib.experiments.metric_text import describe_metric
 
 EXPERIMENTS_FOLDER = SHIPPED_CONFIGS / "experiments"
 _NAME = r"^[a-z0-9][a-z0-9-]*$"
@@ -78,6 +79,13 @@ class ExperimentConfig(Section):
             slug = re.sub(r"[^a-z0-9]+", "-", "-".join(str(value) for value in values).lower()).strip("-")
             arms.append({"name": slug, "label": text, "set": setting})
         return {**tree, "arms": [*arms, *tree.get("arms", [])]}
+
+    @field_validator("foresight")
+    @classmethod
+    def _known_metric(cls, metric: str | None) -> str | None:
+        if metric is not None and describe_metric(metric) is None:
+            raise ValueError("foresight names no metric of a child run (docs/experiments.md)")
+        return metric
 
     @model_validator(mode="after")
     def _consistent(self) -> "ExperimentConfig":
