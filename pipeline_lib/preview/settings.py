@@ -1,8 +1,8 @@
 """The settings that a preview compares: the configured one, and those around it or asked for.
 
 L_R of a setting: L_R = L_T where sampling stops at the target, by the strategy of that name or because the configuration has
-L_R = L_T and only its L_T is varied; else the configuration's, or the profile's limit where the configuration leaves no room
-above L_T for a strategy that tells short from long.
+L_R = L_T and no strategy is varied; else the configuration's, or the profile's limit where the configuration leaves no room above
+L_T for a strategy that tells short from long.
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,7 +110,7 @@ class SettingsAround:
         setting = setting or self.own
         if strategy == "L_R=L_T":
             limit = setting.target_tokens
-        elif self.config.train.rollout_limit_tokens > setting.target_tokens:
+        elif self.config.train.rollout_limit_tokens > self.config.reward.target_tokens:
             limit = self.config.train.rollout_limit_tokens
         else:
             limit = max(self.outcomes.limit_tokens, setting.target_tokens)
@@ -181,7 +181,9 @@ def _check(config: RunConfig, outcomes: ProfileOutcomes, asked: Requested) -> No
     for target in asked.targets:
         largest = config.train.rollout_limit_tokens
         follows = largest == config.reward.target_tokens or set(asked.negatives) == {"L_R=L_T"}
-        if target < 1 or (target > largest and not follows):
+        if target < 1:
+            raise ValueError(f"--target {target} is not a number of tokens above 0")
+        if target > largest and not follows:
             raise ValueError(f"--target {target} is not within 1 to train.rollout_limit_tokens = {largest}")
     for num_rollouts in asked.nums_rollouts:
         if not 2 <= num_rollouts <= outcomes.num_rollouts:
