@@ -39,6 +39,7 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
 	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
+	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md --check
 
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
@@ -54,6 +55,7 @@ schema: setup
 # Every finding of the paper in miniature, then the pages of docs/findings: hours on two cores; interrupt and repeat at will.
 findings: setup
 	$(BIN)/laconic experiment all --pages docs/findings
+	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md
 
 clean:
 	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

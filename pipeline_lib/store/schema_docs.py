@@ -1,16 +1,16 @@
 """The schema as Markdown, from the comments in the DDL: `python -m pipeline_lib.store.schema_docs README.md [--check]`."""
 
-import argparse
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline_lib.generated_tables import keep_current, marks
 from pipeline_lib.store.database import Store
 from pipeline_lib.store.schema import ColumnSchema, TableSchema
 
-START, END = "<!-- schema:start -->", "<!-- schema:end -->"
+NAME = "schema"
+START, END = marks(NAME)
 
 
 def render_schema() -> str:
@@ -33,28 +33,9 @@ def _column(table: TableSchema, column: ColumnSchema) -> str:
     return f"{name} `{column.type}`: {column.comment}"
 
 
-def updated(document: str) -> str:
-    """Put the schema between the two marks of a Markdown text; raises ValueError where they are missing."""
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    if len(pattern.findall(document)) != 1:
-        raise ValueError(f"the document must hold {START} and {END} once, in this order")
-    return pattern.sub(lambda _: f"{START}\n{render_schema()}\n{END}", document)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the schema in a file, or with --check only say whether it is stale; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline_lib.store.schema_docs", description=__doc__)
-    parser.add_argument("document", type=Path, help=f"Markdown file with {START} and {END}")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit with 1 when the schema is stale")
-    options = parser.parse_args(arguments)
-    before = options.document.read_text(encoding="utf-8")
-    after = updated(before)
-    if options.check:
-        if after != before:
-            print(f"the schema in {options.document} is stale: run python -m pipeline_lib.store.schema_docs {options.document}")
-        return int(after != before)
-    options.document.write_text(after, encoding="utf-8")
-    return 0
+    return keep_current("pipeline_lib.store.schema_docs", NAME, render_schema, arguments)
 
 
 if __name__ == "__main__":
