@@ -30,7 +30,7 @@ def keep_current(module: str, name: str, render: Callable[[], str], arguments: S
     after = updated_document(before, name, render())
     if options.check:
         if after != before:
-            print(f"the {name} in {options.document} are stale: run python -m {module} {options.document}")
+            print(f"the table of the {name} in {options.document} is stale: run python -m {module} {options.document}")
         return int(after != before)
     options.document.write_text(after, encoding="utf-8")
     return 0
