@@ -80,11 +80,11 @@ class ReportData:
     budget_results: Sequence[Row] = ()
     length_samples: Sequence[Row] = ()
     pass_rates: Sequence[float] = ()
-    preview: "Preview | None" = None
     stage_durations: Sequence[Row] = ()
     rollout_pairs: Sequence[RolloutPair] = ()
     extra_tables: Sequence[ExtraTable] = ()
     notes: Sequence[str] = ()
+    preview: "Preview | None" = None
 
 
 @dataclass(frozen=True, slots=True)

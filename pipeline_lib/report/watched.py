@@ -20,8 +20,12 @@ ACTIONS: Mapping[str, str] = {
 def alarm_sentence(who: str, alarm: Row) -> str:
     """One alarm of a run; `who` names the run."""
     name = alarm["kind"].replace("_", " ")
-    what, compared = (text.format(value=alarm["value"], threshold=alarm["threshold"]) for text in MEANINGS[alarm["kind"]])
+    what, compared = (_filled(text, alarm) for text in MEANINGS[alarm["kind"]])
     return f"Alarm in {who} at step {alarm['step']}, {name}: {what} ({compared}).{ACTIONS[alarm['action'] or 'warn']}"
+
+
+def _filled(text: str, alarm: Row) -> str:
+    return text.format(value=alarm["value"], threshold=alarm["threshold"]).replace("%", " %")
 
 
 def phases_sentence(who: str, phases: Sequence[Row]) -> str | None:

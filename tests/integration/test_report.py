@@ -198,6 +198,7 @@ def test_parts_that_are_missing_are_named(data: ReportData, tmp_path: Path) -> N
         "No prompt was profiled.",
         "No response lengths were recorded.",
         "No training step was timed.",
+        "No profiled rollouts are stored, so what the first step would see is not known.",
     ):
         assert sentence in text
     assert [path.name for path in sorted(tmp_path.glob("*.png"))] == ["accuracy_by_budget.png"]

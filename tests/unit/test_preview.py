@@ -31,6 +31,7 @@ from pipeline_lib.preview.groups import RolloutGroups
 from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
+from pipeline_lib.report.preview import MOST_ROWS, shown_rows
 
 # L_T is 10: prompt a has two short and correct, one long and correct and one long and wrong rollout; b is hard, c never solved.
 LENGTHS = [[4, 8, 12, 16], [6, 10, 14, 18], [5, 5, 9, 20]]
@@ -321,6 +322,16 @@ def test_the_figure_is_a_png(config: RunConfig, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "first.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="does not end in .png"):
         check_figure(tmp_path / "first.pdf")
+
+
+def test_a_long_comparison_is_drawn_with_the_configured_and_the_best(config: RunConfig) -> None:
+    asked = Requested(rewards=["truncation", "kimi", "laser", "vanilla"], targets=list(range(5, 20)))
+    rows = make_preview(config, synthetic(40), asked).rows
+    shown = shown_rows(rows)
+    assert len(rows) > MOST_ROWS == len(shown)
+    assert shown[0] is rows[0]
+    left_out = [row.step.score for row in rows if row not in shown]
+    assert min(row.step.score for row in shown[1:]) >= max(left_out)
 
 
 def test_a_hundred_settings_over_forty_thousand_prompts_take_at_most_five_seconds(configs: Path) -> None:
