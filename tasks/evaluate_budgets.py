@@ -88,9 +88,7 @@ def _units(run: RunSession) -> list[_Unit]:
     last = max((row["step"] for row in checkpoints), default=0)
     which = run.config.evaluate.checkpoints
     wanted = [
-        row
-        for row in checkpoints
-        if which == "all" or row["step"] == last or (row["is_best"] and which == "best_and_last")
+        row for row in checkpoints if which == "all" or row["step"] == last or (row["is_best"] and which == "best_and_last")
     ]
     weights |= {row["step"]: (f"{row['path']}/model", checkpoint_weights_id(Path(row["path"]))) for row in wanted}
     return [

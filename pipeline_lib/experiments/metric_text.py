@@ -8,6 +8,7 @@ from pipeline_lib.report.summary import MINUS, MISSING
 _BUDGET = re.compile(r"(?P<what>accuracy|pass)@(?P<budget>\d+)")
 _PREFIX = re.compile(r"(?:(?P<benchmark>[A-Za-z0-9_-]+)\.)??(?P<base>base\.)?(?P<metric>(?:accuracy|pass)@\d+|tokens(?:_\w+)?)")
 _ENDS = {"first": "at the start", "last": "at the end", "min": "lowest", "max": "highest"}
+_QUARTERS = {"trough": "lowest quarter", "end": "last quarter"}
 _SHARE, _POINTS, _TOKENS, _NATS = ("%", 100.0, 1), ("points", 100.0, 1), ("tokens", 1.0, 1), ("nats", 1.0, 4)
 _FACTOR, _STEPS, _COUNT, _PLAIN = ("×", 1.0, 2), ("steps", 1.0, 0), ("a run", 1.0, 1), ("", 1.0, 3)
 
@@ -74,9 +75,9 @@ def describe_metric(name: str) -> MetricText | None:
     if name in _SINGLE:
         return _text(*_SINGLE[name])
     curve, _, end = name.partition(".")
-    if curve in _CURVES and end in _ENDS:
+    if curve in _CURVES and end in (_ENDS | _QUARTERS):
         words, unit = _CURVES[curve]
-        return _text(f"{words}, {_ENDS[end]}", unit)
+        return _text(f"{words}, {(_ENDS | _QUARTERS)[end]}", unit)
     if curve == "alarm":
         return _text(f"alarms: {end.replace('_', ' ')}", _COUNT)
     if curve == "style":

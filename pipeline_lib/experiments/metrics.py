@@ -78,14 +78,20 @@ def _budget_metrics(points: Sequence[Mapping[str, Any]], first: str) -> Metrics:
 
 
 def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
-    """First, last, lowest and highest windowed mean of each curve, and how fast and how lastingly the length fell."""
+    """First, last, lowest and highest windowed mean of each curve, and how fast and how lastingly the length fell.
+
+    `.trough` and `.end` are the lowest and the last mean over a quarter of the steps: the lowest of many short windows is low by
+    chance alone, and a dip must not be.
+    """
     metrics: Metrics = {}
     for name, column in CURVES.items():
         values = _windowed(curve, column)
         ends = (values[0], values[-1], values.min(), values.max()) if values.size else (None,) * 4
+        quarters = _windowed(curve, column, max(WINDOW_STEPS, len(curve) // 4))
+        ends += (quarters.min(), quarters[-1]) if quarters.size else (None,) * 2
         metrics |= {
             f"{name}.{end}": None if value is None else float(value)
-            for end, value in zip(("first", "last", "min", "max"), ends, strict=True)
+            for end, value in zip(("first", "last", "min", "max", "trough", "end"), ends, strict=True)
         }
     lengths = _windowed(curve, "mean_tokens")
     if lengths.size:
@@ -162,12 +168,12 @@ def line_metrics(texts: Mapping[int, Sequence[tuple[str, str]]], num_steps: int)
     return metrics
 
 
-def _windowed(curve: Sequence[Mapping[str, Any]], column: str) -> FloatArray:
-    """Means over `WINDOW_STEPS` consecutive steps (fewer where the run is shorter), without missing values."""
+def _windowed(curve: Sequence[Mapping[str, Any]], column: str, num_steps: int = WINDOW_STEPS) -> FloatArray:
+    """Means over `num_steps` consecutive steps (fewer where the run is shorter), without missing values."""
     values = np.array([row[column] for row in curve if row.get(column) is not None], dtype=float)
     if not values.size:
         return values
-    width = min(WINDOW_STEPS, values.size)
+    width = min(num_steps, values.size)
     return np.convolve(values, np.ones(width) / width, mode="valid")
 
 

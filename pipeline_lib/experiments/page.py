@@ -37,7 +37,7 @@ FIGURE_TEXTS = {
     "dynamics": (
         "Training dynamics of every arm",
         "Training dynamics: mean over the seeds, with a band from the lowest to the highest seed; curves of more than 20 steps are "
-        "moving averages. Accuracy counts right answers whatever their length.",
+        "moving averages, except on log scales. Accuracy counts right answers whatever their length.",
     ),
     "budgets": (
         "Accuracy of every arm by token budget",
@@ -165,10 +165,10 @@ def _metrics_section(results: ExperimentResults) -> str:
             cells.append(_estimate_cell(_base_values(metric, values, [arm.name for arm in arms]), text))
         cells += [_estimate_cell(values.get((arm.name, metric), {}), text, len(results.of_arm(arm.name))) for arm in arms]
         rows.append(cells)
-    counts = {len(results.of_arm(arm.name)) for arm in arms}
-    seeds = f"n = {counts.pop()}" if len(counts) == 1 else ", ".join(
-        f"{arm.label}: n = {len(results.of_arm(arm.name))}" for arm in arms
-    )  # fmt: skip
+    counts = {arm.label: len(results.of_arm(arm.name)) for arm in arms}
+    usual = statistics.mode(counts.values())
+    others = "".join(f", {label}: {count}" for label, count in counts.items() if count != usual)
+    seeds = f"n = {usual}{others}"
     note = (
         f"Mean over seeds ± half the width of its 95 % interval (Student's t; {seeds}). {MISSING}: not defined; a cell "
         "has an n of its own where not every seed has a value."

@@ -1,5 +1,6 @@
 """What the page of a finding is made from: the recorded child runs of an experiment, read from the store."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,13 @@ from pipeline_lib.report.data import Row
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.database import Store
 
-# Styles of the tiny world by what they are for the reward: the short way of working, the long ones, and answers without work.
-STYLE_GROUPS = {"short": ("table", "fold"), "long": ("count", "verbose"), "none": ("skip", "other")}
+# Styles of the tiny world by what they are for the reward: short and long ways of working, answers without any, and the rest.
+STYLE_GROUPS = {"short": ("table", "fold"), "long": ("count", "verbose"), "skip": ("skip",), "other": ("other",)}
 
 
 @dataclass(frozen=True, slots=True)
 class ChildResult:
-    """One recorded child run. `curve`: rows of training_steps, with style.short, style.long and style.none where known."""
+    """One recorded child run. `curve`: rows of training_steps, with style.short, .long, .skip and .other where known."""
 
     arm: Arm
     seed: int
@@ -53,7 +54,7 @@ class ExperimentResults:
         table: dict[tuple[str, str], dict[int, float]] = {}
         for child in self.children:
             for metric, value in child.metrics.items():
-                if value is not None:
+                if value is not None and math.isfinite(value):
                     table.setdefault((child.arm.name, metric), {})[child.seed] = value
         return table
 

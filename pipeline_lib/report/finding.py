@@ -29,7 +29,7 @@ SMOOTH_ABOVE_STEPS = 20
 DOTS_PER_INCH = 160
 LEGEND_CHARACTERS = 135
 
-LENGTH_PANEL = Panel("Response length", ("mean_tokens",), "tokens, all rollouts")
+LENGTH_PANEL = Panel("Response length", ("mean_tokens",), "tokens")
 HELD_OUT_PANEL = Panel("Held-out accuracy", ("validation_full_accuracy",), "any length; black: before RL (test)", is_share=True)
 STANDARD_PANELS = (
     LENGTH_PANEL,
@@ -40,7 +40,8 @@ STANDARD_PANELS = (
     Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
     Panel("Short style", ("style.short",), "table or fold, share of rollouts", is_share=True),
     Panel("Long styles", ("style.long",), "count or verbose, share of rollouts", is_share=True),
-    Panel("No reasoning", ("style.none",), "skip or none of the styles, share of rollouts", is_share=True),
+    Panel("No reasoning", ("style.skip",), "skip: the answer at once, share of rollouts", is_share=True),
+    Panel("Unfinished or other", ("style.other",), "cut off or in no style, share of rollouts", is_share=True),
 )
 OTHER_PANELS = (
     Panel("Length of right rollouts", ("mean_tokens_correct",), "tokens"),
@@ -104,16 +105,18 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
     if not panels:
         return None
     figure, axes = panel_grid(len(panels), columns=3, panel_height=1.95, sharex=True)
-    looks = strokes(arms)
+    looks, targets = strokes(arms), sorted({arm.target_tokens for arm in arms if arm.target_tokens})
     for axis, panel in zip(axes, panels, strict=True):
         # The control lies below the others.
         for arm, look in sorted(zip(arms, looks, strict=True), key=lambda pair: not pair[0].is_control):
-            curves = [_column(curve, panel.columns[0], positive_only=panel.is_log) for curve in arm.curves]
+            curves = [_column(curve, panel) for curve in arm.curves]
             _draw_band(axis, curves, look)
-        _finish_panel(axis, panel)
+        marked = f"; dashed: $L_T$ = {', '.join(map(str, targets))}" if panel is LENGTH_PANEL and targets else ""
+        _finish_panel(axis, panel, panel.subtitle + marked)
         if panel is LENGTH_PANEL:
             axis.set_ylim(bottom=0)
-            _mark_targets(axis, sorted({arm.target_tokens for arm in arms if arm.target_tokens}))
+            for target in targets:
+                axis.axhline(target, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         if panel is HELD_OUT_PANEL:
             _mark_bases(axis, arms)
     for axis in axes[-3:]:
@@ -127,12 +130,14 @@ def _panel_of(column: str) -> Panel:
     return known.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
 
 
-def _column(curve: Sequence[Row], column: str, positive_only: bool) -> "np.ndarray[Any, Any]":
-    """Steps and (smoothed) values [n, 2] of one column of one run, without missing values."""
+def _column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
+    """Steps and (smoothed) values [n, 2] of a panel's column of one run, without missing values."""
+    column = panel.columns[0]
     pairs = [(row["step"], row[column]) for row in curve if row.get(column) is not None]
-    pairs = sorted((step, value) for step, value in pairs if math.isfinite(value) and (value > 0 or not positive_only))
+    pairs = sorted((step, value) for step, value in pairs if math.isfinite(value) and (value > 0 or not panel.is_log))
     table = np.array(pairs, dtype=float).reshape(-1, 2)
-    if len(table) > SMOOTH_ABOVE_STEPS:
+    # On a log scale the spikes are what is looked for.
+    if len(table) > SMOOTH_ABOVE_STEPS and not panel.is_log:
         table[:, 1] = moving_average(table[:, 1], window=2 * math.ceil(len(table) / 30) + 1)
     return table
 
@@ -154,9 +159,9 @@ def _draw_band(axis: "Axes", curves: "Sequence[np.ndarray[Any, Any]]", look: Str
         axis.fill_between(positions, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=2)
 
 
-def _finish_panel(axis: "Axes", panel: Panel) -> None:
+def _finish_panel(axis: "Axes", panel: Panel, subtitle: str) -> None:
     axis.set_title(panel.title, pad=16)
-    axis.text(0, 1.03, panel.subtitle, transform=axis.transAxes, color=MUTED, fontsize=8)
+    axis.text(0, 1.03, subtitle, transform=axis.transAxes, color=MUTED, fontsize=8)
     if panel.is_log:
         plain_log_axis(axis)
     if panel.is_share:
@@ -164,14 +169,6 @@ def _finish_panel(axis: "Axes", panel: Panel) -> None:
         # Shares end at 0 and 1; a constant one must not be drawn as if it could be negative.
         axis.set_ylim(max(low, -0.01), min(high, 1.01))
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-
-
-def _mark_targets(axis: "Axes", targets: Sequence[int]) -> None:
-    for target in targets:
-        axis.axhline(target, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    if targets:
-        text = f"dashed: $L_T$ = {', '.join(map(str, targets))}"
-        axis.text(0.98, 0.96, text, transform=axis.transAxes, color=MUTED, fontsize=8, ha="right", va="top")
 
 
 def _mark_bases(axis: "Axes", arms: Sequence[ArmSeries]) -> None:

@@ -97,6 +97,16 @@ def test_curve_metrics_by_hand() -> None:
     assert metrics["half_length_step"] == 10
     assert metrics["half_length_updates"] == 20
     assert metrics["kl.max"] is None
+    # Quarters of 20 steps are windows of five: the third is the lowest, the fourth the last.
+    assert (metrics["length.trough"], metrics["length.end"]) == (20.0, 30.0)
+
+
+def test_a_quarter_of_a_long_run_is_longer_than_a_window() -> None:
+    """A single low window of five steps among 40 is no trough."""
+    metrics = curve_metrics(curve([50.0] * 20 + [10.0] * 5 + [50.0] * 15))
+    assert metrics["length.min"] == 10.0
+    assert metrics["length.trough"] == 30.0  # five of ten steps at 10
+    assert metrics["length.end"] == 50.0
 
 
 def test_the_dip_and_what_comes_back_by_hand() -> None:

@@ -1,5 +1,6 @@
 """The page of a finding, from rows in a real store: numbers worked out by hand, honest about what is missing."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -248,10 +249,12 @@ def test_an_incomplete_experiment_says_so(home: Path, experiment_path: Path, tmp
 def test_a_missing_seed_has_an_n_of_its_own(home: Path, experiment: ExperimentConfig, tmp_path: Path) -> None:
     key = {"experiment": "t1", "arm": "tight", "seed": 2}
     Store(home).write("experiment_metrics", [{**key, "metric": "tokens", "value": None}])
+    Store(home).write("experiment_metrics", [{**key, "metric": "entropy.last", "value": math.nan}])
     page, _ = written(home, experiment, tmp_path / "pages")
     # 36 and 37: s = 0.7071, 12.7062 · 0.7071 / √2 = 6.35.
     assert table_rows(page, "mean length, tokens")[0][2] == "36.5 ± 6.4 (n = 2)"
     assert table_rows(page, "It stays below")[0][3] == "2 of 2"
+    assert table_rows(page, "entropy, at the end")[0][2] == "0.0123 ± 0.0000 (n = 2)"
 
 
 def test_no_control_is_mentioned(home: Path, experiment: ExperimentConfig, tmp_path: Path) -> None:
@@ -264,8 +267,8 @@ def test_curves_carry_the_style_shares_of_their_rollouts(home: Path, experiment:
     series = arm_series(collect_results(Store(home), experiment, SEEDS))
     assert [arm.is_control for arm in series] == [False, True]
     assert [len(arm.curves) for arm in series] == [3, 3]
-    shares = [(row["style.short"], row["style.long"], row["style.none"]) for row in series[0].curves[0]]
-    assert shares == [(0.5, 0.5, 0.0)] * 4
+    shares = [(row["style.short"], row["style.long"], row["style.skip"], row["style.other"]) for row in series[0].curves[0]]
+    assert shares == [(0.5, 0.5, 0.0, 0.0)] * 4
 
 
 def drawn(axis: Any, colour: str) -> Any:
