@@ -1,5 +1,6 @@
 """The figure of a preview: what the first step would see and push towards, setting by setting."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline_lib.preview import ComparedSetting, Preview
 
 MOST_ROWS = 40
+MOST_MASKING = 8
 ROW_INCHES = 0.2
 SECOND_COLOUR = CONTROL_COLOURS[0]
 SUBSET_COLOURS = {"easy": EASY_COLOUR, "all": AFTER_COLOUR, "hard": HARD_COLOUR}
@@ -26,7 +28,7 @@ def first_step_figure(preview: "Preview") -> "Figure":
     from matplotlib.figure import Figure
 
     rows = shown_rows(preview.rows)
-    masking = [row for row in rows if row.step.masked_token_fraction > 0]
+    masking = [row for row in rows if row.step.masked_token_fraction > 0][:MOST_MASKING]
     places = _places(rows)
     dots_height, below_height = ROW_INCHES * (places[-1] + 1) + 0.75, max(2.2, 0.3 * len(masking) + 1.1)
     figure = Figure(figsize=(WIDTH_INCHES, dots_height + below_height + 0.4), layout="constrained")
@@ -48,6 +50,13 @@ def shown_rows(rows: Sequence["ComparedSetting"]) -> list["ComparedSetting"]:
     return [rows[0], *best]
 
 
+def _short(row: "ComparedSetting") -> str:
+    """The label without the words that a reader of the figure can do without."""
+    if row.factor == "configured":
+        return row.factor
+    return row.label if row.factor != "chosen" else re.sub(r"\breward |\bnegatives | prompts\b", "", row.label)
+
+
 def _places(rows: Sequence["ComparedSetting"]) -> list[float]:
     """Vertical places, with a gap where the varied factor changes."""
     places = [0.0]
@@ -61,8 +70,8 @@ def _draw_settings(figure: Any, rows: Sequence["ComparedSetting"], places: Seque
     steps = [row.step for row in rows]
     titles = (
         ("Score", "± standard error", ""),
-        ("Signal (%)", "● positive", "○ zero variance"),
-        ("Accuracy drift (points)", "● skill", "○ at any length"),
+        ("Signal (%)", "● positive", "○ zero var."),
+        ("Accuracy drift (pts)", "● skill", "○ all of it"),
         ("Length drift (%)", "of the mean length", ""),
     )
     for panel, (title, first, second) in zip(panels, titles, strict=True):
@@ -86,7 +95,7 @@ def _draw_settings(figure: Any, rows: Sequence["ComparedSetting"], places: Seque
     _dots(panels[3], places, [-100 * step.brevity for step in steps])
     for panel in panels[2:]:
         panel.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    panels[0].set_yticks(places, ["configured" if row.factor == "configured" else row.label for row in rows])
+    panels[0].set_yticks(places, [_short(row) for row in rows])
     panels[0].get_yticklabels()[0].set_fontweight("bold")
     panels[0].tick_params(axis="y", labelcolor=INK)
     panels[0].set_ylim(places[-1] + 0.7, -0.7)
@@ -111,7 +120,7 @@ def _draw_masked(panel: "Axes", rows: Sequence["ComparedSetting"], edges: Sequen
             text = "–" if share != share else f"{100 * share:.0f}"
             panel.text(column, line, text, ha="center", va="center", fontsize=8, color=INK)
     panel.set_xticks(range(len(edges)), bucket_names(edges))
-    panel.set_yticks(range(len(rows)), [row.label for row in rows])
+    panel.set_yticks(range(len(rows)), [_short(row) for row in rows])
     panel.tick_params(length=0, labelcolor=INK)
     panel.grid(visible=False)
     panel.set_title("Tokens kept out of the loss (%)")
@@ -121,7 +130,7 @@ def _draw_masked(panel: "Axes", rows: Sequence["ComparedSetting"], edges: Sequen
 def _draw_targets(panel: "Axes", preview: "Preview") -> None:
     """Score against L_T with L_R = L_T, a line a subset; the recommendation is ringed."""
     found = preview.recommendation
-    panel.set_title("Which L_T, which prompts (L_R = L_T)")
+    panel.set_title("Which $L_T$ (= $L_R$)?")
     if found is None:
         panel.text(0.5, 0.5, "no rollout is correct", transform=panel.transAxes, ha="center", color=MUTED)
         return
