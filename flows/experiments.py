@@ -13,13 +13,20 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runs import opened
 from pipeline_lib.config import RunConfig, digest, laconic_home
-from pipeline_lib.experiments.specification import ChildRun, ExperimentConfig, child_runs, experiment_file, load_experiment
+from pipeline_lib.experiments.specification import (
+    ChildRun,
+    ExperimentConfig,
+    child_runs,
+    experiment_file,
+    load_experiment,
+    with_overrides,
+)
 from pipeline_lib.session import RunSession
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
 from tasks.profile_prompts import profile_prompts
-from tasks.record_experiment import is_recorded, record_child
+from tasks.record_experiment import is_recorded, record_child, refresh_child
 from tasks.train_policy import train_policy
 from tasks.write_finding import write_finding
 
@@ -61,12 +68,18 @@ def run_experiments(
 def _run_and_write(
     names: list[str], seeds: list[int] | None, overrides: list[str], lanes: int | None, force: bool, pages: str | None
 ) -> list[dict[str, Any]]:
-    todo: dict[str, ChildRun] = {}
+    changes = tuple(overrides)
+    experiments = [with_overrides(load_experiment(name), changes) for name in names]
     children_of: dict[str, list[ChildRun]] = {}
-    for name in names:
-        experiment = load_experiment(name)
-        children_of[name] = child_runs(experiment, experiment_file(name), _seeds(experiment, seeds), tuple(overrides))
-        todo |= {child.config.run_id: child for child in children_of[name] if force or not is_recorded(child)}
+    todo: dict[str, ChildRun] = {}
+    for name, experiment in zip(names, experiments, strict=True):
+        children = child_runs(experiment, experiment_file(name), _seeds(experiment, seeds), changes)
+        children_of[experiment.name] = children
+        recorded = {child.config.run_id for child in children if not force and is_recorded(child)}
+        todo |= {child.config.run_id: child for child in children if child.config.run_id not in recorded}
+        for child in children:
+            if child.config.run_id in recorded:
+                refresh_child(child)
     started = time.monotonic()
     if todo:
         children = repeats_last(sorted(todo.values(), key=lambda child: child.seed))
@@ -74,8 +87,8 @@ def _run_and_write(
     seconds = time.monotonic() - started
     folder = Path(pages) if pages else None
     results = []
-    for name, children in children_of.items():
-        experiment = load_experiment(name)
+    for experiment in experiments:
+        children = children_of[experiment.name]
         page = write_finding(experiment, _seeds(experiment, seeds), folder)
         ran = sum(child.config.run_id in todo for child in children)
         results.append({"experiment": experiment.name, "child_runs": len(children), "ran": ran, **page})

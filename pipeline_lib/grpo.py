@@ -53,7 +53,7 @@ def batch_moments(advantages_PN: Tensor, used_PN: Tensor) -> Tensor:
     sampling before it whitens, and counting their zeros would make the step larger the more prompts are solved (or failed) by
     all rollouts. Every rollout counts once; verl, DLER and OpenRLHF weigh it by its tokens, so that long rollouts set the scale.
     """
-    counted_PN = used_PN & (advantages_PN != 0).any(dim=1, keepdim=True)
+    counted_PN = used_PN & (used_PN & (advantages_PN != 0)).any(dim=1, keepdim=True)
     return torch.stack([counted_PN.sum().double(), advantages_PN[counted_PN].double().square().sum()])
 
 

@@ -1,5 +1,7 @@
 """The rows of an experiment: which child run is which arm, and the metrics its claims are judged by."""
 
+from collections.abc import Mapping
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -8,6 +10,7 @@ from pipeline_lib.experiments.metrics import child_metrics
 from pipeline_lib.experiments.specification import ChildRun
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.database import Store
+from tasks.train_policy import note_dynamics
 
 
 @task(name="record-child", cache_policy=NO_CACHE)
@@ -25,10 +28,21 @@ def record_child(child: ChildRun, run: RunSession, seconds: float) -> dict[str, 
         "status": "completed",
         "seconds": seconds,
     }
-    rows = [{**key, "metric": name, "value": value} for name, value in metrics.items()]
-    run.store.replace("experiment_metrics", key, rows)
+    _store_metrics(child, metrics, run.store)
     run.store.write("experiments", [row])
     return metrics
+
+
+def refresh_child(child: ChildRun) -> None:
+    """Compute phases, alarms and metrics of a recorded child run anew: they follow the code that writes the page."""
+    run = RunSession(child.config)
+    note_dynamics(run)
+    _store_metrics(child, child_metrics(run), run.store)
+
+
+def _store_metrics(child: ChildRun, metrics: Mapping[str, float | None], store: Store) -> None:
+    key = {"experiment": child.experiment, "arm": child.arm.name, "seed": child.seed}
+    store.replace("experiment_metrics", key, [{**key, "metric": name, "value": value} for name, value in metrics.items()])
 
 
 def is_recorded(child: ChildRun) -> bool:

@@ -44,6 +44,8 @@ def train_policy(run: RunSession) -> dict[str, Any]:
         run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress))
         _follow(run, steps, child, progress)
     run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
+    # A killed attempt may have come further than the one that stopped: its steps are not this training's.
+    run.store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
     curve = note_dynamics(run)
     summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
@@ -76,6 +78,7 @@ def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str)
         run.store.delete_rollout_files(run.run_id, STAGE)
         run.store.replace("training_steps", {"run_id": run.run_id}, [])
         run.store.replace("alarms", {"run_id": run.run_id}, [])
+        run.store.replace("phases", {"run_id": run.run_id}, [])
     steps_folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(fingerprint)
 

@@ -4,6 +4,7 @@ The preview's score of an arm is computed from the profile rollouts of its own c
 the training goes into it.
 """
 
+import math
 from dataclasses import dataclass
 
 from pipeline_lib.experiments.judging import estimate_mean
@@ -74,14 +75,16 @@ def foresight_section(foresight: Foresight) -> str:
     return (
         "## What the preview said beforehand\n\n"
         "The score of `laconic preview` for each arm, from the profile of the base model alone, and how the arm turned out: "
-        f"Spearman's rank correlation is **{foresight.rank_correlation:.2f}** over {len(rows)} arms (means over the seeds).\n\n"
-        + table(columns, rows)
+        f"Spearman's rank correlation is **{foresight.rank_correlation:.2f}** over {len(rows)} arms (means over the seeds; "
+        f"by chance a perfect order has probability 1 in {math.factorial(len(rows))}).\n\n" + table(columns, rows)
     )
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float:
-    """Spearman's correlation: Pearson's of the ranks, equal values sharing the mean of theirs."""
+    """Spearman's correlation: Pearson's of the ranks, equal values sharing the mean of theirs; 0 where one side does not vary."""
     import numpy as np
     from scipy.stats import rankdata  # type: ignore[import-untyped]
 
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return 0.0
     return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])

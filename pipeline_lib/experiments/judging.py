@@ -1,6 +1,6 @@
 """Whether the child runs of an experiment bear out its claims: differences seed by seed, their 95 % interval, the verdict.
 
-One criterion, fixed beforehand: a paired t-interval over seeds (docs/experiments.md says why nothing else counts). A seed gives
+One criterion for all claims: a paired t-interval over seeds (docs/experiments.md says why nothing else counts). A seed gives
 both arms the same prompts in the same order, so differences are taken within seeds; what differs between seeds but not between
 arms cancels.
 """

@@ -100,7 +100,6 @@ def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
         metrics["length.rebound"] = float(lengths[np.argmin(lengths) :].max() / lengths.min())
         metrics["entropy.growth"] = _ratio(metrics["entropy.max"], metrics["entropy.first"])
         metrics["steps"] = float(curve[-1]["step"])
-        # Rollouts drawn until the length was halfway down: the cost of adaptation, comparable between different N and S.
         metrics["half_length_updates"] = float(
             next(row["optimizer_steps"] for row in curve if row["step"] >= metrics["half_length_step"])
         )

@@ -5,6 +5,7 @@ The same rows give the same text: no date, no path of the machine.
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline_lib.experiments.foresight import foresee, foresight_section
@@ -61,12 +62,24 @@ def write_page(results: ExperimentResults, folder: Path) -> tuple[Path, Verdict,
         path.unlink(missing_ok=True)
         if figure is not None:
             pictures[what] = save_small_png(figure, path)
-    judgements = [judge_claim(claim, results.values()) for claim in results.experiment.claims]
-    verdict = judge_finding(judgements)
+    judgements = judged_claims(results)
+    verdict = judge_finding([judgement for judgement in judgements if not judgement.claim.is_ours])
     page = folder / f"{name}.md"
     names = {what: path.name for what, path in pictures.items()}
     page.write_text(page_text(results, judgements, verdict, names), encoding="utf-8")
     return page, verdict, list(pictures.values())
+
+
+def judged_claims(results: ExperimentResults) -> list[Judgement]:
+    """Every claim judged; one whose metric some seeds do not have is at most "not shown": those may be the ones against it."""
+    num_seeds = len({child.seed for child in results.children})
+    judgements = [judge_claim(claim, results.values()) for claim in results.experiment.claims]
+    return [
+        replace(judgement, outcome="not shown")
+        if judgement.outcome in ("shown", "in direction") and len(judgement.differences) < num_seeds
+        else judgement
+        for judgement in judgements
+    ]
 
 
 def arm_series(results: ExperimentResults) -> list[ArmSeries]:
@@ -118,6 +131,7 @@ def verdict_sentence(judgements: Sequence[Judgement], verdict: Verdict, results:
     """The verdict with how many claims came out how."""
     if not judgements:
         return f"{VERDICT_WORDS[verdict]}: this experiment makes no claim."
+    judgements = [judgement for judgement in judgements if not judgement.claim.is_ours]
     counts = [(outcome, sum(judgement.outcome == outcome for judgement in judgements)) for outcome in OUTCOMES]
     parts = [f"{count} {outcome}" for outcome, count in counts if count]
     claims = "1 claim" if len(judgements) == 1 else f"{len(judgements)} claims"
@@ -207,7 +221,7 @@ def _claims_section(results: ExperimentResults, judgements: Sequence[Judgement])
         return ""
     rows = [
         [
-            judgement.claim.text,
+            judgement.claim.text + (" (ours, not in the verdict)" if judgement.claim.is_ours else ""),
             _measured_text(judgement, results),
             _difference_text(judgement),
             f"{judgement.num_holding} of {len(judgement.differences)}",
@@ -219,7 +233,7 @@ def _claims_section(results: ExperimentResults, judgements: Sequence[Judgement])
         "The difference is taken seed by seed; its 95 % interval is Student's t over seeds. *shown*: the whole interval lies where "
         "the claim says; *in direction*: its mean does; *contradicted*: the whole interval lies elsewhere; *not shown*: the rest."
     )
-    header = ["claim of the paper", "here", "difference [95 % interval]", "seeds that hold", "outcome"]
+    header = ["claim", "here", "difference [95 % interval]", "seeds that hold", "outcome"]
     return "\n\n".join(["## The claims, one by one", table(header, rows), note])
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline_lib.config import NonNegativeInt, RunConfig, Section, load_config, parse_config
+from pipeline_lib.config import NonNegativeInt, RunConfig, Section, digest, load_config, parse_config
 from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml, to_toml_value
 from pipeline_lib.experiments.metric_text import describe_metric
 
@@ -38,6 +38,7 @@ class Claim(Section):
         description="What is claimed. < and >: the interval of the difference excludes 0; <= and >=: it does not contradict by more "
         "than `margin`; ~: equal within `margin`."
     )
+    is_ours: bool = Field(False, description="Not a claim of the paper: shown on the page, but no part of the verdict.")
     margin: float = Field(0.0, ge=0.0, description="Difference that does not matter (~, <=, >=).")
 
 
@@ -132,6 +133,15 @@ def load_experiment(name: str) -> ExperimentConfig:
     experiment = parse_config(read_toml(path), ExperimentConfig, origin=str(path))
     child_runs(experiment, path, experiment.seeds[:1])
     return experiment
+
+
+def with_overrides(experiment: ExperimentConfig, overrides: tuple[str, ...]) -> ExperimentConfig:
+    """The experiment under a name of its own where overrides change it: its rows and page must not pass for the original's."""
+    if not overrides:
+        return experiment
+    said = f"{experiment.setting} Changed for all arms: {', '.join(overrides)}.".strip()
+    name = f"{experiment.name}-{digest(list(overrides))[:6]}"
+    return experiment.model_copy(update={"name": name, "setting": said, "discussion": ""})
 
 
 def child_runs(

@@ -35,6 +35,7 @@ class Progress:
     roll_backs: int = 0
     watch_since: int = 0  # the watch looks at later steps only: what came before was rolled back
     reward_state: dict[str, Any] = field(default_factory=dict)
+    ended: bool = False  # an alarm stopped training here: it must not be gone on with
 
     def with_checkpoint(self, step: int, accuracy: float | None, mean_tokens: float | None) -> "Progress":
         """Progress after a checkpoint at `step`: more accurate is better; at equal accuracy shorter is."""
@@ -103,12 +104,13 @@ class Checkpoints:
         logger.info("resumed from %s", folder)
         return Progress(**saved)
 
-    def load_best(self, policy: Policy, progress: Progress) -> bool:
-        """Load weights and optimiser of the best checkpoint so far; False when there is none."""
-        if progress.best_step is None:
-            return False
-        policy.load_state(self._folder / step_name(progress.best_step))
-        return True
+    def load_best(self, policy: Policy, progress: Progress) -> dict[str, Any]:
+        """Load weights and optimiser of the best checkpoint so far and return the reward's state in it."""
+        assert progress.best_step is not None, "there is no checkpoint to roll back to"
+        folder = self._folder / step_name(progress.best_step)
+        policy.load_state(folder)
+        state: dict[str, Any] = read_json(folder / "progress.json")["reward_state"]
+        return state
 
     def _prune(self, progress: Progress) -> None:
         steps = saved_steps(self._folder)

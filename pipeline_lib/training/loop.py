@@ -19,7 +19,7 @@ from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import sample_and_judge
 from pipeline_lib.prompts.rendering import render_prompt
-from pipeline_lib.records import Prompt
+from pipeline_lib.records import Alarm, Prompt
 from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.training.batches import prompts_of_step
@@ -55,6 +55,8 @@ def train(
     resume_from(progress, policy, reward, config)
     watch = DynamicsWatch(config.watch, job.run_id)
     folder = StepFolder(Path(job.steps_folder), is_writer=dist.get_rank() == 0)
+    if progress.ended:
+        return asdict(progress)
     folder.forget_after(progress.step)
     dist.barrier()
     rows = folder.rows()
@@ -70,22 +72,22 @@ def train(
         write_rollouts(job, groups, step)
         record = training_step(job.run_id, step, groups, update, gap, clock, Validation(), reward.target_tokens)
         rows.append(asdict(record))
-        alarms = watch.examine(rows, progress.watch_since)
+        can_roll_back = progress.best_step is not None and progress.roll_backs < config.watch.max_roll_backs
+        alarms = effective_alarms(watch.examine(rows, progress.watch_since), can_roll_back)
         folder.write_alarms(alarms)
         actions = {alarm.action for alarm in alarms}
-        can_roll_back = progress.best_step is not None and progress.roll_backs < config.watch.max_roll_backs
-        rolls_back = "roll_back" in actions and can_roll_back and "stop" not in actions
-        ends = step == config.train.steps or "stop" in actions or ("roll_back" in actions and not can_roll_back)
+        rolls_back = "roll_back" in actions
+        ends = step == config.train.steps or "stop" in actions
         if step % config.checkpoint.every_steps == 0 or ends or rolls_back:
             with clock.measure("checkpoint"):
-                progress = replace(progress, reward_state=reward.state())
                 if rolls_back:
-                    progress = roll_back(checkpoints, policy, progress, config, step)
+                    progress = roll_back(checkpoints, policy, reward, progress, config, step)
                     sync_weights(policy, generator, tokenizer, config, prompts, step)
                     validation = Validation()
                 else:
                     validation = validate(generator, tokenizer, config, job.validation_file)
                     progress = progress.with_checkpoint(step, validation.accuracy, validation.mean_tokens)
+                progress = replace(progress, reward_state=reward.state(), ended="stop" in actions)
                 # Before the checkpoint, too: a run killed right after it must not miss the step.
                 record = training_step(job.run_id, step, groups, update, gap, clock, validation, reward.target_tokens)
                 folder.write_step(record)
@@ -107,10 +109,20 @@ def resume_from(progress: Progress, policy: Policy, reward: Reward[Any], config:
         policy.set_learning_rate_factor(config.watch.roll_back_learning_rate_factor**progress.roll_backs)
 
 
-def roll_back(checkpoints: Checkpoints, policy: Policy, progress: Progress, config: RunConfig, step: int) -> Progress:
-    """Restore the best checkpoint's weights and optimiser, lower the learning rate, and let the watch begin anew."""
+def effective_alarms(alarms: list[Alarm], can_roll_back: bool) -> list[Alarm]:
+    """Alarms with what they do: one that stops training wins over a roll-back, and so does having nothing to roll back to."""
+    stops = any(alarm.action == "stop" for alarm in alarms) or not can_roll_back
+    return [replace(alarm, action="stop") if alarm.action == "roll_back" and stops else alarm for alarm in alarms]
+
+
+def roll_back(
+    checkpoints: Checkpoints, policy: Policy, reward: Reward[Any], progress: Progress, config: RunConfig, step: int
+) -> Progress:
+    """Restore the best checkpoint (weights, optimiser, what the reward knew), lower the learning rate, let the watch begin anew."""
     logger.warning("step %d: rolling back to the checkpoint of step %s", step, progress.best_step)
-    checkpoints.load_best(policy, progress)
+    taken = policy.optimizer_steps
+    reward.load_state(checkpoints.load_best(policy, progress))
+    policy.optimizer_steps = taken  # steps of the run so far, those that were undone included
     roll_backs = progress.roll_backs + 1
     policy.set_learning_rate_factor(config.watch.roll_back_learning_rate_factor**roll_backs)
     return replace(progress, step=step, roll_backs=roll_backs, watch_since=step)

@@ -96,7 +96,7 @@ def training_step(
         clip_fraction=update.clip_fraction,
         learning_rate=update.learning_rate,
         logprob_gap=float(np.maximum(update.logprob_gap, parity_gap)),
-        policy_lag=sums["policy_lag"] / groups_in_all,
+        policy_lag=sums["policy_lag"] / max(sums["used"], 1.0),
         optimizer_steps=update.optimizer_steps,
         num_rollouts=int(num),
         tokens_per_second=sums["tokens"] / clock.seconds("generation"),
@@ -128,7 +128,8 @@ def _sums(groups: RolloutGroups) -> dict[str, float]:
         "truncated": sum(sample.completion.finish_reason == "length" for sample in samples),
         "reward": float(groups.rewards_PN.sum()),
         "positive": float((groups.rewards_PN > 0).sum()),
-        "policy_lag": sum(groups.policy_lag_P),
+        "policy_lag": sum(lag for lag, used in zip(groups.policy_lag_P, groups.used_P, strict=True) if used),
+        "used": float(groups.used_P.sum()),
         "zero_variance": float((groups.rewards_PN.amax(dim=1) == groups.rewards_PN.amin(dim=1)).sum()),
         "masked": float((~groups.kept_PN).sum()),
     }

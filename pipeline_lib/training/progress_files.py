@@ -56,6 +56,10 @@ class StepFiles:
         self._given = found
         return [read_json(self.folder / name) for name, _ in sorted(found - self._seen)]
 
+    def all_rows(self) -> list[dict[str, Any]]:
+        """Rows of `training_steps` of all steps, by step."""
+        return [read_json(path) for path in sorted(self.folder.glob("step-*.json"))]
+
     def alarms(self) -> list[Alarm]:
         """All alarms so far, by step."""
         return [Alarm(**read_json(path)) for path in sorted(self.folder.glob("alarm-*.json"))]

@@ -64,7 +64,7 @@ COMMENT ON COLUMN experiments.finding IS 'Finding of the paper, such as F3';
 COMMENT ON COLUMN experiments.label IS 'Arm in words';
 COMMENT ON COLUMN experiments.position IS 'Order of the arm in the file';
 COMMENT ON COLUMN experiments.settings IS 'What the arm changes in the base configuration';
-COMMENT ON COLUMN experiments.status IS 'running, completed or failed';
+COMMENT ON COLUMN experiments.status IS 'completed: a child run is recorded when it is done';
 COMMENT ON COLUMN experiments.seconds IS 'Wall time of the child run; NULL until it completed';
 COMMENT ON COLUMN experiments.recorded_at IS 'When the row was last written';
 
