@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,19 @@ import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig
+from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig, load_config
 from pipeline_lib.generation.sampling import Sample
-from pipeline_lib.records import Completion, Grade, Prompt
-from pipeline_lib.rewards import make_reward
+from pipeline_lib.records import Alarm, Completion, Grade, Prompt
+from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.checkpoints import Checkpoints, Progress, saved_steps
 from pipeline_lib.training.groups import RolloutGroups
+from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
 from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import init_distributed
 from pipeline_lib.training.update import Reference, update_policy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def rank_variables(rank: int, world_size: int, port: int) -> dict[str, str]:
@@ -316,3 +319,43 @@ def test_the_best_is_the_more_accurate_then_the_shorter() -> None:
     assert progress.with_checkpoint(2, 0.5, 50.0).best_step == 2
     assert progress.with_checkpoint(2, 0.6, 90.0).best_step == 2
     assert Progress().with_checkpoint(3, None, None).best_step == 3
+
+
+def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path: Path) -> None:
+    """The multiplier of a Lagrangian reward, the data position and the lowered rate come back; a roll-back undoes the multiplier."""
+    run = load_config(REPOSITORY / "configs" / "demo.toml", ["reward.name=lagrangian", "train.warmup_steps=0"])
+    config = settings()
+    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    policy = Policy(config, str(BASE_FOLDER), None)
+    checkpoints = Checkpoints(tmp_path, keep_last=2)
+    reward = make_reward(run.reward, 192)
+    early, late = (Outcomes.of([[150, 150]] * 4, [[True, True]] * 4), Outcomes.of([[190, 190]] * 4, [[True, True]] * 4))
+    reward.observe(early)
+    at_best = reward.state()
+    update_policy(policy, None, make_groups(), config)
+    progress = replace(Progress().with_checkpoint(1, 0.9, 40.0), reward_state=at_best, batches_drawn=3)
+    checkpoints.save(policy, tokenizer, progress, 0.9)
+    reward.observe(late)
+    assert reward.state() != at_best
+    update_policy(policy, None, make_groups(), config)
+    rolled = roll_back(checkpoints, policy, reward, progress, run, step=2)
+    assert reward.state() == at_best
+    assert (rolled.step, rolled.roll_backs, rolled.watch_since, rolled.batches_drawn) == (2, 1, 2, 3)
+    assert policy.optimizer_steps == 2, "steps that were undone were taken all the same"
+    assert policy.learning_rate == pytest.approx(0.5e-3)
+    checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
+
+    resumed, fresh = Policy(config, str(BASE_FOLDER), None), make_reward(run.reward, 192)
+    restored = Checkpoints(tmp_path, 2).restore(resumed)
+    resume_from(restored, resumed, fresh, run)
+    assert restored == replace(rolled, reward_state=at_best)
+    assert fresh.state() == at_best
+    assert resumed.learning_rate == pytest.approx(0.5e-3)
+
+
+def test_a_roll_back_without_a_checkpoint_or_beside_a_stop_is_a_stop() -> None:
+    back, stop = Alarm("r", 5, "entropy_spike", 2.0, 1.0, "roll_back"), Alarm("r", 5, "length_collapse", 2.0, 1.0, "stop")
+    warned = Alarm("r", 5, "length_rebound", 2.0, 1.0, "warn")
+    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=True)] == ["roll_back", "warn"]
+    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=False)] == ["stop", "warn"]
+    assert [alarm.action for alarm in effective_alarms([back, stop], can_roll_back=True)] == ["stop", "stop"]
