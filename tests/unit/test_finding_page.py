@@ -253,8 +253,17 @@ def test_a_missing_seed_has_an_n_of_its_own(home: Path, experiment: ExperimentCo
     page, _ = written(home, experiment, tmp_path / "pages")
     # 36 and 37: s = 0.7071, 12.7062 · 0.7071 / √2 = 6.35.
     assert table_rows(page, "mean length, tokens")[0][2] == "36.5 ± 6.4 (n = 2)"
-    assert table_rows(page, "It stays below")[0][3] == "2 of 2"
+    # Both of the seeds that have the metric are below 50; the third may be the one that is not.
+    assert table_rows(page, "It stays below")[0][3:] == ["2 of 2", "**not shown**"]
     assert table_rows(page, "entropy, at the end")[0][2] == "0.0123 ± 0.0000 (n = 2)"
+
+
+def test_a_claim_of_our_own_is_shown_and_not_counted(home: Path, experiment: ExperimentConfig, tmp_path: Path) -> None:
+    wrong = experiment.claims[1].model_copy(update={"text": "It stays below 5.", "value": 5.0, "is_ours": True})
+    page, verdict = written(home, experiment.model_copy(update={"claims": (*experiment.claims, wrong)}), tmp_path / "pages")
+    assert verdict == "reproduced"
+    assert "of 2 claims, 2 shown" in page
+    assert table_rows(page, "It stays below 5. (ours, not in the verdict)")[0][4] == "**contradicted**"
 
 
 def test_no_control_is_mentioned(home: Path, experiment: ExperimentConfig, tmp_path: Path) -> None:
