@@ -106,7 +106,9 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _compatible(self) -> "TrainConfig":
         if self.objective == "cispo" and self.dual_clip is not None:
-            raise ValueError(f"dual_clip = {self.dual_clip} has no meaning under objective = 'cispo': leave it out, or use 'clip'")
+            raise ValueError(
+                f"dual_clip = {self.dual_clip} has no meaning under objective = 'cispo': leave it out, or use 'clip'"
+            )
         return self
 
     @model_validator(mode="after")
