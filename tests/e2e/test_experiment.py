@@ -9,7 +9,10 @@ import pytest
 from driving import LACONIC, REPOSITORY, environment, laconic, sql, wait_until_file, wait_until_no_process_is_left
 
 # A learning rate that rises until it wrecks the policy: the rewards starve, and the watch must see it.
-WRECK = '"train.learning_rate" = 0.05, "train.warmup_steps" = 10, "watch.reward_starvation" = "{action}"'
+WRECK = (
+    '"train.learning_rate" = 0.04, "train.warmup_steps" = 80, "watch.reward_starvation" = "{action}", '
+    '"watch.window_steps" = 4, "watch.hold_steps" = 2'
+)
 EXPERIMENT = f"""
 name = "wreck"
 finding = "F5"
@@ -17,10 +20,20 @@ title = "A policy wrecked by its learning rate"
 paper = "Nothing: a test of the machinery."
 seeds = [0]
 metrics = ["tokens", "accuracy@192"]
-set = {{"train.steps" = 16, "train.prompts_per_step" = 8, "train.rollout_limit_tokens" = 64, "reward.target_tokens" = 64,
-       "prompts.num_prompts" = 48, "profile.num_rollouts" = 4, "checkpoint.every_steps" = 2,
-       "validation.source.num_prompts" = 24, "validation.limit_tokens" = 64, "evaluate.benchmarks.0.num_prompts" = 24,
-       "evaluate.benchmarks.1.num_prompts" = 24, "evaluate.num_samples" = 1}}
+
+[set]
+"train.steps" = 24
+"train.prompts_per_step" = 8
+"train.rollout_limit_tokens" = 64
+"reward.target_tokens" = 64
+"prompts.num_prompts" = 48
+"profile.num_rollouts" = 4
+"checkpoint.every_steps" = 2
+"validation.source.num_prompts" = 24
+"validation.limit_tokens" = 64
+"evaluate.benchmarks.0.num_prompts" = 24
+"evaluate.benchmarks.1.num_prompts" = 24
+"evaluate.num_samples" = 1
 
 [[arms]]
 name = "stop"
@@ -87,7 +100,7 @@ def test_a_collapse_stops_training_with_a_checkpoint(home: Path) -> None:
     assert starved["action"] == "stop"
     assert starved["value"] < starved["threshold"]
     last = sql(home, f"select max(step) as step from training_steps where run_id = '{stopped}'")[0]["step"]
-    assert last == starved["step"] < 16
+    assert last == starved["step"] < 24
     assert sql(home, f"select step from checkpoints where run_id = '{stopped}' order by step desc")[0]["step"] == last
 
 
@@ -96,7 +109,7 @@ def test_a_roll_back_restores_the_best_checkpoint_and_goes_on_more_slowly(home: 
     curve = sql(
         home, f"select step, positive_fraction, learning_rate from training_steps where run_id = '{rolled}' order by step"
     )
-    assert [row["step"] for row in curve] == list(range(1, 17))
+    assert [row["step"] for row in curve] == list(range(1, 25))
     at = sql(home, f"select min(step) as step from alarms where run_id = '{rolled}' and action = 'roll_back'")[0]["step"]
     before, after = curve[at - 1], curve[at]
     assert before["positive_fraction"] < 0.2
