@@ -38,7 +38,8 @@ def artifacts() -> dict[str, Any]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return {artifact.key: artifact for artifact in client.read_artifacts() if artifact.key}
+        found = sorted(client.read_artifacts(), key=lambda artifact: str(artifact.created))
+    return {artifact.key: artifact for artifact in found if artifact.key}  # the newest of each key
 
 
 @pytest.mark.usefixtures("prefect_server")
