@@ -11,8 +11,7 @@ from pipeline_lib.experiments.judging import estimate_mean
 from pipeline_lib.experiments.markdown import table
 from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
-from pipeline_lib.preview import NothingToPreviewError, Previewer, ProfileOutcomes, stored_outcomes
-from pipeline_lib.preview.settings import configured_setting
+from pipeline_lib.preview import NothingToPreviewError, ProfileOutcomes, configured_first_step, stored_outcomes
 from pipeline_lib.session import RunSession
 
 
@@ -47,8 +46,7 @@ def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
             outcomes = profiles[key] if key in profiles else profiles.setdefault(key, stored_outcomes(session))
         except NothingToPreviewError:
             return None
-        step = Previewer(outcomes, child.config).first_step(configured_setting(child.config, outcomes))
-        scores.setdefault(child.arm.name, []).append(step.score)
+        scores.setdefault(child.arm.name, []).append(configured_first_step(child.config, outcomes).score)
     values = results.values()
     arms = []
     for arm in results.experiment.arms:
