@@ -78,7 +78,10 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "training_steps": {
         TEXT: ("run_id",),
-        WHOLE: ("step", "optimizer_steps", "num_rollouts"),
+        WHOLE: (
+            *("step", "optimizer_steps", "num_rollouts"),
+            *("batch_optimizer_steps", "largest_policy_lag", "batches_drawn"),
+        ),
         REAL: (
             *(
                 "reward_mean",
@@ -112,6 +115,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "validation_accuracy",
                 "validation_mean_tokens",
             ),
+            *("target_tokens", "masked_fraction", "engine_ratio_capped_fraction", "validation_full_accuracy"),
         ),
     },
     "checkpoints": {
@@ -134,7 +138,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "alarms": {
-        TEXT: ("run_id", "kind"),
+        TEXT: ("run_id", "kind", "action"),
         WHOLE: ("step",),
         REAL: ("value", "threshold"),
     },
@@ -144,6 +148,22 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         TREE: ("summary",),
         TIME: ("recorded_at",),
     },
+    "phases": {
+        TEXT: ("run_id", "phase"),
+        WHOLE: ("first_step", "last_step"),
+        REAL: (
+            *("mean_tokens_first", "mean_tokens_last", "accuracy_first", "accuracy_last"),
+            *("entropy_first", "entropy_last"),
+        ),
+    },
+    "experiments": {
+        TEXT: ("experiment", "arm", "run_id", "finding", "label", "status"),
+        WHOLE: ("seed", "position"),
+        REAL: ("seconds",),
+        TREE: ("settings",),
+        TIME: ("recorded_at",),
+    },
+    "experiment_metrics": {TEXT: ("experiment", "arm", "metric"), WHOLE: ("seed",), REAL: ("value",)},
 }
 
 
