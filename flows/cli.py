@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
 from flows.environment import prepare_environment
 
 app = typer.Typer(
@@ -23,13 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# Piped output has no width of its own; tables must not be squeezed into 80 columns there.
-console = Console(width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True)
-
-ConfigPath = Annotated[str, typer.Argument(help="Configuration file (TOML), such as configs/demo.toml.")]
-Overrides = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it again even when a result for the same inputs is stored.")]
 
 
 def main() -> None:
@@ -196,8 +187,8 @@ def grade(
     from flows.grading import grade_with_progress
 
     summary = grade_with_progress(file, out, grader, timeout, sandbox, strict)
-    rows = [[_cell(value) for value in row.values()] for row in summary]
-    console.print(_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
+    rows = [[cell(value) for value in row.values()] for row in summary]
+    console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 
 
 @app.command()
@@ -277,7 +268,7 @@ def sql(
     elif output_format == "json":
         json.dump([dict(zip(result.columns, row, strict=True)) for row in result.rows], sys.stdout, default=str)
     elif output_format == "table":
-        console.print(_table(None, list(result.columns), [[_cell(value) for value in row] for row in result.rows]))
+        console.print(text_table(None, list(result.columns), [[cell(value) for value in row] for row in result.rows]))
     else:
         raise ValueError(f"--format {output_format!r} is not one of table, csv, json")
 
@@ -299,15 +290,18 @@ def doctor() -> None:
 
     findings = examine()
     rows = [[finding.name, finding.found, "ok" if finding.ok else finding.fix] for finding in findings]
-    console.print(_table(None, ["part", "found", "verdict"], rows))
+    console.print(text_table(None, ["part", "found", "verdict"], rows))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+# Commands of other modules: app.add_typer(commands) puts them beside those above.
 
 
 def show_summaries(summaries: list[dict[str, Any]]) -> None:
     """Print what stages returned, a line each."""
     for summary in summaries:
-        console.print("  ".join(f"{key}: {_cell(value)}" for key, value in summary.items()), markup=False, soft_wrap=True)
+        console.print("  ".join(f"{key}: {cell(value)}" for key, value in summary.items()), markup=False, soft_wrap=True)
 
 
 def show_results(run_ids: list[str]) -> None:
@@ -330,20 +324,7 @@ def show_results(run_ids: list[str]) -> None:
             lengths = [widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")]
             accuracies = [f"{100 * by_budget[budget]['mean_at_k']:.1f}" for budget in budgets]
             rows.append([label, str(step), *accuracies, *("–" if value is None else f"{value:.1f}" for value in lengths)])
-        console.print(_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))
-
-
-def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # as it is: a model's name may hold what rich reads as markup
-    return table
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        console.print(text_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))
 
 
 if __name__ == "__main__":
