@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from flows.commands import serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
-from flows.environment import prepare_environment
+from flows.environment import prepare_environment, server_address
 
 app = typer.Typer(
     name="laconic",
@@ -47,7 +48,7 @@ def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
         load_config(config, overrides)  # a mistake is told before Prefect has started
         from flows import stages
 
-        return getattr(stages, flow_name)(config, overrides, force)
+        return getattr(stages, flow_name)(config, overrides=overrides, force=force)
 
     return run
 
@@ -73,10 +74,11 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
     from flows.runs import start_workers
 
     console.print("starting the engines, Prefect and the store ...", style="dim")
-    start_workers(config, overrides, force)
+    if not server_address():  # with a server the flow waits for a slot of its `gpu` limit first
+        start_workers(config, overrides, force)
     from flows.pipeline import run_pipeline
 
-    result = run_pipeline(config, overrides, force)
+    result = run_pipeline(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
     console.print(f"report: {result['report']}", soft_wrap=True)
 
@@ -296,6 +298,7 @@ def doctor() -> None:
 
 
 # Commands of other modules: app.add_typer(commands) puts them beside those above.
+app.add_typer(serving.commands)
 
 
 def show_summaries(summaries: list[dict[str, Any]]) -> None:

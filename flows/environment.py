@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.services.running import running_services
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -17,6 +18,7 @@ QUIET = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "VLLM_NO_USAGE_STATS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -29,7 +31,16 @@ def prepare_environment() -> None:
     os.environ["LACONIC_HOME"] = str(home)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    running = running_services(home)
+    if running and running.is_ready:  # `laconic up`: what is run from the command line shows on its pages
+        os.environ.setdefault("PREFECT_API_URL", running.prefect_address + "/api")
+        os.environ.setdefault("MLFLOW_TRACKING_URI", running.mlflow_address)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
         # Its default is in the user's home whatever PREFECT_HOME says.
         os.environ.setdefault("PREFECT_SERVER_MEMO_STORE_PATH", str(home / "prefect" / "memo_store.toml"))
+
+
+def server_address() -> str | None:
+    """The API of a Prefect server that lasts, which runs report to; None where each command starts a temporary one."""
+    return os.environ.get("PREFECT_API_URL")

@@ -4,7 +4,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.runs import opened_runs, start_workers
+from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
+from flows.runs import HOOKS, opened_runs
 from flows.stages import train_all
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
@@ -13,14 +14,21 @@ from tasks.register_model import register_model
 from tasks.write_report import write_report
 
 
-@flow(name="laconic-pipeline", log_prints=True)
-def run_pipeline(config: str, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
+@flow(name="laconic-pipeline", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_pipeline(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> dict[str, Any]:
     """Run every stage of a configuration file, and of its control; what is stored for the same inputs is not done again.
 
-    `overrides` are `section.key=value`; `force` does every stage again. Returns run ids and the report's path.
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do every stage again
+
+    Returns run ids and the report's path.
     """
-    start_workers(config, overrides or [], force)
-    with opened_runs(config, overrides or [], force) as runs:
+    with opened_runs(config, overrides_of(changes, overrides), force, start_early=True) as runs:
         for run in runs:
             profile_prompts(run)
             filter_prompts(run)

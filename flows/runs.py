@@ -1,9 +1,12 @@
 """Opens the runs that a configuration describes, and notes how work on them ended, whatever ends it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from pipeline_lib.config import load_config
+from flows.slots import accelerator_slot
+from flows.termination import noticing_termination, termination_requested
+from pipeline_lib.config import laconic_home, load_config
 from pipeline_lib.session import RunSession
 
 _started: dict[str, RunSession] = {}
@@ -33,10 +36,18 @@ def start_workers(config: str, overrides: list[str], force: bool) -> None:
 
 
 @contextmanager
-def opened_runs(config: str, overrides: list[str], force: bool) -> Iterator[list[RunSession]]:
-    """The runs of a configuration, noted as being worked on; their workers end with the block."""
-    with opened(sessions_of(config, overrides, force)) as runs:
-        yield runs
+def opened_runs(
+    config: str, overrides: list[str], force: bool, uses_engine: bool = True, start_early: bool = False
+) -> Iterator[list[RunSession]]:
+    """The runs of a configuration, noted as being worked on; their workers end with the block.
+
+    `uses_engine` waits for a slot of the `gpu` limit first; `start_early` starts the workers before anything else.
+    """
+    with noticing_termination(), accelerator_slot() if uses_engine else nullcontext():
+        if start_early:
+            start_workers(config, overrides, force)
+        with opened(sessions_of(config, overrides, force)) as runs:
+            yield runs
 
 
 @contextmanager
@@ -53,16 +64,29 @@ def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
     try:
         for run in runs:
             run.open(flow_run_id)
-            publish_lineage(run.config.name, run.run_id, run.mlflow_run_id)
+            publish_lineage(run)
         yield runs
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "cancelled"
+        # The signal may have run into a library that makes an error of its own of it.
+        failed = isinstance(error, Exception) and not termination_requested()
+        reason = "told to end" if termination_requested() else f"{type(error).__name__}: {error}"
         for run in runs:
             run.close_worker(at_once=True)
-            run.finish(status, f"{type(error).__name__}: {error}")
+            run.finish("failed" if failed else "cancelled", reason)
             run.release()
         raise
     for run in runs:
         run.close_worker()
         run.finish("completed")
         run.release()
+
+
+def settle_runs(*_: Any) -> None:
+    """Hook of a flow whose process was killed, run by the Prefect worker: nothing stays marked as running."""
+    from pipeline_lib.abandoned import close_abandoned_runs
+
+    close_abandoned_runs(laconic_home())
+
+
+# Of every flow that works on runs.
+HOOKS: dict[str, Any] = {"on_crashed": [settle_runs], "on_cancellation": [settle_runs]}

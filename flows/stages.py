@@ -5,7 +5,8 @@ from typing import Any
 from prefect import flow
 from prefect.futures import wait
 
-from flows.runs import opened_runs
+from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
+from flows.runs import HOOKS, opened_runs
 from pipeline_lib.session import RunSession
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
@@ -15,24 +16,51 @@ from tasks.train_policy import train_policy
 from tasks.write_report import write_report
 
 
-@flow(name="laconic-profile", log_prints=True)
-def run_profile(config: str, overrides: list[str] | None = None, force: bool = False) -> list[dict[str, Any]]:
-    """Sample N rollouts of the base model for every prompt and store its pass rate and lengths."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-profile", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_profile(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> list[dict[str, Any]]:
+    """Sample N rollouts of the base model for every prompt and store its pass rate and lengths.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force) as runs:
         return [profile_prompts(run) for run in runs]
 
 
-@flow(name="laconic-filter", log_prints=True)
-def run_filter(config: str, overrides: list[str] | None = None, force: bool = False) -> list[dict[str, Any]]:
-    """Select the training prompts by their pass rate."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-filter", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_filter(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> list[dict[str, Any]]:
+    """Select the training prompts by their pass rate.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force, uses_engine=False) as runs:
         return [filter_prompts(run) for run in runs]
 
 
-@flow(name="laconic-train", log_prints=True)
-def run_train(config: str, overrides: list[str] | None = None, force: bool = False) -> list[dict[str, Any]]:
-    """Train with the length-aware reward, and the control beside it; an interrupted training goes on."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-train", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_train(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> list[dict[str, Any]]:
+    """Train with the length-aware reward, and the control beside it; an interrupted training goes on.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force) as runs:
         return train_all(runs)
 
 
@@ -52,22 +80,49 @@ def _train_alone(run: RunSession) -> dict[str, Any]:
     return result
 
 
-@flow(name="laconic-evaluate", log_prints=True)
-def run_evaluate(config: str, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
-    """Score the base and the trained models at every token budget."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-evaluate", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_evaluate(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> dict[str, Any]:
+    """Score the base and the trained models at every token budget.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force) as runs:
         return evaluate_budgets(runs)
 
 
-@flow(name="laconic-register", log_prints=True)
-def run_register(config: str, overrides: list[str] | None = None, force: bool = False) -> list[dict[str, Any]]:
-    """Register the best checkpoint in MLflow as the challenger."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-register", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_register(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> list[dict[str, Any]]:
+    """Register the best checkpoint in MLflow as the challenger.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force, uses_engine=False) as runs:
         return [register_model(run) for run in runs]
 
 
-@flow(name="laconic-report", log_prints=True)
-def run_report(config: str, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
-    """Write the report of the run beside its control."""
-    with opened_runs(config, overrides or [], force) as runs:
+@flow(name="laconic-report", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_report(
+    config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
+) -> dict[str, Any]:
+    """Write the report of the run beside its control.
+
+    Args:
+        config: The configuration file
+        changes: What is changed in it
+        overrides: Further changes, each section.key=value
+        force: Do it again even when a result for the same inputs is stored
+    """
+    with opened_runs(config, overrides_of(changes, overrides), force, uses_engine=False) as runs:
         return write_report(runs[0], runs[1:])

@@ -49,7 +49,7 @@ def profile_prompts(run: RunSession) -> dict[str, Any]:
     summary = {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     histogram = "\n".join(pass_rate_histogram(estimates))
-    publish_markdown(run.config.name, "pass-rates", f"```\n{histogram}\n```", "Pass rates of the profiled prompts")
+    publish_markdown(run.config.name, "pass-rate-histogram", f"```\n{histogram}\n```", "Pass rates of the profiled prompts")
     run.track(STAGE, summary)
     return summary
 

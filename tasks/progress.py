@@ -32,18 +32,42 @@ class StageProgress:
 
     def __init__(self, bar: TaskID, artifact: UUID, description: str) -> None:
         self._bar, self._artifact, self._description = bar, artifact, description
-        self._sent = self._printed = time.monotonic()
+        self._started = self._sent = self._printed = time.monotonic()
+        self._first: int | None = None
+        self._last_note = ""
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` are done."""
         _bars.update(self._bar, completed=done, total=total, note=note)
         now = time.monotonic()
+        if self._first is None:  # a resumed stage has done some of it before; an engine starts before anything is done
+            self._first, self._started = done, now
         if now - self._sent > ARTIFACT_SECONDS or done >= total:
             self._sent = now
-            update_progress_artifact(artifact_id=self._artifact, progress=min(100.0, 100.0 * done / max(total, 1)))
+            left = time_left(done - self._first, total - done, now - self._started)
+            words = "  ".join(part for part in (f"{self._description}: {done} of {total}", left, note) if part)
+            share = min(100.0, 100.0 * done / max(total, 1))
+            update_progress_artifact(artifact_id=self._artifact, progress=share, description=words)
         if not console.is_terminal and (now - self._printed > LINE_SECONDS or done >= total):
             self._printed = now
             console.print(f"  {self._description}: {done}/{total} {note}", highlight=False)
+        self._last_note = note
+
+    def finish(self) -> None:
+        """The stage is done, whatever the last report of its worker was."""
+        words = "  ".join(part for part in (f"{self._description}: done", self._last_note) if part)
+        update_progress_artifact(artifact_id=self._artifact, progress=100.0, description=words)
+
+
+def time_left(done: int, left: int, seconds: float) -> str:
+    """About how long what is left will take at the pace so far, in words; empty while there is no pace or nothing left."""
+    if done <= 0 or left <= 0:
+        return ""
+    remaining = round(seconds / done * left)
+    hours, minutes, seconds_left = remaining // 3600, remaining // 60 % 60, remaining % 60
+    if hours:
+        return f"about {hours} h {minutes} min left"
+    return f"about {minutes} min {seconds_left} s left" if minutes else f"about {max(1, seconds_left)} s left"
 
 
 @contextmanager
@@ -55,8 +79,10 @@ def stage_progress(run_name: str, stage: str) -> Iterator[StageProgress]:
     if console.is_terminal and not _bars.tasks:
         _bars.start()
     bar = _bars.add_task(description, total=None, note="")
+    shown = StageProgress(bar, artifact, description)
     try:
-        yield StageProgress(bar, artifact, description)
+        yield shown
+        shown.finish()
     finally:
         _bars.remove_task(bar)
         if not _bars.tasks:

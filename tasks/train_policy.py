@@ -15,8 +15,8 @@ from pipeline_lib.session import RunSession
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 from pipeline_lib.worker.jobs import TrainJob, write_prompts
-from tasks.artifacts import publish_table
 from tasks.progress import StageProgress, stage_progress
+from tasks.training_display import TrainingDisplay
 
 STAGE: Final = "train"
 
@@ -40,16 +40,17 @@ def train_policy(run: RunSession) -> dict[str, Any]:
     steps = StepFiles(run.training_folder() / "steps")
     _start_over_if_needed(run, steps.folder, fingerprint)
     child = run.tracker.start_child(run.mlflow_run_id, STAGE)
+    display = TrainingDisplay(run)
     with stage_progress(run.config.name, STAGE) as progress:
-        run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress))
-        _follow(run, steps, child, progress)
+        run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress, display))
+        _follow(run, steps, child, progress, display)
     run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
     # A killed attempt may have come further than the one that stopped: its steps are not this training's.
     run.store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
     curve = note_dynamics(run)
     summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
-    publish_table(run.config.name, "training-steps", curve[-20:], "The newest training steps")
+    display.show(curve, finished=True)
     run.tracker.log_summary(child, summary)
     run.tracker.finish(child)
     return summary
@@ -107,15 +108,15 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
     )
 
 
-def _watch(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress) -> None:
+def _watch(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
     """Follow, but never end a training because the store is busy or Prefect does not answer: the next call catches up."""
     try:
-        _follow(run, steps, child, progress)
+        _follow(run, steps, child, progress, display)
     except Exception as error:
         logger.warning("the steps of %s are shown later: %s", run.run_id, error)
 
 
-def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress) -> None:
+def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
     rows = steps.new_rows()
     if not rows:
         return
@@ -130,3 +131,6 @@ def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: Stag
     note = f"reward {last['reward_mean']:.2f}  accuracy {last['accuracy']:.2f}  {last['mean_tokens']:.0f} tokens"
     raised = ", ".join(f"{alarm.kind} at step {alarm.step}" for alarm in alarms)
     progress.update(last["step"], run.config.train.steps, f"{note}  {raised}".rstrip())
+    display.announce(alarms)
+    if display.is_due:
+        display.show(steps.all_rows())

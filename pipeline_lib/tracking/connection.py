@@ -77,7 +77,8 @@ class Connection:
         except sqlite3.Error as error:
             raise OSError(f"{path}: {error}") from error
 
-    def _experiment_id(self) -> str:
+    def experiment_id(self) -> str:
+        """MLflow's id of the experiment, which is created when it is not there."""
         if self._experiment_id_ is None:
             found = self.client().get_experiment_by_name(self._experiment)
             if found is None:
@@ -98,13 +99,13 @@ class Connection:
 
         client = self.client()
         condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in found_by.items())
-        runs = client.search_runs([self._experiment_id()], condition, max_results=1, order_by=["attributes.start_time ASC"])
+        runs = client.search_runs([self.experiment_id()], condition, max_results=1, order_by=["attributes.start_time ASC"])
         if runs:
             run = runs[0]
             client.update_run(run.info.run_id, status="RUNNING")
             client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         else:
-            run = client.create_run(self._experiment_id(), run_name=run_name, tags=dict(tags))
+            run = client.create_run(self.experiment_id(), run_name=run_name, tags=dict(tags))
         new_params = [Param(key, value) for key, value in params.items() if key not in run.data.params]
         for start in range(0, len(new_params), PARAMS_PER_BATCH):
             client.log_batch(run.info.run_id, params=new_params[start : start + PARAMS_PER_BATCH])

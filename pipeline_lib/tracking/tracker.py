@@ -135,6 +135,13 @@ class Tracker:
         )
         return result
 
+    def run_address(self, mlflow_run_id: str | None) -> str | None:
+        """Where a browser shows a run; None without a server that has pages, or while it cannot be reached."""
+        if mlflow_run_id is None or not self.uri.startswith("http"):
+            return None
+        experiment: str | None = self._submit("experiment", self._connection.experiment_id, keep=False)
+        return f"{self.uri.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow_run_id}" if experiment else None
+
     def finish(self, run_id: str | None, status: RunStatus = "FINISHED") -> None:
         """End a run with a status."""
         target, now_ms = self._target(run_id), time.time_ns() // 1_000_000

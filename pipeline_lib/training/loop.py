@@ -8,6 +8,7 @@ Shape suffixes: P prompts of this rank, N rollouts a prompt, B sequences, T padd
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,11 @@ def train(
     sync_weights(policy, generator, tokenizer, config, prompts, progress.step)
     for step in range(progress.step + 1, config.train.steps + 1):
         clock = StepClock()
+        say = partial(report_phase, report_progress, step, config.train.steps)
+        say("generating")
         groups = generate_groups(generator, tokenizer, config, prompts, reward, progress.batches_drawn, clock)
         progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
+        say("updating")
         with clock.measure("update"):
             update = update_policy(policy, reference, groups, config.train)
         with clock.measure("sync"):
@@ -79,6 +83,7 @@ def train(
         rolls_back = "roll_back" in actions
         ends = step == config.train.steps or "stop" in actions
         if step % config.checkpoint.every_steps == 0 or ends or rolls_back:
+            say("checkpointing")
             with clock.measure("checkpoint"):
                 if rolls_back:
                     progress = roll_back(checkpoints, policy, reward, progress, config, step)
@@ -99,6 +104,11 @@ def train(
         if ends:
             break
     return asdict(progress)
+
+
+def report_phase(report_progress: Callable[[dict[str, Any]], None], step: int, steps: int, phase: str) -> None:
+    """Say what is being done in a step that is not finished yet."""
+    report_progress({"step": step - 1, "steps": steps, "phase": phase})
 
 
 def resume_from(progress: Progress, policy: Policy, reward: Reward[Any], config: RunConfig) -> None:

@@ -44,7 +44,7 @@ def test_recorded_pass_rates_are_filtered_without_a_profile_or_model(home: Path,
         "profile.origin=recorded",
         "generation.max_prompt_tokens=1024",
     ]
-    (summary,) = run_filter(str(configs / "smoke.toml"), overrides)
+    (summary,) = run_filter(str(configs / "smoke.toml"), overrides=overrides)
     assert (summary["num_selected"], summary["num_cleaned_out"], summary["num_hard"]) == (1, 2, 1)
     found = rows(home, "select prompt_id, selected, cause, subset from selections order by prompt_id")
     assert found == [
@@ -55,7 +55,7 @@ def test_recorded_pass_rates_are_filtered_without_a_profile_or_model(home: Path,
     ]
     (easy,) = rows(home, "select pass_rate, num_rollouts, num_correct, mean_tokens from difficulty where prompt_id = 'easy'")
     assert easy == {"pass_rate": pytest.approx(0.9), "num_rollouts": 128, "num_correct": 115, "mean_tokens": None}
-    assert run_filter(str(configs / "smoke.toml"), overrides)[0]["skipped"]
+    assert run_filter(str(configs / "smoke.toml"), overrides=overrides)[0]["skipped"]
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -72,7 +72,7 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
         'profile.origin="imported"',
         f'profile.rollouts_file="{rollouts}"',
     ]
-    (summary,) = run_profile(str(configs / "smoke.toml"), overrides)
+    (summary,) = run_profile(str(configs / "smoke.toml"), overrides=overrides)
     assert (summary["rollouts"], summary["of_other_problems"], summary["mean_pass_rate"]) == (4, 1, 0.5)
     assert rows(home, "select num_rollouts, num_correct, mean_tokens from difficulty") == [
         {"num_rollouts": 4, "num_correct": 2, "mean_tokens": 25.0}
@@ -80,7 +80,7 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
     reasons = rows(home, "select grade_reason, count(*) n from rollouts where stage = 'profile' group by all order by all")
     assert [(row["grade_reason"], row["n"]) for row in reasons] == [("correct", 2), ("no_answer", 1), ("wrong", 1)]
     write(rollouts, made[:2])
-    assert run_profile(str(configs / "smoke.toml"), overrides)[0]["mean_pass_rate"] == 1.0  # other content, other profile
+    assert run_profile(str(configs / "smoke.toml"), overrides=overrides)[0]["mean_pass_rate"] == 1.0  # other content, other profile
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -128,9 +128,9 @@ def test_real_problems_go_through_the_whole_machinery(home: Path, configs: Path,
         "evaluate.budgets_tokens=[12, 24]",
     ]
     real = str(configs / "tiny-real.toml")
-    (profiled,) = run_profile(real, overrides)
+    (profiled,) = run_profile(real, overrides=overrides)
     assert profiled["rollouts"] == 12
-    assert run_evaluate(real, overrides) == {"evaluated": 2, "skipped": 0}
+    assert run_evaluate(real, overrides=overrides) == {"evaluated": 2, "skipped": 0}
     assert rows(home, "select benchmark, budget_tokens, num_prompts from budget_results order by all") == [
         {"benchmark": name, "budget_tokens": budget, "num_prompts": 4} for name in ("aime25", "math500") for budget in (12, 24)
     ]

@@ -42,10 +42,10 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
     run_id, control_id = config.run_id, config.control_variant().run_id
 
     with pytest.raises(ValueError, match="has no difficulty profile yet"):
-        run_filter(smoke, OVERRIDES)
+        run_filter(smoke, overrides=OVERRIDES)
     assert {row["status"] for row in rows(home, "select status from runs")} == {"failed"}
 
-    own, shared = run_profile(smoke, OVERRIDES)
+    own, shared = run_profile(smoke, overrides=OVERRIDES)
     assert own["rollouts"] == 16 * 4
     assert shared["reused_from"] == run_id
     both = rows(home, "select run_id, count(*) as n, sum(num_correct) as right from difficulty group by run_id order by run_id")
@@ -53,18 +53,18 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
     assert both[0]["right"] == both[1]["right"]
 
     with pytest.raises(ValueError, match="has no selected prompts yet"):
-        run_train(smoke, OVERRIDES)
-    first, _ = run_filter(smoke, OVERRIDES)
+        run_train(smoke, overrides=OVERRIDES)
+    first, _ = run_filter(smoke, overrides=OVERRIDES)
     assert first["num_selected"] == first["num_easy"]
-    assert run_filter(smoke, OVERRIDES)[0]["skipped"]
-    assert "skipped" not in run_filter(smoke, OVERRIDES, force=True)[0]
+    assert run_filter(smoke, overrides=OVERRIDES)[0]["skipped"]
+    assert "skipped" not in run_filter(smoke, overrides=OVERRIDES, force=True)[0]
 
     held = lock_run(home, run_id)
     with pytest.raises(ValueError, match="is being worked on by process"):
-        run_train(smoke, OVERRIDES, force=True)
+        run_train(smoke, overrides=OVERRIDES, force=True)
     held.close()
 
-    run_train(smoke, OVERRIDES)
+    run_train(smoke, overrides=OVERRIDES)
     steps = rows(home, "select run_id, count(*) as n, max(logprob_gap) as gap from training_steps group by run_id")
     assert {row["run_id"]: row["n"] for row in steps} == {run_id: 2, control_id: 2}
     assert all(row["gap"] < 1e-3 for row in steps)  # type: ignore[operator]
@@ -72,12 +72,12 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
     assert {row["run_id"]: row["n"] for row in longest}[run_id] == 64
     assert {row["run_id"]: row["n"] for row in longest}[control_id] > 64  # type: ignore[operator]
 
-    done = run_evaluate(smoke, OVERRIDES)
+    done = run_evaluate(smoke, overrides=OVERRIDES)
     assert done == {"evaluated": 3, "skipped": 1}  # base once, shared; the last checkpoint of each
     base = rows(home, "select run_id, mean_at_k, mean_tokens from budget_results where step = 0 and budget_tokens = 192")
     assert {row["run_id"] for row in base} == {run_id, control_id}
     assert len({(row["mean_at_k"], row["mean_tokens"]) for row in base}) == 1
-    assert run_evaluate(smoke, OVERRIDES) == {"evaluated": 0, "skipped": 4}
+    assert run_evaluate(smoke, overrides=OVERRIDES) == {"evaluated": 0, "skipped": 4}
 
     registered = run_register(smoke, OVERRIDES)
     assert [(row["model"], row["version"]) for row in registered] == [("smoke", 1), ("smoke-control", 1)]

@@ -1,0 +1,71 @@
+"""`laconic up`, `down`, `deploy` and `work`: the servers and the worker."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.commands.terminal import console
+from pipeline_lib.config import laconic_home
+
+commands = typer.Typer()
+
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Flows that may use an engine at once (the gpu limit); default: one a GPU, or one for two CPU cores."
+    ),
+]
+
+
+@commands.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow server.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on. The servers ask nobody for a password.")] = "127.0.0.1",
+    slots: Slots = None,
+) -> None:
+    """Start a Prefect server, an MLflow server and a worker over the home, with all deployments; stay until Ctrl-C."""
+    from flows.serving import Addresses, bring_up, default_slots
+
+    bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), _say)
+
+
+@commands.command()
+def down() -> None:
+    """End everything that 'laconic up' runs over the home: flows first, so that they can be gone on with."""
+    from flows.serving import take_down
+
+    _say("everything has ended" if take_down(laconic_home()) else f"nothing is up over {laconic_home()}")
+
+
+@commands.command()
+def deploy(slots: Slots = None) -> None:
+    """Register the work pool, the gpu limit and the deployments with the server at PREFECT_API_URL; 'up' does it by itself."""
+    from flows.environment import server_address
+    from flows.serving import default_slots
+
+    if not server_address():
+        raise ValueError("deploy needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one")
+    from flows.deploying import register_deployments
+
+    names = register_deployments(laconic_home(), slots or default_slots())
+    _say(f"{len(names)} deployments: {', '.join(names)}")
+
+
+@commands.command()
+def work() -> None:
+    """Run a worker for the server at PREFECT_API_URL in the foreground: what containers and further machines do."""
+    from flows.environment import server_address
+    from pipeline_lib.config.shipped import PROJECT
+
+    if not server_address():
+        raise ValueError("work needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one and a worker")
+    os.chdir(PROJECT)
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "laconic", "--type", "process"]
+    os.execv(sys.executable, command)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,227 @@
+"""`laconic up`: a Prefect server, an MLflow server and a Prefect worker over one home, watched over until they are told to end."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from flows.termination import FLOW_RUN_VARIABLE
+from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
+from pipeline_lib.services.service import Service, check_port, descendants
+
+SERVER_SECONDS = 180.0  # a first start migrates two databases
+FLOW_GRACE_SECONDS = 25.0
+SERVICE_GRACE_SECONDS = 10.0
+RESTART_SECONDS = 5.0
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the servers listen."""
+
+    host: str
+    prefect_port: int
+    mlflow_port: int
+
+    @property
+    def prefect(self) -> str:
+        """Base address of the Prefect server; its API is below /api."""
+        return f"http://{self.host}:{self.prefect_port}"
+
+    @property
+    def mlflow(self) -> str:
+        """Base address of the MLflow server."""
+        return f"http://{self.host}:{self.mlflow_port}"
+
+    def check(self) -> None:
+        """Raise ValueError when a port is taken."""
+        if self.prefect_port == self.mlflow_port:
+            raise ValueError(f"--prefect-port and --mlflow-port are both {self.prefect_port}: choose two")
+        check_port(self.host, self.prefect_port, "the Prefect server", "--prefect-port")
+        check_port(self.host, self.mlflow_port, "the MLflow server", "--mlflow-port")
+
+
+def default_slots() -> int:
+    """Flows that may use the accelerator at once: one a GPU, or one for two CPU cores."""
+    gpus = sum(1 for path in Path("/dev").glob("nvidia[0-9]*"))
+    return gpus or max(1, (os.cpu_count() or 1) // 2)
+
+
+def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], None]) -> None:
+    """Start everything over a home and watch over it until SIGINT or SIGTERM. Raises ValueError for a port or home in use."""
+    running = running_services(home)
+    if running:
+        raise ValueError(
+            f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
+        )
+    addresses.check()
+    environment = _environment(home, addresses)
+    os.environ.update(environment)  # for the client calls of this process
+    services = _services(home, addresses, environment)
+    prefect, mlflow, worker = services
+    with _told_to_end() as told:
+        try:
+            for service in (prefect, mlflow):
+                say(f"starting {service.name} ...")
+                service.start()
+            note_services(home, [prefect.pid, mlflow.pid], addresses.prefect, addresses.mlflow, is_ready=False)
+            for service in (prefect, mlflow):
+                _wait(service, told)
+            from flows.deploying import free_slots, register_deployments
+            from flows.settling import settle_home
+
+            say("registering the work pool, the gpu limit and the deployments ...")
+            names = register_deployments(home, slots)
+            for line in settle_home(home):
+                say(line)
+            free_slots()
+            worker.start()
+            note_services(home, [service.pid for service in services], addresses.prefect, addresses.mlflow, is_ready=True)
+            say(
+                f"\nPrefect   {addresses.prefect}\nMLflow    {addresses.mlflow}\nhome      {home}\nlogs      {home / 'services'}\n"
+                f"{len(names)} deployments: {', '.join(names)}\n"
+                f"{slots} flow{'s' if slots > 1 else ''} at once may use an engine (the gpu limit).\n"
+                "Ctrl-C, or 'laconic down' elsewhere, ends all of it."
+            )
+            _watch(services, home, addresses, told, say)
+        except _ToldToEnd:
+            pass
+        finally:
+            say("ending flows, worker and servers ...")
+            end_flows(worker)
+            for service in (worker, mlflow, prefect):
+                service.stop(SERVICE_GRACE_SECONDS)
+            forget_services(home)
+
+
+def take_down(home: Path) -> bool:
+    """End what `bring_up` runs over a home, from another process; False when nothing was running."""
+    return end_services(home)
+
+
+class _ToldToEnd(Exception):
+    """SIGINT or SIGTERM came while something was being waited for."""
+
+
+@contextmanager
+def _told_to_end() -> Iterator[list[int]]:
+    """A list that a signal puts its number into."""
+    told: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: told.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(service: Service, told: list[int]) -> None:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while True:
+        if told:
+            raise _ToldToEnd
+        try:
+            service.wait_until_ready(timeout_seconds=1.0)
+            return
+        except RuntimeError:
+            if not service.is_running or time.monotonic() > deadline:
+                raise
+
+
+def _watch(services: list[Service], home: Path, addresses: Addresses, told: list[int], say: Callable[[str], None]) -> None:
+    """Until told to end: start again what ended by itself, and settle the runs that it left."""
+    from flows.settling import settle_home
+
+    while not told:
+        time.sleep(WATCH_SECONDS)
+        for service in services:
+            if service.is_running or told:
+                continue
+            say(
+                f"{service.name} ended by itself (exit {service.process.poll() if service.process else None}); starting it again"
+            )
+            service.stop(0.0)  # what it left behind
+            _sleep(RESTART_SECONDS, told)
+            if told:
+                return
+            service.start()
+            _wait(service, told)
+            note_services(home, [each.pid for each in services], addresses.prefect, addresses.mlflow, is_ready=True)
+            if service is services[-1]:  # the worker: with a server gone, flows may still run
+                for line in settle_home(home):
+                    say(line)
+
+
+def _sleep(seconds: float, told: list[int]) -> None:
+    deadline = time.monotonic() + seconds
+    while not told and time.monotonic() < deadline:
+        time.sleep(WATCH_SECONDS)
+
+
+def end_flows(worker: Service) -> None:
+    """Tell the flows of a worker to end, while the servers they report to are still there."""
+    flows = [process for process in descendants(worker.pid) if _is_flow(process)] if worker.is_running else []
+    for process in flows:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(flows, timeout=FLOW_GRACE_SECONDS)
+
+
+def _is_flow(process: psutil.Process) -> bool:
+    try:
+        return "prefect.engine" in process.cmdline() and FLOW_RUN_VARIABLE in process.environ()
+    except psutil.Error:
+        return False
+
+
+def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
+    prefect_home = home / "prefect"
+    prefect_home.mkdir(parents=True, exist_ok=True)
+    return {
+        **os.environ,
+        "LACONIC_HOME": str(home),
+        "PREFECT_HOME": str(prefect_home),
+        "PREFECT_SERVER_MEMO_STORE_PATH": str(prefect_home / "memo_store.toml"),
+        "PREFECT_API_URL": f"{addresses.prefect}/api",
+        "PREFECT_SERVER_API_HOST": addresses.host,
+        "PREFECT_SERVER_API_PORT": str(addresses.prefect_port),
+        "PREFECT_UI_API_URL": f"{addresses.prefect}/api",
+        # The pages show what flows log, which a terminal is spared.
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,pipeline_lib",
+        "MLFLOW_TRACKING_URI": addresses.mlflow,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _services(home: Path, addresses: Addresses, environment: dict[str, str]) -> list[Service]:
+    from flows.deploying import POOL
+
+    logs, python = home / "services", [sys.executable, "-m"]
+    artifacts = home / "mlartifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    prefect = [*python, "prefect", "server", "start", "--host", addresses.host, "--port", str(addresses.prefect_port)]
+    # Artifacts are read and written in place, so that the same home serves with and without the server.
+    mlflow = [
+        *(*python, "mlflow", "server", "--host", addresses.host, "--port", str(addresses.mlflow_port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+        *("--default-artifact-root", artifacts.as_uri(), "--no-serve-artifacts"),
+    ]
+    worker = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "laconic"]
+    return [
+        Service("the Prefect server", prefect, logs / "prefect.log", environment, PROJECT, f"{addresses.prefect}/api/health"),
+        Service("the MLflow server", mlflow, logs / "mlflow.log", environment, PROJECT, f"{addresses.mlflow}/health"),
+        Service("the worker", worker, logs / "worker.log", environment, PROJECT),
+    ]

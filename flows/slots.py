@@ -1,0 +1,36 @@
+"""The `gpu` limit: how many flows may use the accelerator at once, a global concurrency limit of the Prefect server."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LIMIT = "gpu"
+# A flow that was killed gives its slot back when the lease runs out.
+LEASE_SECONDS = 60.0
+
+_holder = threading.Lock()
+_depth = 0
+
+
+@contextmanager
+def accelerator_slot() -> Iterator[None]:
+    """Hold a slot of the `gpu` limit while the block runs, waiting for it if need be; flows inside share their parent's.
+
+    Without a server that lasts (a plain `laconic run`) there is nothing to wait for.
+    """
+    global _depth
+    from prefect.settings import get_current_settings
+
+    with _holder:
+        nested, _depth = _depth > 0, _depth + 1
+    try:
+        if nested or not get_current_settings().api.url:
+            yield
+            return
+        from prefect.concurrency.sync import concurrency
+
+        with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+            yield
+    finally:
+        with _holder:
+            _depth -= 1

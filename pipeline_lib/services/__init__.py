@@ -1,0 +1,1 @@
+"""Servers and workers as child processes of one that watches over them."""

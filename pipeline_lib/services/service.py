@@ -1,0 +1,140 @@
+"""One long-running process: started with a log of its own, known to be ready by its address, ended with all it started."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pipeline_lib.worker.process import end_process_tree
+
+POLL_SECONDS = 0.2
+LOG_TAIL_LINES = 15
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Service:
+    """A process to be kept running. `ready_address` answers with HTTP 200 when it is up; None: ready when started."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: Mapping[str, str]
+    folder: Path
+    ready_address: str | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it in a session of its own: Ctrl-C reaches whoever watches over it, who ends things in order."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=dict(self.environment),
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id; it must have been started."""
+        assert self.process, f"{self.name} has not been started"
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def wait_until_ready(self, timeout_seconds: float) -> None:
+        """Wait until its address answers. Raises RuntimeError with the end of its log when it ends first or takes longer."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.ready_address and not answers(self.ready_address):
+            if not self.is_running:
+                raise RuntimeError(f"{self.name} ended while starting; {self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not answer within {timeout_seconds:g} s; {self.log_tail()}")
+            time.sleep(POLL_SECONDS)
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        return f"last lines of {self.log}:\n" + "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask it to end, then end it and every process it started."""
+        if self.process is None:
+            return
+        left = descendants(self.process.pid)
+        if self.is_running:
+            self.process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(grace_seconds)
+        end_process_tree(self.process.pid)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes that a process has started, and theirs; empty when it is gone."""
+    try:
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return found
+    except psutil.NoSuchProcess:
+        return []
+
+
+def answers(address: str) -> bool:
+    """Whether an address answers with HTTP 200 within a second or so."""
+    try:
+        # No proxy: the address is on this machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=2.0) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def check_port(host: str, port: int, name: str, option: str) -> None:
+    """Raise ValueError when a port is taken, naming who has it where that can be seen."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"{option} {port}: {name} cannot listen on {host}:{port}{_owner(port)} ({error.strerror}); "
+                f"end what uses it, or choose another with {option}"
+            ) from error
+
+
+def _owner(port: int) -> str:
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f", used by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""
+
+
+def _end_with_parent() -> None:
+    """Runs between fork and exec: servers must not outlive whoever watches over them, even when that is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        os._exit(1)

@@ -1,0 +1,84 @@
+"""What the Prefect UI shows of a training while it runs: the newest steps, the dynamics, alarms as events."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect.events import emit_event
+
+from pipeline_lib.records import Alarm
+from pipeline_lib.report.data import RunSeries
+from pipeline_lib.report.dynamics import training_dynamics
+from pipeline_lib.session import RunSession
+from tasks.artifacts import LiveArtifact
+
+TABLE_SECONDS = 3.0
+IMAGE_SECONDS = 20.0
+IMAGE_DPI = 110  # of the finished report: 200
+NUM_STEPS_SHOWN = 20
+COLUMNS = (
+    *("step", "reward_mean", "accuracy", "mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect", "entropy"),
+    *("truncated_fraction", "positive_fraction", "zero_variance_fraction", "kl", "grad_norm", "clip_fraction"),
+    *("learning_rate", "target_tokens", "validation_accuracy", "tokens_per_second"),
+)
+
+
+class TrainingDisplay:
+    """The live artifacts of one training."""
+
+    def __init__(self, run: RunSession) -> None:
+        self._run = run
+        self._table = LiveArtifact(run.config.name, "training-steps", TABLE_SECONDS)
+        self._image = LiveArtifact(run.config.name, "training-dynamics", IMAGE_SECONDS)
+        self._announced: set[tuple[int, str]] = set()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough time has passed to show more."""
+        return self._table.is_due or self._image.is_due
+
+    def show(self, curve: Sequence[dict[str, Any]], finished: bool = False) -> None:
+        """Show rows of `training_steps` of the whole run so far, if it is time to, or as the last word."""
+        if not curve:
+            return
+        if finished or self._table.is_due:
+            rows = [{column: row.get(column) for column in COLUMNS} for row in reversed(curve[-NUM_STEPS_SHOWN:])]
+            last = f"step {curve[-1]['step']} of {self._run.config.train.steps}"
+            self._table.show_table(rows, f"The newest training steps of {self._run.run_id} ({last})")
+        if finished or (self._image.is_due and len(curve) > 1):
+            self._image.show_image(self._draw(curve), f"Training dynamics of {self._run.run_id}")
+
+    def _draw(self, curve: Sequence[dict[str, Any]]) -> bytes:
+        figure = training_dynamics([RunSeries(self._run.run_id, self._run.config.reward.name, "main", curve)])
+        assert figure is not None, "a recorded step has something to draw"
+        content = io.BytesIO()
+        figure.savefig(content, dpi=IMAGE_DPI, format="png", metadata={"Software": None})
+        return content.getvalue()
+
+    def announce(self, alarms: Sequence[Alarm]) -> None:
+        """Emit each new alarm as an event `laconic.alarm.KIND`; an automation can act on it."""
+        config: Any = self._run.config
+        for alarm in alarms:
+            if (alarm.step, alarm.kind) in self._announced:
+                continue
+            self._announced.add((alarm.step, alarm.kind))
+            emit_event(
+                id=uuid5(NAMESPACE_URL, f"{alarm.run_id}/{alarm.step}/{alarm.kind}"),  # a resumed training repeats none
+                event=f"laconic.alarm.{alarm.kind}",
+                resource={
+                    "prefect.resource.id": f"laconic.run.{alarm.run_id}",
+                    "prefect.resource.name": config.name,
+                    "laconic.pause_on_alarm": str(
+                        bool(getattr(config, "retrain", None) and config.retrain.pause_on_alarm)
+                    ).lower(),
+                },
+                payload={
+                    "run_id": alarm.run_id,
+                    "step": alarm.step,
+                    "kind": alarm.kind,
+                    "value": alarm.value,
+                    "threshold": alarm.threshold,
+                    "action": alarm.action,
+                },
+            )
