@@ -63,7 +63,7 @@ def _retrainings() -> list[dict[str, Any]]:
 
 
 def _retraining(path: str, config: RunConfig) -> dict[str, Any]:
-    settings = getattr(config, "retrain", None)
+    settings = config.retrain
     assert settings, "chosen by its section"
     schedule = [{"cron": settings.schedule, "timezone": settings.timezone}] if settings.schedule else []
     return {

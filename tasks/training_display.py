@@ -58,7 +58,7 @@ class TrainingDisplay:
 
     def announce(self, alarms: Sequence[Alarm]) -> None:
         """Emit each new alarm as an event `laconic.alarm.KIND`; an automation can act on it."""
-        config: Any = self._run.config
+        config = self._run.config
         for alarm in alarms:
             if (alarm.step, alarm.kind) in self._announced:
                 continue
@@ -69,9 +69,7 @@ class TrainingDisplay:
                 resource={
                     "prefect.resource.id": f"laconic.run.{alarm.run_id}",
                     "prefect.resource.name": config.name,
-                    "laconic.pause_on_alarm": str(
-                        bool(getattr(config, "retrain", None) and config.retrain.pause_on_alarm)
-                    ).lower(),
+                    "laconic.pause_on_alarm": str(bool(config.retrain and config.retrain.pause_on_alarm)).lower(),
                 },
                 payload={
                     "run_id": alarm.run_id,

@@ -15,6 +15,7 @@ from pipeline_lib.config.base import (
 )
 from pipeline_lib.config.loading import apply_override, load_config, parse_config
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
+from pipeline_lib.config.retraining import GateConfig, RetrainConfig
 from pipeline_lib.config.run import (
     OPERATION,
     CleaningConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "EvaluateConfig",
     "FilterConfig",
     "Fraction",
+    "GateConfig",
     "GenerationConfig",
     "LocalCopy",
     "LossAggregation",
@@ -63,6 +65,7 @@ __all__ = [
     "ProfileConfig",
     "PromptSource",
     "RecordedConfig",
+    "RetrainConfig",
     "RewardConfig",
     "RunConfig",
     "Section",

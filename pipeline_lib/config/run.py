@@ -5,12 +5,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
+from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
 
 # Settings of a run that change no result beyond rounding.
 OPERATION: dict[str, Any] = {
     "tracking": True,
+    "retrain": True,
     "control": {"side_by_side"},
     "train": {"num_threads", "launcher", "micro_batch_tokens"},
     "generation": {"max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager"},
@@ -150,7 +152,10 @@ class RunConfig(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run: lower case, digits, '.', '_', '-'.")
     seed: NonNegativeInt = Field(0, description="Fixes the draws of prompts and rollouts.")
-    base_model: str = Field(description="Model folder, hub id, or 'builtin:tiny' (the base that ships with the package).")
+    base_model: str = Field(
+        description="Model folder, hub id, 'models:/NAME/VERSION' or 'models:/NAME@ALIAS' of the MLflow registry, or "
+        "'builtin:tiny' (the base that ships with the package)."
+    )
     chat_style: ChatStyle = Field(
         "model", description="How the model is told to think, for all sources that do not say it themselves."
     )
@@ -167,6 +172,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig
     control: ControlConfig = ControlConfig()
     tracking: TrackingConfig = TrackingConfig()
+    retrain: RetrainConfig | None = Field(None, description="Retraining with a gate; absent: not retrained on a schedule.")
 
     @model_validator(mode="before")
     @classmethod
@@ -199,6 +205,24 @@ class RunConfig(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _gate_judges_what_is_evaluated(self) -> "RunConfig":
+        gate = self.retrain.gate if self.retrain else None
+        names = [benchmark.name for benchmark in self.evaluate.benchmarks]
+        for key, wanted, there in (
+            ("budgets_tokens", gate and gate.budgets_tokens, list(self.evaluate.budgets_tokens)),
+            ("only_benchmarks", gate and gate.only_benchmarks, names),
+        ):
+            unknown = [item for item in wanted or () if item not in there]
+            if unknown:
+                raise ValueError(f"retrain.gate.{key}: {unknown} is not among those of evaluate: {there}")
+        return self
+
+    @property
+    def registered_model(self) -> str:
+        """Name under which the run's models stand in the registry."""
+        return self.tracking.registered_model or self.name
+
     @property
     def run_id(self) -> str:
         """Name and a digest of the configuration: the same command always means the same run.
@@ -223,6 +247,7 @@ class RunConfig(Section):
             "reward": RewardConfig(name=self.control.reward_name, target_tokens=self.reward.target_tokens),
             "train": self.train.model_copy(update={"rollout_limit_tokens": limit}),
             "control": ControlConfig(),
+            "retrain": None,
         }
         if self.tracking.registered_model:
             name = f"{self.tracking.registered_model}-control"
