@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # cpu or gpu: by what the machine has, or as given (make setup EXTRA=gpu).
 EXTRA ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidia0; then echo gpu; else echo cpu; fi)
+# What is installed beside the engine; nothing with WITH= (the containers).
+WITH ?= dev
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 # uv does not read pip's settings: a local wheel folder configured for pip is handed over.
 FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get install.find-links 2>/dev/null || \
 	$(PYTHON) -m pip config get global.find-links 2>/dev/null))
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup demo smoke test check constraints schema findings clean
+.PHONY: setup servers demo smoke test check constraints schema findings clean
 
 setup: $(STAMP)
 
@@ -19,8 +21,14 @@ $(STAMP): pyproject.toml constraints-$(EXTRA).txt overrides-$(EXTRA).txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
 	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip install --quiet --python $(BIN)/python \
-		--editable '.[$(EXTRA),dev]' --constraints constraints-$(EXTRA).txt --overrides overrides-$(EXTRA).txt
+		--editable '.[$(EXTRA)$(WITH:%=,%)]' --constraints constraints-$(EXTRA).txt --overrides overrides-$(EXTRA).txt
 	touch $(STAMP)
+
+# Prefect and MLflow alone, able to use Postgres: the image of the servers.
+servers:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
+	"$(UV)" pip install --quiet --python $(BIN)/python prefect mlflow 'psycopg[binary]' --constraints constraints-cpu.txt
 
 demo: setup
 	$(BIN)/laconic doctor
@@ -40,11 +48,12 @@ check: setup
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
 	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
 	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md --check
+	$(BIN)/hadolint docker/Dockerfile
 
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
 	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip compile --quiet pyproject.toml --python $(BIN)/python \
-		--extra $(EXTRA) --extra dev --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
+		--extra $(EXTRA) --extra dev --extra servers --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
 		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
 	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
 

@@ -1,5 +1,7 @@
 """One run being worked on: its configuration, base model, folders, store, tracker and worker, opened when first needed."""
 
+import os
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from functools import cached_property
@@ -199,7 +201,11 @@ class RunSession:
 
 
 def git_commit() -> str | None:
-    """Commit of the code's checkout; None when it is not one."""
+    """Commit of the code's checkout, or what LACONIC_COMMIT says (images hold no checkout); None when neither is there."""
+    if os.environ.get("LACONIC_COMMIT"):
+        return os.environ["LACONIC_COMMIT"]
+    if shutil.which("git") is None:
+        return None
     folder = Path(__file__).resolve().parent
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,6 +1,7 @@
 """`laconic up`, `down`, `deploy` and `work`: the servers and the worker."""
 
 import os
+import socket
 import sys
 from typing import Annotated
 
@@ -64,6 +65,7 @@ def work() -> None:
         raise ValueError("work needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one and a worker")
     os.chdir(PROJECT)
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "laconic", "--type", "process"]
+    command += ["--name", socket.gethostname()]  # by it a container's health check knows its worker
     os.execv(sys.executable, command)
 
 

@@ -16,6 +16,7 @@ from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_me
 logger = logging.getLogger(__name__)
 
 PARENT_STAGE = "run"
+PAGES_VARIABLE = "LACONIC_MLFLOW_PAGES"
 
 # After a failed call, wait this many times as long as the failure took: a dead server costs at most a quarter of the time.
 COOLDOWN_FACTOR = 3.0
@@ -140,7 +141,9 @@ class Tracker:
         if mlflow_run_id is None or not self.uri.startswith("http"):
             return None
         experiment: str | None = self._submit("experiment", self._connection.experiment_id, keep=False)
-        return f"{self.uri.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow_run_id}" if experiment else None
+        # Between containers the server has another name than for a browser.
+        pages = os.environ.get(PAGES_VARIABLE) or self.uri
+        return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow_run_id}" if experiment else None
 
     def finish(self, run_id: str | None, status: RunStatus = "FINISHED") -> None:
         """End a run with a status."""

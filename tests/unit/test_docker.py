@@ -1,0 +1,188 @@
+"""The container files, as far as they can be checked without an engine."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema.validators import validator_for
+from typer.main import get_command
+
+from flows.cli import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCKER = REPOSITORY / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+COMPOSE = (DOCKER / "compose.yaml").read_text()
+VARIABLE = re.compile(r"\$\{(\w+)(?::?[-?+][^}]*)?\}")
+
+
+class ComposeLoader(yaml.SafeLoader):
+    """YAML with the tag by which an override takes a key away."""
+
+
+ComposeLoader.add_constructor("!reset", lambda loader, node: None)
+
+
+def compose(name: str = "compose.yaml") -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.load((DOCKER / name).read_text(), ComposeLoader)
+    return tree
+
+
+def instructions(text: str = DOCKERFILE) -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with continued lines joined."""
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", lines)
+    return [(word, rest) for line in joined.splitlines() if line.strip() for word, _, rest in [line.strip().partition(" ")]]
+
+
+def copied_sources() -> list[str]:
+    """What COPY takes from the repository, not from another stage."""
+    copies = [rest.split() for word, rest in instructions() if word in ("COPY", "ADD") and "--from=" not in rest]
+    return [source for words in copies for source in words[:-1] if not source.startswith("--")]
+
+
+def schema_of_compose() -> Any:
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
+    return validator_for(schema)(schema)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.cpu.yaml"])
+def test_compose_files_follow_the_compose_specification(name: str) -> None:
+    schema_of_compose().validate(compose(name))
+
+
+def test_the_schema_would_refuse_a_wrong_key() -> None:
+    wrong = compose()
+    wrong["services"]["worker"]["restarts"] = "always"
+    assert list(schema_of_compose().iter_errors(wrong))
+
+
+def test_nothing_is_published_beyond_loopback() -> None:
+    ports = [port for service in compose()["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(isinstance(port, str) and port.startswith("127.0.0.1:") for port in ports), ports
+    assert not any(service.get("network_mode") == "host" for service in compose()["services"].values())
+
+
+def test_every_variable_is_in_the_example_and_every_secret_is_demanded() -> None:
+    example = dict(
+        line.partition("=")[::2] for line in (DOCKER / ".env.example").read_text().splitlines() if line and line[0] != "#"
+    )
+    used = set(VARIABLE.findall(COMPOSE))
+    assert used == example.keys()
+    secrets = {name for name in used if "PASSWORD" in name}
+    assert len(secrets) == 2
+    for name in secrets:
+        assert example[name] == ""
+        assert all(f"{name}:?" in use for use in re.findall(rf"\${{{name}[^}}]*}}", COMPOSE))
+    assert "/docker/.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+def test_services_wait_for_the_health_of_what_they_need() -> None:
+    services = compose()["services"]
+    needs = {name: service.get("depends_on", {}) for name, service in services.items()}
+    assert needs["worker"]["deployments"] == {"condition": "service_completed_successfully"}
+    for name, service in services.items():
+        for needed, how in needs[name].items():
+            if how["condition"] == "service_healthy":
+                assert "test" in services[needed]["healthcheck"], needed
+        assert service["init"] is True
+        assert "stop_grace_period" in service or service["restart"] == "no", name
+
+
+def test_images_are_pinned() -> None:
+    stages = {rest.split()[-1] for word, rest in instructions() if word == "FROM" and " AS " in rest}
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    foreign = [base for base in bases if base not in stages and base != "scratch"]
+    pulled = [service["image"] for service in compose()["services"].values() if "build" not in service]
+    assert foreign
+    assert pulled
+    for image in foreign + pulled:
+        assert re.search(r":\d+\.\d+", image), image
+    targets = {service["build"]["target"] for name in ("compose.yaml", "compose.cpu.yaml") for service in built(name)}
+    assert targets == {"cpu", "gpu", "servers"}
+    assert targets <= stages
+
+
+def built(name: str) -> list[dict[str, Any]]:
+    return [service for service in compose(name)["services"].values() if "build" in service]
+
+
+def test_what_is_copied_is_there_and_not_ignored() -> None:
+    patterns = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+
+    def is_ignored(path: str) -> bool:
+        ignored = False
+        for pattern in patterns:
+            wanted = pattern.removeprefix("!")
+            if any(fnmatch(part, wanted) for part in (path, *map(str, Path(path).parents))):
+                ignored = not pattern.startswith("!")
+        return ignored
+
+    for source in copied_sources():
+        assert (REPOSITORY / source).exists(), source
+        assert not is_ignored(source), source
+    for kept_out in (".git", ".venv", "artifacts", "docker/.env", "tests", "site"):
+        assert is_ignored(kept_out), kept_out
+
+
+def test_the_code_that_is_installed_is_the_code_that_is_copied() -> None:
+    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ]
+    assert {*packages, "configs", "prefect.yaml"} <= set(copied_sources())
+
+
+def test_the_images_are_installed_by_the_make_targets() -> None:
+    """The images call `make`, so what is installed in them is what the tests run on; only `dev` is left out."""
+    made = [re.search(r"make .*$", rest) for word, rest in instructions() if word == "RUN" and "make setup" in rest]
+    assert [found.group() for found in made if found] == ["make setup EXTRA=cpu WITH=", "make setup EXTRA=gpu WITH="]
+    own, image = dry_run("setup", "EXTRA=cpu"), dry_run("setup", "EXTRA=cpu", "WITH=")
+    assert "--editable '.[cpu,dev]'" in own
+    assert image == own.replace("[cpu,dev]", "[cpu]")
+    servers = dry_run("servers")
+    assert "--constraints constraints-cpu.txt" in servers
+    constraints = (REPOSITORY / "constraints-cpu.txt").read_text()
+    assert all(f"\n{package}==" in constraints for package in ("prefect", "mlflow", "psycopg", "psycopg-binary", "asyncpg"))
+
+
+def dry_run(*arguments: str) -> str:
+    """What make would run."""
+    command = ["make", "--dry-run", "--always-make", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_commands_of_the_containers_are_commands_of_ours() -> None:
+    assert ("ENTRYPOINT", '["laconic"]') in instructions()
+    given = [service["command"] for service in built("compose.yaml") if service["image"].startswith("laconic:")]
+    default = json.loads(next(rest for word, rest in instructions() if word == "CMD"))
+    for words in [*given, default]:
+        words = [VARIABLE.sub("1", word) for word in words]
+        command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+        command.make_context(words[0], words[1:], resilient_parsing=False)
+
+
+@pytest.mark.parametrize("server", ["prefect", "mlflow"])
+def test_the_servers_take_their_commands(server: str) -> None:
+    words = compose()["services"][server]["command"]
+    assert words[:2] == {"prefect": ["prefect", "server"], "mlflow": ["mlflow", "server"]}[server]
+    shown = subprocess.run(
+        [sys.executable, "-m", *words[: 3 if server == "prefect" else 2], "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(word in shown for word in words if word.startswith("--"))
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", DOCKER / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
