@@ -39,7 +39,7 @@ def score_budgets(
     """
     if not budgets_tokens or min(budgets_tokens) < 1:
         raise ValueError(f"budgets_tokens = {list(budgets_tokens)} must be one or more positive numbers")
-    groups = list(_group_samples(rollouts, benchmark).values())
+    groups = list(group_samples(rollouts, benchmark).values())
     lengths_PK = np.array([[sample.num_tokens for sample in group] for group in groups], dtype=np.int64)
     stopped_PK = np.array([[sample.finish_reason == "stop" for sample in group] for group in groups], dtype=np.bool_)
     correct_PK = np.array([[sample.correct for sample in group] for group in groups], dtype=np.bool_)
@@ -79,7 +79,8 @@ def _score_one_budget(used_PK: IntArray, counts_PK: BoolArray) -> dict[str, Any]
     }
 
 
-def _group_samples(rollouts: Sequence[Rollout], benchmark: str) -> dict[str, list[Rollout]]:
+def group_samples(rollouts: Sequence[Rollout], benchmark: str) -> dict[str, list[Rollout]]:
+    """The samples of each prompt. Raises ValueError for none, different numbers of them, or the same sample twice."""
     if not rollouts:
         raise ValueError(f"benchmark {benchmark!r} has no rollouts to score")
     samples_by_prompt: dict[str, list[Rollout]] = {}
@@ -115,17 +116,22 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
 
 def bootstrap_intervals(scores_PB: FloatArray, resamples: int, seed: int) -> FloatArray:
     """95 % percentile intervals of the column means under resampling of the rows (prompts): shape (B, 2), low and high."""
-    num_prompts, num_budgets = scores_PB.shape
+    low_B, high_B = np.percentile(resampled_means(scores_PB, resamples, seed), [2.5, 97.5], axis=0)
+    return np.stack([low_B, high_B], axis=1)
+
+
+def resampled_means(values_PC: FloatArray, resamples: int, seed: int | Sequence[int]) -> FloatArray:
+    """Column means of `resamples` draws of the rows (prompts) with replacement, the same rows for all columns: shape (R, C)."""
+    num_prompts, num_columns = values_PC.shape
     generator = np.random.default_rng(seed)
-    means_RB = np.empty((resamples, num_budgets))
+    means_RC = np.empty((resamples, num_columns))
     chunk = max(1, BOOTSTRAP_CHUNK_SIZE // num_prompts)
     for start in range(0, resamples, chunk):
         stop = min(start + chunk, resamples)
         rows_RP = generator.integers(num_prompts, size=(stop - start, num_prompts), dtype=np.int32)
-        for budget in range(num_budgets):
-            means_RB[start:stop, budget] = np.take(scores_PB[:, budget], rows_RP).mean(axis=1)
-    low_B, high_B = np.percentile(means_RB, [2.5, 97.5], axis=0)
-    return np.stack([low_B, high_B], axis=1)
+        for column in range(num_columns):
+            means_RC[start:stop, column] = np.take(values_PC[:, column], rows_RP).mean(axis=1)
+    return means_RC
 
 
 def _mean_or_none(lengths: IntArray) -> float | None:
