@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.slots import accelerator_slot
 from flows.termination import noticing_termination, termination_requested
+from pipeline_lib.base_model import pinned
 from pipeline_lib.config import laconic_home, load_config
 from pipeline_lib.session import RunSession
 
@@ -14,7 +15,7 @@ _started: dict[str, RunSession] = {}
 
 def sessions_of(config: str, overrides: list[str], force: bool) -> list[RunSession]:
     """The run of a configuration file, followed by its control when there is one."""
-    settings = load_config(config, overrides)
+    settings = pinned(load_config(config, overrides))
     runs = [RunSession(settings, force=force)]
     if settings.control.enabled:
         runs.append(RunSession(settings.control_variant(), control_of=settings.run_id, force=force))
@@ -53,6 +54,7 @@ def opened_runs(
 @contextmanager
 def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
     """Note runs as being worked on, and how that ended."""
+    settle_runs()  # of earlier commands that were killed
     for run in runs:
         run.acquire()
     from prefect.context import FlowRunContext  # slow to import: the workers' start must not wait for it

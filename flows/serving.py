@@ -67,7 +67,7 @@ def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], 
     os.environ.update(environment)  # for the client calls of this process
     services = _services(home, addresses, environment)
     prefect, mlflow, worker = services
-    with _told_to_end() as told:
+    with told_to_end() as told:
         try:
             for service in (prefect, mlflow):
                 say(f"starting {service.name} ...")
@@ -96,7 +96,8 @@ def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], 
             pass
         finally:
             say("ending flows, worker and servers ...")
-            end_flows(worker)
+            if worker.is_running:
+                end_flows(worker.pid)
             for service in (worker, mlflow, prefect):
                 service.stop(SERVICE_GRACE_SECONDS)
             forget_services(home)
@@ -112,7 +113,7 @@ class _ToldToEnd(Exception):
 
 
 @contextmanager
-def _told_to_end() -> Iterator[list[int]]:
+def told_to_end() -> Iterator[list[int]]:
     """A list that a signal puts its number into."""
     told: list[int] = []
     before = {number: signal.signal(number, lambda n, _: told.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -156,8 +157,11 @@ def _watch(services: list[Service], home: Path, addresses: Addresses, told: list
             _wait(service, told)
             note_services(home, [each.pid for each in services], addresses.prefect, addresses.mlflow, is_ready=True)
             if service is services[-1]:  # the worker: with a server gone, flows may still run
-                for line in settle_home(home):
-                    say(line)
+                try:
+                    for line in settle_home(home):
+                        say(line)
+                except Exception as error:  # what is wrong with one old run must not end what runs now
+                    say(f"what the worker left could not be settled: {error}")
 
 
 def _sleep(seconds: float, told: list[int]) -> None:
@@ -166,9 +170,9 @@ def _sleep(seconds: float, told: list[int]) -> None:
         time.sleep(WATCH_SECONDS)
 
 
-def end_flows(worker: Service) -> None:
+def end_flows(worker_pid: int) -> None:
     """Tell the flows of a worker to end, while the servers they report to are still there."""
-    flows = [process for process in descendants(worker.pid) if _is_flow(process)] if worker.is_running else []
+    flows = [process for process in descendants(worker_pid) if _is_flow(process)]
     for process in flows:
         with suppress(psutil.NoSuchProcess):
             process.terminate()

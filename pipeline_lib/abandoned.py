@@ -1,10 +1,11 @@
 """Runs whose process ended without a word (kill -9, power): the store and MLflow must not call them running."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import RunConfig
+from pipeline_lib.config import TrackingConfig
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Tracker
 from pipeline_lib.worker.process import lock_run
@@ -28,6 +29,13 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
             store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
         closed.append(row)
         if row["mlflow_run_id"]:
-            tracker = Tracker(RunConfig.model_validate_json(row["config"]).tracking, home)
-            tracker.finish(row["mlflow_run_id"], "FAILED")
+            Tracker(_tracking(row["config"]), home).finish(row["mlflow_run_id"], "FAILED")
     return closed
+
+
+def _tracking(config: str) -> TrackingConfig:
+    """Where the run was tracked; the default where an older version of the configuration said it otherwise."""
+    try:
+        return TrackingConfig.model_validate(json.loads(config)["tracking"])
+    except (ValueError, KeyError):
+        return TrackingConfig()

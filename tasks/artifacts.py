@@ -29,7 +29,12 @@ def artifact_key(*parts: str) -> str:
 
 def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
     """A table of plain values."""
-    create_table_artifact(table=[dict(row) for row in rows], key=artifact_key(run_name, what), description=description)
+    create_table_artifact(table=readable(rows), key=artifact_key(run_name, what), description=description)
+
+
+def readable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for reading: four significant digits; the store has the rest."""
+    return [{key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()} for row in rows]
 
 
 def publish_markdown(run_name: str, what: str, markdown: str, description: str) -> None:
@@ -58,7 +63,8 @@ def publish_lineage(run: RunSession) -> None:
     address = run.tracker.run_address(mlflow_run_id)
     if address:
         text += f" [Open it in MLflow]({address})."
-        create_link_artifact(link=address, link_text=f"{run.run_id} in MLflow", key=artifact_key(name, "mlflow"))
+        words = f"{run.run_id} in MLflow"
+        create_link_artifact(link=address, link_text=words, key=artifact_key(name, "mlflow"), description=words)
     publish_markdown(name, "lineage", text, "The run in the store and in MLflow")
 
 
@@ -78,7 +84,7 @@ class LiveArtifact:
 
     def show_table(self, rows: Sequence[Mapping[str, Any]], description: str) -> None:
         """Show a table of plain values."""
-        self._write(TableArtifact(key=self._key, description=description, table=[dict(row) for row in rows]))
+        self._write(TableArtifact(key=self._key, description=description, table=readable(rows)))
 
     def show_image(self, png: bytes, description: str) -> None:
         """Show a picture, which lies inside the artifact."""

@@ -84,8 +84,14 @@ class Connection:
             if found is None:
                 is_server = self.uri.startswith(("http", "databricks"))
                 location = None if is_server else self._artifact_folder.as_uri()
-                self._experiment_id_ = self.client().create_experiment(self._experiment, artifact_location=location)
-            else:
+                try:
+                    self._experiment_id_ = self.client().create_experiment(self._experiment, artifact_location=location)
+                except Exception:
+                    # Another run has made it in the meantime.
+                    found = self.client().get_experiment_by_name(self._experiment)
+                    if found is None:
+                        raise
+            if found is not None:
                 if found.lifecycle_stage == "deleted":
                     self.client().restore_experiment(found.experiment_id)
                 self._experiment_id_ = found.experiment_id
@@ -178,15 +184,17 @@ class Connection:
 
     def download(self, name: str, alias: str, destination: Path | None) -> Path:
         """The local folder of the model behind an alias."""
+        version = self.client().get_model_version_by_alias(name, alias)
+        return self.download_version(name, int(version.version), destination)
+
+    def download_version(self, name: str, version: int, destination: Path | None) -> Path:
+        """The local folder of a version: a copy in `destination`, else where MLflow has or puts it."""
         from mlflow.artifacts import download_artifacts
 
-        version = self.client().get_model_version_by_alias(name, alias)
         if destination is not None:
             destination.mkdir(parents=True, exist_ok=True)
         with self._as_default(), http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
-            return Path(
-                download_artifacts(f"models:/{name}/{version.version}", dst_path=str(destination) if destination else None)
-            )
+            return Path(download_artifacts(f"models:/{name}/{version}", dst_path=str(destination) if destination else None))
 
     @contextmanager
     def _as_default(self) -> Iterator[None]:
