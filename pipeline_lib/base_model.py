@@ -1,13 +1,16 @@
 """Where the base model lies, what it is called in the store, and a digest that changes when its weights do."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.config import RunConfig, digest
+from pipeline_lib.config import RunConfig, TrackingConfig, digest, laconic_home
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 BUILTIN_TINY = "builtin:tiny"
+# A version of a model in the MLflow registry, by number or by alias.
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[\w.-]+))")
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.jinja")
 NOT_OF_THE_MODEL = ("warmup.json",)
 
@@ -22,8 +25,18 @@ class BaseModel:
 
 
 def resolve_base_model(config: RunConfig) -> BaseModel:
-    """Find the base model of a run. Raises ValueError when a path is given and no model folder is there."""
+    """Find the base model of a run. Raises ValueError when a path is given and no model folder is there, or no such version.
+
+    A registered model lies where MLflow keeps it, or is copied into the home once.
+    """
     name = config.base_model
+    if name.startswith("models:"):
+        from pipeline_lib.tracking import Registry
+
+        label = pin_version(name, config.tracking)
+        parts = _registered(label)
+        folder = Registry(config.tracking, laconic_home()).folder(parts["name"], int(parts["version"]))
+        return BaseModel(str(folder), label, _folder_digest(folder))
     if name == BUILTIN_TINY:
         return BaseModel(str(BASE_FOLDER), name, _folder_digest(BASE_FOLDER))
     folder = Path(name).expanduser()
@@ -31,9 +44,34 @@ def resolve_base_model(config: RunConfig) -> BaseModel:
         return BaseModel(str(folder.resolve()), folder.resolve().name, _folder_digest(folder))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ValueError(
-            f"base_model = {name!r} is neither a model folder (no config.json there), a hub id, nor '{BUILTIN_TINY}'"
+            f"base_model = {name!r} is neither a model folder (no config.json there), a hub id, models:/NAME/VERSION, "
+            f"nor '{BUILTIN_TINY}'"
         )
     return BaseModel(name, name, digest([name, config.model_revision]))
+
+
+def pin_version(base_model: str, tracking: TrackingConfig) -> str:
+    """`models:/NAME@ALIAS` as the version that the alias stands for now; anything else as it is.
+
+    A run's id must not depend on where an alias points later.
+    """
+    if not base_model.startswith("models:") or (parts := _registered(base_model))["version"]:
+        return base_model
+    from pipeline_lib.tracking import Registry
+
+    return f"models:/{parts['name']}/{Registry(tracking, laconic_home()).version_of(parts['name'], parts['alias'])}"
+
+
+def pinned(config: RunConfig) -> RunConfig:
+    """The configuration with a definite base model (`pin_version`)."""
+    return config.model_copy(update={"base_model": pin_version(config.base_model, config.tracking)})
+
+
+def _registered(base_model: str) -> dict[str, str]:
+    matched = REGISTERED.fullmatch(base_model)
+    if matched is None:
+        raise ValueError(f"base_model = {base_model!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS")
+    return matched.groupdict()
 
 
 def _folder_digest(folder: Path) -> str:

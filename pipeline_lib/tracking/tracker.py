@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion, http_limits
 from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
+from pipeline_lib.tracking.registry import tracking_address
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Tracker:
     def __init__(self, config: TrackingConfig, home: Path) -> None:
         self.enabled = config.enabled
         self.available = config.enabled
-        self.uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve() / 'mlflow.db'}"
+        self.uri = tracking_address(config, home)
         self._connection = Connection(self.uri, config.experiment, home.resolve() / "mlartifacts")
         self._timeout_seconds = math.ceil(config.timeout_seconds)
         self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
