@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.commands import serving
+from flows.commands import relocating, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
 from flows.environment import prepare_environment, server_address
 
@@ -171,7 +171,9 @@ def evaluate(
     if config is None:
         raise ValueError("evaluate needs a configuration file, or --rollouts FILE")
     show_summaries([_stage("run_evaluate")(config, overrides, force)])
-    settings = load_config(config, overrides)
+    from pipeline_lib.base_model import pinned
+
+    settings = pinned(load_config(config, overrides))
     control = [settings.control_variant().run_id] if settings.control.enabled else []
     show_results([settings.run_id, *control])
 
@@ -299,6 +301,7 @@ def doctor() -> None:
 
 # Commands of other modules: app.add_typer(commands) puts them beside those above.
 app.add_typer(serving.commands)
+app.add_typer(relocating.commands)
 
 
 def show_summaries(summaries: list[dict[str, Any]]) -> None:

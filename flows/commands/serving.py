@@ -1,8 +1,5 @@
 """`laconic up`, `down`, `deploy` and `work`: the servers and the worker."""
 
-import os
-import socket
-import sys
 from typing import Annotated
 
 import typer
@@ -56,17 +53,25 @@ def deploy(slots: Slots = None) -> None:
 
 
 @commands.command()
-def work() -> None:
-    """Run a worker for the server at PREFECT_API_URL in the foreground: what containers and further machines do."""
+def work(
+    settle: Annotated[
+        bool,
+        typer.Option(
+            "--settle", help="First mark as ended what an earlier worker left as running: right for a server's only worker."
+        ),
+    ] = False,
+) -> None:
+    """Run a worker for the server at PREFECT_API_URL in the foreground: what containers and further machines do.
+
+    Told to end (Ctrl-C, SIGTERM) it ends its flows first, so that they can be gone on with.
+    """
     from flows.environment import server_address
-    from pipeline_lib.config.shipped import PROJECT
 
     if not server_address():
         raise ValueError("work needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one and a worker")
-    os.chdir(PROJECT)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "laconic", "--type", "process"]
-    command += ["--name", socket.gethostname()]  # by it a container's health check knows its worker
-    os.execv(sys.executable, command)
+    from flows.working import work_until_told
+
+    raise typer.Exit(work_until_told(laconic_home(), settle, _say))
 
 
 def _say(line: str) -> None:
