@@ -11,6 +11,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 # uv does not read pip's settings: a local wheel folder configured for pip is handed over.
 FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get install.find-links 2>/dev/null || \
 	$(PYTHON) -m pip config get global.find-links 2>/dev/null))
+TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .PHONY: setup servers demo smoke test check constraints schema findings clean
@@ -37,8 +38,20 @@ demo: setup
 smoke: setup
 	$(BIN)/laconic run configs/smoke.toml
 
+# Files side by side: engines and servers spend much of their time waiting. One worker: make test TEST_WORKERS=0
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+# What the browser test drives; without it, that test is skipped with a reason.
+browser:
+	-@if command -v chromium chromium-browser google-chrome >/dev/null; then echo "a browser is there"; \
+	elif command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+		apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else echo "no browser: install chromium with this system's package manager"; fi
+
+# The pictures of the pages in docs/images, taken by the browser test.
+screenshots: setup browser
+	LACONIC_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/e2e/test_served.py
 
 check: setup
 	$(BIN)/ruff check .

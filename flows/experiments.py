@@ -11,7 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.runs import opened
+from flows.parameters import Count, ExperimentName
+from flows.runs import HOOKS, opened
+from flows.slots import accelerator_slot
+from flows.termination import noticing_termination
 from pipeline_lib.config import RunConfig, digest, laconic_home
 from pipeline_lib.experiments.specification import (
     ChildRun,
@@ -35,24 +38,31 @@ logger = logging.getLogger(__name__)
 _lent: dict[str, RunSession] = {}
 
 
-@flow(name="laconic-experiment", flow_run_name="experiment-{name}", log_prints=True)
+@flow(name="laconic-experiment", flow_run_name="experiment-{name}", log_prints=True, **HOOKS)
 def run_experiment(
-    name: str,
+    name: ExperimentName,
     seeds: list[int] | None = None,
     overrides: list[str] | None = None,
-    lanes: int | None = None,
+    lanes: Count | None = None,
     force: bool = False,
     pages: str | None = None,
 ) -> list[dict[str, Any]]:
     """Run every arm of an experiment at every seed, store the results, and write the page of the finding.
 
-    What is done already is not done again: an interrupted experiment goes on where it stopped. `lanes` child runs go side by
-    side (default: by CPU cores, one on a GPU). `pages` is the folder of the page.
+    What is done already is not done again: an interrupted experiment goes on where it stopped.
+
+    Args:
+        name: The experiment
+        seeds: Seeds of the child runs of each arm; empty: those that the experiment names
+        overrides: Changes to every child run, each section.key=value
+        lanes: Child runs side by side; empty: by CPU cores, one on a GPU
+        force: Run again what is done already
+        pages: Folder of the page; empty: reports/ in the home
     """
     return _run_and_write([name], seeds, overrides or [], lanes, force, pages)
 
 
-@flow(name="laconic-experiments", log_prints=True)
+@flow(name="laconic-experiments", log_prints=True, **HOOKS)
 def run_experiments(
     names: list[str],
     seeds: list[int] | None = None,
@@ -83,7 +93,8 @@ def _run_and_write(
     started = time.monotonic()
     if todo:
         children = repeats_last(sorted(todo.values(), key=lambda child: child.seed))
-        _run_children(children, lanes or default_lanes(children[0].config), force)
+        with noticing_termination(), accelerator_slot():
+            _run_children(children, lanes or default_lanes(children[0].config), force)
     seconds = time.monotonic() - started
     folder = Path(pages) if pages else None
     results = []

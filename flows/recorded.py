@@ -11,6 +11,10 @@ from tasks.evaluate_recorded import evaluate_recorded
 
 @flow(name="laconic-evaluate-recorded", log_prints=True)
 def run_recorded_evaluation(config: RecordedConfig) -> dict[str, Any]:
-    """Score recorded rollouts of any models on any benchmarks at every token budget; no model is needed."""
+    """Score recorded rollouts of any models on any benchmarks at every token budget; no model is needed.
+
+    Args:
+        config: The file, its grader, and what of it is judged
+    """
     context = FlowRunContext.get()
     return evaluate_recorded(config, str(context.flow_run.id) if context and context.flow_run else None)

@@ -11,7 +11,13 @@ from tasks.warm_up_model import warm_up_model
 
 @flow(name="laconic-warmup", log_prints=True)
 def run_warmup(config: str, overrides: list[str] | None = None, output: str | None = None) -> dict[str, Any]:
-    """Train a base model for the tiny world from scratch and judge it by the gate; returns its folder, verdict and reasons."""
+    """Train a base model for the tiny world from scratch and judge it by the gate; returns its folder, verdict and reasons.
+
+    Args:
+        config: The configuration of a warm-up
+        overrides: What is changed in it, each section.key=value
+        output: Folder of the new model; empty: bases/ in the home
+    """
     settings = load_config(config, overrides or [], model=WarmupConfig)
     folder = Path(output) if output else laconic_home() / "bases" / f"{settings.name}-{settings.seed}"
     return warm_up_model(settings, folder)
