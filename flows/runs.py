@@ -83,7 +83,7 @@ def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
         run.release()
 
 
-def settle_runs(*_: Any) -> None:
+def settle_runs(**_: Any) -> None:
     """Hook of a flow whose process was killed, run by the Prefect worker: nothing stays marked as running."""
     from pipeline_lib.abandoned import close_abandoned_runs
 

@@ -253,6 +253,27 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, 
     assert up.call("GET", "/v2/concurrency_limits/gpu")["active_slots"] == 0
 
 
+def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
+    for flow_run in both:
+        up.wait(flow_run)
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 4, "steps": 200})
+    query = f"select status, error from runs where prefect_flow_run_id = '{flow_run}'"
+    wait_for(lambda: bool(sql(up.home, query)))
+    [process] = [process for process in psutil.process_iter() if runs_flow(process, flow_run)]
+    os.kill(process.pid, signal.SIGKILL)
+    up.wait_until_no_engine(30)
+    assert up.wait(flow_run, 60) == "CRASHED"
+    wait_for(lambda: sql(up.home, query)[0]["status"] == "failed", seconds=10)  # by the flow's hook, which the worker runs
+    assert "without a word" in sql(up.home, query)[0]["error"]
+
+
+def runs_flow(process: psutil.Process, flow_run: str) -> bool:
+    try:
+        return "prefect.engine" in process.cmdline() and process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run
+    except psutil.Error:
+        return False
+
+
 def test_a_killed_worker_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
     for flow_run in both:
         up.wait(flow_run)
