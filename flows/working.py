@@ -17,14 +17,10 @@ from pipeline_lib.worker.process import end_process_tree
 
 def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int:
     """Run a worker until SIGINT or SIGTERM, or until it ends by itself; returns its exit status, 0 when it was told to end."""
-    from flows.deploying import POOL, free_slots
+    from flows.deploying import POOL
 
     if settle:
-        from flows.settling import settle_home
-
-        for line in settle_home(home):
-            say(line)
-        free_slots()
+        _settle(home, say)
     # By this name a container's health check knows its worker.
     name = ["--name", socket.gethostname()]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *name]
@@ -42,4 +38,15 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
             worker.wait(SERVICE_GRACE_SECONDS)
         end_process_tree(worker.pid)
         worker.wait()
+    if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
+        _settle(home, say)
     return 0
+
+
+def _settle(home: Path, say: Callable[[str], None]) -> None:
+    from flows.deploying import free_slots
+    from flows.settling import settle_home
+
+    for line in settle_home(home):
+        say(line)
+    free_slots()

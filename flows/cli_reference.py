@@ -1,0 +1,94 @@
+"""The command line as Markdown, from the commands themselves: `python -m flows.cli_reference docs/reference/cli.md [--check]`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from typer.main import get_command
+
+from pipeline_lib.generated_tables import keep_current
+
+NAME = "commands"
+TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
+
+
+def render_commands() -> str:
+    """A list of all commands, then a heading, usage, arguments and options for each."""
+    from flows.cli import app
+
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    parts = ["| command | |", "|---|---|"]
+    parts += [f"| [`{name}`](#laconic-{name}) | {_escape(_first(command))} |" for name, command in commands.items()]
+    for name, command in commands.items():
+        parts += ["", *_command(name, command)]
+    return "\n".join(parts)
+
+
+def _command(name: str, command: Any) -> list[str]:
+    options = [parameter for parameter in command.params if _is_option(parameter)]
+    arguments = [parameter for parameter in command.params if not _is_option(parameter)]
+    words = [_word(each) for each in arguments]
+    usage = " ".join(["laconic", name, *words, *(["[OPTIONS]"] if options else [])])
+    lines = [f"## laconic {name}", "", _escape(" ".join((command.help or "").split("\f")[0].split())), "", "```text", usage, "```"]
+    rows = [_row(f"`{word}`", each) for word, each in zip(words, arguments, strict=True)]
+    rows += [_row(", ".join(f"`{name}`" for name in [*each.opts, *each.secondary_opts]), each) for each in options]
+    return [*lines, "", "| | type | default | |", "|---|---|---|---|", *rows] if rows else lines
+
+
+def _word(argument: Any) -> str:
+    """An argument as it stands in the usage."""
+    word = (argument.metavar or argument.name.upper()) + ("..." if argument.nargs == -1 else "")
+    return word if argument.required else f"[{word}]"
+
+
+def _row(name: str, parameter: Any) -> str:
+    return f"| {name} | {_kind(parameter)} | {_default(parameter)} | {_escape(parameter.help or '')} |"
+
+
+def _kind(parameter: Any) -> str:
+    if getattr(parameter, "is_flag", False):
+        return "flag"
+    annotation = parameter.type_descriptor.annotation
+    while get_origin(annotation) in (list, Union, UnionType):  # list[str], Path | None
+        annotation = next(each for each in get_args(annotation) if each is not type(None))
+    if get_origin(annotation) is Literal:
+        kind = ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    else:
+        kind = f"`{parameter.metavar}`" if _is_option(parameter) and parameter.metavar else TYPES[annotation]
+    limits = [f"{sign} {limit}" for sign, limit in (("≥", parameter.min), ("≤", parameter.max)) if limit is not None]
+    return ", ".join([f"{kind} {', '.join(limits)}".strip(), *(["repeatable"] if _is_many(parameter) else [])])
+
+
+def _is_option(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "option")
+
+
+def _is_many(parameter: Any) -> bool:
+    return bool(getattr(parameter, "multiple", False) or parameter.nargs == -1)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "**required**"
+    if getattr(parameter, "is_flag", False) or parameter.default in (None, [], ()):
+        return ""
+    return f"`{parameter.default}`"
+
+
+def _first(command: Any) -> str:
+    return str(command.help or "").split("\n\n")[0].replace("\n", " ").strip()
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the reference in a file, or with --check only say whether it is stale; returns the exit code."""
+    return keep_current("flows.cli_reference", NAME, render_commands, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
