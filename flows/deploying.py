@@ -1,5 +1,6 @@
 """Registers with a Prefect server what Laconic needs there: the work pool, the `gpu` limit, deployments, an automation."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from prefect.exceptions import ObjectAlreadyExists
 from flows.slots import LIMIT
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.config.shipped import PROJECT, config_choices
+
+logger = logging.getLogger(__name__)
 
 POOL = "laconic"
 AUTOMATION = "laconic: an alarm pauses the schedule of its retraining"
@@ -59,7 +62,13 @@ def _shipped() -> list[dict[str, Any]]:
 
 def _retrainings() -> list[dict[str, Any]]:
     """A deployment for each configuration with a section [retrain], scheduled as it says."""
-    return [_retraining(path, load_config(path)) for path in config_choices(with_section="retrain")]
+    found = []
+    for path in config_choices(with_section="retrain"):
+        try:
+            found.append(_retraining(path, load_config(PROJECT / path)))
+        except ValueError as error:  # one file with a mistake must not keep everything else down
+            logger.warning("no deployment for %s: %s", path, error)
+    return found
 
 
 def _retraining(path: str, config: RunConfig) -> dict[str, Any]:
