@@ -20,6 +20,7 @@ from pipeline_lib.worker.process import end_process_tree
 
 POLL_SECONDS = 0.2
 LOG_TAIL_LINES = 15
+KILL_SECONDS = 5.0  # to be gone after the deadly signal
 PR_SET_PDEATHSIG = 1
 
 
@@ -89,6 +90,7 @@ class Service:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(left, timeout=KILL_SECONDS)
         self.process.wait()
 
 

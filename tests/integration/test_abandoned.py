@@ -1,0 +1,45 @@
+"""Runs that were killed: marked as failed in the store and in MLflow, while those that are worked on stay as they are."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline_lib.abandoned import REASON, close_abandoned_runs
+from pipeline_lib.config import load_config
+from pipeline_lib.session import RunSession
+
+DIE = """
+import os, signal, sys
+from pipeline_lib.config import load_config
+from pipeline_lib.session import RunSession
+run = RunSession(load_config(sys.argv[1]))
+run.acquire()
+run.open(None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_is_closed_and_a_living_one_is_left_alone(home: Path, configs: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIE, str(configs / "smoke.toml")], env=dict(os.environ), check=False)
+    assert killed.returncode == -9
+    living = RunSession(load_config(configs / "smoke.toml", ["seed=1"]))
+    living.acquire()
+    living.open(None)
+    closed = close_abandoned_runs(home)
+    assert [row["run_id"] for row in closed] == [load_config(configs / "smoke.toml").run_id]
+    rows = {row[0]: row[1:] for row in living.store.query("select run_id, status, error from runs").rows}
+    assert rows[closed[0]["run_id"]] == ("failed", REASON)
+    assert rows[living.run_id] == ("running", None)
+    with sqlite3.connect(home / "mlflow.db") as database:
+        statuses = dict(database.execute("select run_uuid, status from runs").fetchall())
+    assert statuses[closed[0]["mlflow_run_id"]] == "FAILED"
+    assert close_abandoned_runs(home) == []
+    living.finish("completed")
+    living.release()
+
+
+def test_a_home_without_a_store_stays_one(home: Path) -> None:
+    assert close_abandoned_runs(home) == []
+    assert not (home / "laconic.duckdb").exists()
