@@ -12,6 +12,7 @@ import yaml
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.events.actions import PauseDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists
@@ -44,8 +45,19 @@ def register_deployments(home: Path, slots: int) -> list[str]:
     tree = {"name": "laconic", "pull": pull, "deployments": deployments}
     file.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
     _deploy(file)
+    names = [deployment["name"] for deployment in deployments]
+    _forget_retrainings(names)
     _keep_automation()
-    return [deployment["name"] for deployment in deployments]
+    return names
+
+
+def _forget_retrainings(names: list[str]) -> None:
+    """The schedule of a configuration that is gone, or has a mistake, would start nothing but failures."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=["laconic", "retraining"]))
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments(deployment_filter=tagged):
+            if deployment.name not in names:
+                client.delete_deployment(deployment.id)
 
 
 def free_slots() -> None:
