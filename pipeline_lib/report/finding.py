@@ -109,10 +109,10 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
     for axis, panel in zip(axes, panels, strict=True):
         # The control lies below the others.
         for arm, look in sorted(zip(arms, looks, strict=True), key=lambda pair: not pair[0].is_control):
-            curves = [_column(curve, panel) for curve in arm.curves]
-            _draw_band(axis, curves, look)
+            curves = [smoothed_column(curve, panel) for curve in arm.curves]
+            draw_band(axis, curves, look)
         marked = f"; dashed: $L_T$ = {', '.join(map(str, targets))}" if panel is LENGTH_PANEL and targets else ""
-        _finish_panel(axis, panel, panel.subtitle + marked)
+        finish_panel(axis, panel, panel.subtitle + marked)
         if panel is LENGTH_PANEL:
             axis.set_ylim(bottom=0)
             for target in targets:
@@ -121,7 +121,7 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
             _mark_bases(axis, arms)
     for axis in axes[-3:]:
         axis.set_xlabel("training step")
-    _legend(figure, looks)
+    line_legend(figure, looks)
     return figure
 
 
@@ -130,7 +130,7 @@ def _panel_of(column: str) -> Panel:
     return known.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
 
 
-def _column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
+def smoothed_column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
     """Steps and (smoothed) values [n, 2] of a panel's column of one run, without missing values."""
     column = panel.columns[0]
     pairs = [(row["step"], row[column]) for row in curve if row.get(column) is not None]
@@ -142,7 +142,7 @@ def _column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
     return table
 
 
-def _draw_band(axis: "Axes", curves: "Sequence[np.ndarray[Any, Any]]", look: Stroke) -> None:
+def draw_band(axis: "Axes", curves: "Sequence[np.ndarray[Any, Any]]", look: Stroke) -> None:
     """Mean, lowest and highest over the runs that have a value at the step (a run may have been stopped early)."""
     curves = [curve for curve in curves if len(curve)]
     if not curves:
@@ -159,7 +159,7 @@ def _draw_band(axis: "Axes", curves: "Sequence[np.ndarray[Any, Any]]", look: Str
         axis.fill_between(positions, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=2)
 
 
-def _finish_panel(axis: "Axes", panel: Panel, subtitle: str) -> None:
+def finish_panel(axis: "Axes", panel: Panel, subtitle: str) -> None:
     axis.set_title(panel.title, pad=16)
     axis.text(0, 1.03, subtitle, transform=axis.transAxes, color=MUTED, fontsize=8)
     if panel.is_log:
@@ -194,7 +194,7 @@ def finding_budgets(arms: Sequence[ArmSeries]) -> "Figure | None":
     for panel, benchmark in zip(panels, benchmarks, strict=False):
         _draw_budgets(panel, benchmark, models)
     _draw_lengths(panels[-1], benchmarks[0], models)
-    _legend(figure, [look for look, _ in models])
+    line_legend(figure, [look for look, _ in models])
     return figure
 
 
@@ -224,7 +224,7 @@ def _draw_budgets(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
             np.array([(row["budget_tokens"], 100 * row["mean_at_k"]) for row in rows if row["benchmark"] == benchmark])
             for rows in runs
         ]
-        _draw_band(panel, curves, look)
+        draw_band(panel, curves, look)
     budgets = sorted(
         {row["budget_tokens"] for _, runs in models for rows in runs for row in rows if row["benchmark"] == benchmark}
     )
@@ -263,7 +263,7 @@ def _draw_lengths(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
 
 
-def _legend(figure: "Figure", looks: Sequence[Stroke]) -> None:
+def line_legend(figure: "Figure", looks: Sequence[Stroke]) -> None:
     """Name the lines above the panels, in as many columns as the longest label allows."""
     from matplotlib.lines import Line2D
 

@@ -14,6 +14,7 @@ from pipeline_lib.report.preview import first_step_figure
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
 
 if TYPE_CHECKING:
+    import jinja2
     from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,20 +34,10 @@ class Section:
 
 def write_report(data: ReportData, folder: Path) -> Path:
     """Write `report.html` and the PNGs into `folder` (made if needed) and return the page's path."""
-    import jinja2
-
     folder.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration_text
     benchmarks = benchmark_names(data.budget_results)
     models = compared_models(data.series, data.budget_results)
-    page = environment.get_template("report.html.j2").render(
+    page = page_template("report.html.j2").render(
         data=data,
         headlines=[(benchmark, figures) for benchmark in benchmarks if (figures := headlines(data, benchmark))],
         tables=budget_tables(data),
@@ -61,9 +52,24 @@ def write_report(data: ReportData, folder: Path) -> Path:
     return path
 
 
+def page_template(name: str) -> "jinja2.Template":
+    """A page's template; what it shows is escaped, and a name that it does not get is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration_text
+    return environment.get_template(name)
+
+
 def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
     return [
-        _section(
+        draw_section(
             folder,
             "accuracy_by_budget",
             "Accuracy at every token budget",
@@ -74,7 +80,7 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
             else "No budget sweep was recorded.",
             lambda: accuracy_by_budget(data.series, data.budget_results, data.run.target_tokens),
         ),
-        _section(
+        draw_section(
             folder,
             "length_by_correctness",
             "How long right and wrong responses are",
@@ -83,7 +89,7 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
             "No response lengths were recorded.",
             lambda: length_by_correctness(data.series, data.length_samples),
         ),
-        _section(
+        draw_section(
             folder,
             "training_dynamics",
             "Training, step by step",
@@ -92,7 +98,7 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
             "No training step was recorded.",
             lambda: training_dynamics(data.series),
         ),
-        _section(
+        draw_section(
             folder,
             "pass_rates",
             "How hard the prompts are for the base model",
@@ -100,7 +106,7 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
             "No prompt was profiled.",
             lambda: pass_rate_histogram(data.pass_rates),
         ),
-        _section(
+        draw_section(
             folder,
             "first_step",
             "What the first step would see",
@@ -113,7 +119,10 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
     ]
 
 
-def _section(folder: Path, name: str, title: str, caption: str, missing: str, draw: Callable[[], "Figure | None"]) -> Section:
+def draw_section(
+    folder: Path, name: str, title: str, caption: str, missing: str, draw: Callable[[], "Figure | None"]
+) -> Section:
+    """Draw a figure into `folder/NAME.png` and into the section; where there is nothing to draw, a former PNG is removed."""
     figure: Any = draw()
     path = folder / f"{name}.png"
     if figure is None:

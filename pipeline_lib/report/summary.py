@@ -82,11 +82,11 @@ def headlines(data: ReportData, benchmark: str) -> list[Headline]:
 def _length_headline(before: Model, after: Model, controls: Sequence[Model], budget: int) -> Headline:
     old, new = _by_budget(before)[budget]["mean_tokens"], _by_budget(after)[budget]["mean_tokens"]
     others = tuple(
-        f"{model.label}: {_tokens(row['mean_tokens'])} ({_percent_change(old, row['mean_tokens'])})"
+        f"{model.label}: {tokens_cell(row['mean_tokens'])} ({percent_change(old, row['mean_tokens'])})"
         for model in controls
         if (row := _by_budget(model).get(budget))
     )
-    return Headline("Mean response length (tokens)", _tokens(old), _tokens(new), _percent_change(old, new), others)
+    return Headline("Mean response length (tokens)", tokens_cell(old), tokens_cell(new), percent_change(old, new), others)
 
 
 def _accuracy_headline(before: Model, after: Model, controls: Sequence[Model], budget: int, which: str) -> Headline:
@@ -111,7 +111,7 @@ def budget_tables(data: ReportData) -> list[BudgetTable]:
         if not budgets:
             continue
         columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
-        rows = [BudgetTableRow(model.label, model.colour, _model_cells(model, budgets)) for model in own]
+        rows = [BudgetTableRow(model.label, model.colour, model_cells(model, budgets)) for model in own]
         roles = {model.role: model for model in own}
         if "before" in roles and "after" in roles:
             cells = _difference_cells(roles["before"], roles["after"], budgets)
@@ -120,29 +120,29 @@ def budget_tables(data: ReportData) -> list[BudgetTable]:
     return tables
 
 
-def _model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
+def model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
     by_budget = _by_budget(model)
     cells = []
     for budget in budgets:
         row = by_budget.get(budget)
-        interval = f"{_hundredths(row['ci_low'])}–{_hundredths(row['ci_high'])}" if row else ""
-        cells.append((_hundredths(row["mean_at_k"]) if row else MISSING, interval))
+        interval = f"{hundredths(row['ci_low'])}–{hundredths(row['ci_high'])}" if row else ""
+        cells.append((hundredths(row["mean_at_k"]) if row else MISSING, interval))
     last = by_budget[max(by_budget)]
-    lengths = [(_tokens(last.get(key)), "") for key in LENGTH_COLUMNS]
-    return (*cells, (_hundredths(last["pass_at_k"]), ""), *lengths, (_hundredths(last["truncated_fraction"]), ""))
+    lengths = [(tokens_cell(last.get(key)), "") for key in LENGTH_COLUMNS]
+    return (*cells, (hundredths(last["pass_at_k"]), ""), *lengths, (hundredths(last["truncated_fraction"]), ""))
 
 
 def _difference_cells(before: Model, after: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
     old, new = _by_budget(before), _by_budget(after)
     first, last = old[max(old)], new[max(new)]
     accuracy = [
-        (_signed(100 * (new[budget]["mean_at_k"] - old[budget]["mean_at_k"])), "points")
+        (signed(100 * (new[budget]["mean_at_k"] - old[budget]["mean_at_k"])), "points")
         if budget in old and budget in new
         else (MISSING, "")
         for budget in budgets
     ]
-    lengths = [(_percent_change(first.get(key), last.get(key)), "") for key in LENGTH_COLUMNS]
-    passed, cut = (_signed(100 * (last[key] - first[key])) for key in ("pass_at_k", "truncated_fraction"))
+    lengths = [(percent_change(first.get(key), last.get(key)), "") for key in LENGTH_COLUMNS]
+    passed, cut = (signed(100 * (last[key] - first[key])) for key in ("pass_at_k", "truncated_fraction"))
     return (*accuracy, (passed, "points"), *lengths, (cut, "points"))
 
 
@@ -182,28 +182,28 @@ def _by_budget(model: Model) -> dict[int, Row]:
     return {row["budget_tokens"]: row for row in model.rows}
 
 
-def _tokens(value: float | None) -> str:
+def tokens_cell(value: float | None) -> str:
     if value is None:
         return MISSING
     return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
 
 
-def _hundredths(fraction: float) -> str:
+def hundredths(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
 def _percent(fraction: float) -> str:
-    return f"{_hundredths(fraction)} %"
+    return f"{hundredths(fraction)} %"
 
 
 def _points(difference: float) -> str:
-    return f"{_signed(100 * difference)} points"
+    return f"{signed(100 * difference)} points"
 
 
-def _percent_change(old: float | None, new: float | None) -> str:
-    return MISSING if not old or new is None else _signed(100 * (new / old - 1)) + " %"
+def percent_change(old: float | None, new: float | None) -> str:
+    return MISSING if not old or new is None else signed(100 * (new / old - 1)) + " %"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     text = f"{abs(value):.1f}"
     return text if text == "0.0" else f"{'+' if value > 0 else MINUS}{text}"

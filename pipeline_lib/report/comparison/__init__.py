@@ -1,0 +1,1 @@
+"""The page that compares runs: `collect.collect_comparison` reads the store, `page.write_comparison` writes the page."""

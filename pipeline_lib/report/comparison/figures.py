@@ -1,0 +1,107 @@
+"""The figures of a comparison beside the Pareto panels: accuracy by budget and training dynamics, all runs overlaid."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline_lib.report.canvas import INK, panel_grid, styled, tokens_text
+from pipeline_lib.report.comparison.data import ComparedRun, Comparison
+from pipeline_lib.report.data import Row
+from pipeline_lib.report.dynamics import Panel
+from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, smoothed_column
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = (
+    LENGTH_PANEL,
+    Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
+    Panel("Reward", ("reward_mean",), "mean"),
+    Panel("Entropy", ("entropy",), "nats a token"),
+    Panel("Held-out accuracy within $L_T$", ("validation_accuracy",), "validation prompts", is_share=True),
+    Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
+    Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),
+    Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
+    Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
+)
+# The quantity whose course an alarm is about.
+ALARM_COLUMNS: Mapping[str, str] = {
+    "entropy_spike": "entropy",
+    "length_collapse": "mean_tokens",
+    "length_rebound": "mean_tokens",
+    "reward_starvation": "positive_fraction",
+}
+
+
+@styled
+def budget_curves(comparison: Comparison) -> "Figure | None":
+    """Accuracy (Mean@k) of the base and of each run's last model against the budget, 95 % intervals as bands."""
+    models = [(base.look, base.rows) for base in comparison.bases]
+    models += [(run.look, run.last_rows) for run in comparison.runs]
+    rows = [row for _, rows in models for row in rows]
+    if len({row["budget_tokens"] for row in rows}) < 2:
+        return None
+    columns = min(2 if len(comparison.benchmarks) <= 4 else 3, len(comparison.benchmarks))
+    figure, panels = panel_grid(len(comparison.benchmarks), columns, panel_height=3.3)
+    for panel, benchmark in zip(panels, comparison.benchmarks, strict=True):
+        panel.set_xscale("log", base=2)
+        for look, own in models:
+            _draw_curve(panel, [row for row in own if row["benchmark"] == benchmark], look)
+        ticks = sorted({row["budget_tokens"] for row in rows if row["benchmark"] == benchmark})
+        panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.set_title(benchmark)
+        panel.set_xlabel("token budget (log scale)")
+        panel.set_ylim(bottom=0)
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    for panel in panels[::columns]:
+        panel.set_ylabel("accuracy (Mean@k)")
+    line_legend(figure, [*(base.look for base in comparison.bases), *comparison.looks])
+    return figure
+
+
+def _draw_curve(panel: "Axes", rows: Sequence[Row], look: Stroke) -> None:
+    points = sorted(rows, key=lambda row: row["budget_tokens"])
+    if not points:
+        return
+    budgets = [row["budget_tokens"] for row in points]
+    accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
+    panel.plot(budgets, accuracy, color=look.colour, linestyle=look.line_style, marker="o", markersize=4, zorder=3)
+    panel.fill_between(budgets, low, high, color=look.colour, alpha=0.13, linewidth=0)
+    mean_tokens = points[-1]["mean_tokens"]
+    panel.plot(mean_tokens, 0, marker="^", color=look.colour, markersize=7, clip_on=False, zorder=4, linestyle="none")
+
+
+@styled
+def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
+    """Small multiples over training steps, a line a run; a cross where an alarm was raised. What nobody recorded has no panel."""
+    shown = [run for run in runs if run.curve]
+    panels = [panel for panel in PANELS if any(row.get(panel.columns[0]) is not None for run in shown for row in run.curve)]
+    if not panels:
+        return None
+    figure, axes = panel_grid(len(panels), columns=3, panel_height=2.05, sharex=True)
+    for axis, panel in zip(axes, panels, strict=True):
+        for run in shown:
+            curve = smoothed_column(run.curve, panel)
+            draw_band(axis, [curve], run.look)
+            _mark_alarms(axis, panel, run, curve)
+        finish_panel(axis, panel, panel.subtitle)
+        if panel is LENGTH_PANEL:
+            axis.set_ylim(bottom=0)
+    for axis in axes[-3:]:
+        axis.set_xlabel("training step")
+    looks = [Stroke(f"{run.key}  {run.label}", run.look.colour, run.look.line_style) for run in shown]
+    line_legend(figure, looks)
+    return figure
+
+
+def _mark_alarms(
+    axis: "Axes", panel: Panel, run: ComparedRun, curve: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
+) -> None:
+    steps = sorted({alarm["step"] for alarm in run.alarms if ALARM_COLUMNS.get(alarm["kind"]) == panel.columns[0]})
+    if not steps or not len(curve):
+        return
+    values = np.interp(steps, curve[:, 0], curve[:, 1])
+    axis.plot(steps, values, linestyle="none", marker="X", markersize=8, color=run.look.colour, markeredgecolor=INK, zorder=5)
