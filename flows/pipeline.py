@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
 from flows.runs import HOOKS, opened_runs
 from flows.stages import train_all
+from pipeline_lib.session import RunSession
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
 from tasks.profile_prompts import profile_prompts
@@ -29,13 +30,18 @@ def run_pipeline(
     Returns run ids and the report's path.
     """
     with opened_runs(config, overrides_of(changes, overrides), force, start_early=True) as runs:
-        for run in runs:
-            profile_prompts(run)
-            filter_prompts(run)
-        train_all(runs)
-        for control in runs[1:]:
-            control.close_worker()
-        evaluate_budgets(runs)
-        for run in runs:
-            register_model(run)
-        return {"run_ids": [run.run_id for run in runs], **write_report(runs[0], runs[1:])}
+        return run_stages(runs)
+
+
+def run_stages(runs: list[RunSession]) -> dict[str, Any]:
+    """Every stage of a run and of its controls, from the profile to the report."""
+    for run in runs:
+        profile_prompts(run)
+        filter_prompts(run)
+    train_all(runs)
+    for control in runs[1:]:
+        control.close_worker()
+    evaluate_budgets(runs)
+    for run in runs:
+        register_model(run)
+    return {"run_ids": [run.run_id for run in runs], **write_report(runs[0], runs[1:])}

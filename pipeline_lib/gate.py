@@ -102,15 +102,17 @@ def judge_challenger(
 
 
 def _cause(comparisons: Sequence[BudgetComparison], change: Interval, accuracy: Interval, rules: GateConfig) -> Cause:
+    if any(each.num_prompts < rules.min_prompts for each in comparisons):
+        return "undecided"
     if any(each.difference.high < 0 and not each.passed for each in comparisons):
         return "worse"
-    if not all(each.passed and each.num_prompts >= rules.min_prompts for each in comparisons):
+    shorter = change.high < 0
+    more_accurate = accuracy.low > rules.min_accuracy_gain and change.high <= rules.token_tolerance
+    if not (shorter or more_accurate):
+        return "no_gain"
+    if not all(each.passed for each in comparisons):
         return "undecided"
-    if change.high < 0:
-        return "shorter"
-    if accuracy.low > rules.min_accuracy_gain and change.high <= rules.token_tolerance:
-        return "more_accurate"
-    return "no_gain"
+    return "shorter" if shorter else "more_accurate"
 
 
 class _Paired:

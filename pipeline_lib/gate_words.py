@@ -19,7 +19,7 @@ def explain(
     if cause == "worse":
         return _worse([each for each in comparisons if each.difference.high < 0 and not each.passed], rules)
     if cause == "undecided":
-        return _undecided(comparisons, rules)
+        return _undecided(comparisons, change, accuracy, rules)
     closest = min(comparisons, key=lambda each: each.difference.low)
     safe = (
         f"accuracy is not worse at any budget by more than the margin of {_points(rules.accuracy_margin)} points "
@@ -46,7 +46,7 @@ def _worse(failed: Sequence[BudgetComparison], rules: GateConfig) -> str:
     )
 
 
-def _undecided(comparisons: Sequence[BudgetComparison], rules: GateConfig) -> str:
+def _undecided(comparisons: Sequence[BudgetComparison], change: Interval, accuracy: Interval, rules: GateConfig) -> str:
     few = min(comparisons, key=lambda each: each.num_prompts)
     if few.num_prompts < rules.min_prompts:
         return (
@@ -58,9 +58,12 @@ def _undecided(comparisons: Sequence[BudgetComparison], rules: GateConfig) -> st
     needed = max((_prompts_needed(each, rules.accuracy_margin) for each in failed), key=lambda count: count or math.inf)
     words = f"about {needed} prompts would tell" if needed else "the loss itself is beyond the margin, but could be chance"
     others = f", nor at {len(failed) - 1} more" if len(failed) > 1 else ""
+    gain = (
+        f"tokens fall by {_share(change, -1)}" if change.high < 0 else f"accuracy rises by {_interval_points(accuracy)} points"
+    )
     return (
-        f"Too few prompts to tell: {_cell(widest)}: a loss of more than {_points(rules.accuracy_margin)} points cannot be ruled "
-        f"out{others}; {words}."
+        f"Too few prompts to tell: {gain}, but {_cell(widest)}: a loss of more than {_points(rules.accuracy_margin)} points "
+        f"cannot be ruled out{others}; {words}."
     )
 
 

@@ -1,6 +1,7 @@
 """The row types that cross stages. Field names are the column names of the SQL contract (README, schema)."""
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 Stage = Literal["profile", "train", "evaluate"]
@@ -192,6 +193,58 @@ class BudgetPoint:
     mean_tokens_correct: float | None
     mean_tokens_incorrect: float | None
     truncated_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One decision about the champion of a registered model; the schema says what each column means."""
+
+    decision_id: str
+    model_name: str
+    number: int
+    kind: Literal["retrain", "promote", "rollback"]
+    decision: Literal["promoted", "kept", "rolled_back"]
+    cause: str
+    reason: str
+    decided_at: datetime
+    champion_version: int | None
+    champion_after: int | None
+    previous_after: int | None
+    run_id: str | None = None
+    base_model: str | None = None
+    challenger_version: int | None = None
+    challenger_step: int | None = None
+    num_prompts: int | None = None
+    accuracy_margin: float | None = None
+    confidence: float | None = None
+    token_difference: float | None = None
+    token_ci_low: float | None = None
+    token_ci_high: float | None = None
+    token_change: float | None = None
+    token_change_ci_low: float | None = None
+    token_change_ci_high: float | None = None
+    accuracy_difference: float | None = None
+    accuracy_ci_low: float | None = None
+    accuracy_ci_high: float | None = None
+    prefect_flow_run_id: str | None = None
+    mlflow_run_id: str | None = None
+    applied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionBudget:
+    """What the gate compared on one benchmark within one budget."""
+
+    decision_id: str
+    benchmark: str
+    budget_tokens: int
+    num_prompts: int
+    champion_accuracy: float
+    challenger_accuracy: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    passed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 # Keys whose value is a prompt source, or a list of them: a bare name there means a shipped benchmark file.
 _SOURCE_KEYS = ("prompts", "source", "benchmarks", "sources")
+_WITHOUT_SOURCES = ("retrain",)  # its prompts and benchmarks are words
 SHIPPED_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
@@ -57,7 +58,7 @@ def include_sources(tree: Any, folder: Path, key: str = "") -> Any:
         return [include_sources(item, folder, key) for item in tree]
     if isinstance(tree, str) and key in _SOURCE_KEYS:
         return read_toml(_source_file(tree, folder))
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or key in _WITHOUT_SOURCES:
         return tree
     own = {name: include_sources(value, folder, name) for name, value in tree.items() if name != "include"}
     if "include" not in tree:

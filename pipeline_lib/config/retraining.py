@@ -23,7 +23,7 @@ class GateConfig(Section):
     budgets_tokens: tuple[PositiveInt, ...] | None = Field(
         None, min_length=1, description="Token budgets that are judged, some of evaluate's; absent: all of them."
     )
-    only_benchmarks: tuple[str, ...] | None = Field(
+    benchmarks: tuple[str, ...] | None = Field(
         None, min_length=1, description="Names of the benchmarks that are judged, some of evaluate's; absent: all of them."
     )
     accuracy_margin: Fraction = Field(

@@ -211,7 +211,7 @@ class RunConfig(Section):
         names = [benchmark.name for benchmark in self.evaluate.benchmarks]
         for key, wanted, there in (
             ("budgets_tokens", gate and gate.budgets_tokens, list(self.evaluate.budgets_tokens)),
-            ("only_benchmarks", gate and gate.only_benchmarks, names),
+            ("benchmarks", gate and gate.benchmarks, names),
         ):
             unknown = [item for item in wanted or () if item not in there]
             if unknown:

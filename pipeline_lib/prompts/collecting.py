@@ -37,7 +37,7 @@ def collect_prompts(rows: Iterable[dict[str, Any]], source: PromptSource) -> Sou
     content = SourceContent()
     repeats: Counter[str] = Counter()
     for row in rows:
-        prompt = _to_prompt(row, source)
+        prompt = to_prompt(row, source)
         known = content.prompts.get(prompt.prompt_id)
         if not prompt.problem or not (prompt.answer or prompt.tests):
             what = "problem" if not prompt.problem else "answer"
@@ -72,7 +72,8 @@ def _repeat(prompt: Prompt, known: Prompt, number: int) -> LeftOut:
     return LeftOut(replace(prompt, prompt_id=f"{prompt.prompt_id}-repeat-{number}"), cause, detail)
 
 
-def _to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
+def to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
+    """The prompt in a row, whether it can be used or not. Raises ValueError naming the column at fault."""
     problem = _column(row, "problem_field", source)
     if problem is not None and not isinstance(problem, str):
         raise ValueError(

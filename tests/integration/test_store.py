@@ -164,6 +164,29 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         TIME: ("recorded_at",),
     },
     "experiment_metrics": {TEXT: ("experiment", "arm", "metric"), WHOLE: ("seed",), REAL: ("value",)},
+    "promotions": {
+        TEXT: (
+            *("decision_id", "model_name", "kind", "decision", "cause", "reason", "run_id", "base_model"),
+            *("prefect_flow_run_id", "mlflow_run_id"),
+        ),
+        WHOLE: (
+            *("number", "champion_version", "challenger_version", "challenger_step"),
+            *("champion_after", "previous_after", "num_prompts"),
+        ),
+        REAL: (
+            *("accuracy_margin", "confidence"),
+            *("token_difference", "token_ci_low", "token_ci_high"),
+            *("token_change", "token_change_ci_low", "token_change_ci_high"),
+            *("accuracy_difference", "accuracy_ci_low", "accuracy_ci_high"),
+        ),
+        TIME: ("decided_at", "applied_at"),
+    },
+    "promotion_budgets": {
+        TEXT: ("decision_id", "benchmark"),
+        WHOLE: ("budget_tokens", "num_prompts"),
+        REAL: ("champion_accuracy", "challenger_accuracy", "difference", "ci_low", "ci_high"),
+        TRUTH: ("passed",),
+    },
 }
 
 

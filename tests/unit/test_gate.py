@@ -139,11 +139,21 @@ def test_too_few_prompts_are_told_from_worse() -> None:
     challenger = [[(50, prompt < 17 or prompt == 19)] for prompt in range(20)]
     verdict = judge(few, challenger)
     assert verdict.cause == "undecided"
-    assert "Too few prompts to tell: b within 100 tokens 90.0 → 90.0 %, difference 0.0 [" in verdict.reason
+    assert verdict.reason.startswith(
+        "Too few prompts to tell: tokens fall by 44.4 % [44.4, 44.4], but b within 100 tokens 90.0 →"
+    )
+    assert "90.0 %, difference 0.0 [" in verdict.reason
     assert "prompts would tell" in verdict.reason
     handful = judge(few, [[(50, right)] for [(_, right)] in few], min_prompts=30)
     assert handful.cause == "undecided"
     assert handful.reason.startswith("Too few prompts to tell: b has 20, and the gate asks for at least 30")
+
+
+def test_where_nothing_is_gained_too_few_prompts_do_not_matter() -> None:
+    few = [[(90, prompt < 18)] for prompt in range(20)]
+    verdict = judge(few, [[(90, prompt < 17 or prompt == 19)] for prompt in range(20)])
+    assert (verdict.cause, verdict.comparisons[0].passed) == ("no_gain", False)
+    assert verdict.reason.startswith("Nothing was gained: tokens change by 0.0 % [0.0, 0.0], accuracy by 0.0 [")
 
 
 def test_a_response_cut_off_at_the_limit_is_not_right() -> None:

@@ -43,11 +43,11 @@ def smoke(configs: Path, *overrides: str) -> RunConfig:
 
 
 def test_the_gate_judges_what_is_evaluated(configs: Path) -> None:
-    assert smoke(configs, "retrain.gate.budgets_tokens=[48,96]").retrain is not None
+    assert smoke(configs, "retrain.gate.budgets_tokens=[48,96]", "retrain.prompts=new").retrain is not None
     with pytest.raises(ValueError, match=r"retrain.gate.budgets_tokens: \[64\] is not among those of evaluate"):
         smoke(configs, "retrain.gate.budgets_tokens=[48,64]")
-    with pytest.raises(ValueError, match=r"retrain.gate.only_benchmarks: \['aime25'\] is not among"):
-        smoke(configs, 'retrain.gate.only_benchmarks=["aime25"]')
+    with pytest.raises(ValueError, match=r"retrain.gate.benchmarks: \['aime25'\] is not among"):
+        smoke(configs, 'retrain.gate.benchmarks=["aime25"]')
 
 
 def test_when_and_how_it_is_retrained_makes_no_other_run(configs: Path) -> None:

@@ -1,0 +1,54 @@
+"""Retraining with a gate: profile → filter → train from the champion → evaluate both → decide; and the way back."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.parameters import RetrainConfigFile
+from flows.pipeline import run_stages
+from flows.runs import HOOKS, opened
+from flows.slots import accelerator_slot
+from flows.termination import noticing_termination
+from pipeline_lib.config import RunConfig, load_config
+from pipeline_lib.session import RunSession
+from tasks.decide_promotion import decide_promotion, finished_run, plan_next, roll_back
+
+
+@flow(name="laconic-retrain", flow_run_name="{config}", log_prints=True, **HOOKS)
+def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
+    """Train from the champion of the registered model, and make the result the champion if it passes the gate.
+
+    Args:
+        config: The configuration file; it has a section [retrain]
+        overrides: Changes, each section.key=value
+        force: Do the stages again even when results for the same inputs are stored
+
+    Returns the decision. An interrupted retraining is taken up: start it again with the same parameters.
+    """
+    with noticing_termination(), accelerator_slot():
+        planned = plan_next(load_config(config, overrides or []))
+        if not isinstance(planned, RunConfig):
+            return planned
+        with opened([RunSession(planned, force=force)]) as runs:
+            run_stages(runs)
+            return decide_promotion(runs[0], "retrain")
+
+
+@flow(name="laconic-promote", flow_run_name="{run_id}", log_prints=True)
+def run_promotion(run_id: str) -> dict[str, Any]:
+    """Hold a finished run against the champion it was trained from, and make it the champion if it passes the gate.
+
+    Args:
+        run_id: A run that is evaluated and registered
+    """
+    return decide_promotion(finished_run(run_id), "promote")
+
+
+@flow(name="laconic-rollback", flow_run_name="{model}", log_prints=True)
+def run_rollback(model: str) -> dict[str, Any]:
+    """Make the previous champion of a registered model the champion again.
+
+    Args:
+        model: Name of the model in the registry
+    """
+    return roll_back(model)

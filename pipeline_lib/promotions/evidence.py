@@ -1,0 +1,42 @@
+"""The evaluation rollouts of a run that the gate judges by, read from their files."""
+
+from pipeline_lib.records import Rollout
+from pipeline_lib.session import RunSession
+from pipeline_lib.store.rollout_files import read_rollout_file
+
+STAGE = "evaluate"
+
+
+def evaluation_rollouts(run: RunSession, step: int, benchmarks: list[str]) -> dict[str, list[Rollout]]:
+    """The rollouts of one model of a run (step 0: its base) on each benchmark.
+
+    They may lie with another run that evaluated the same model before. Raises ValueError when it was not evaluated, or its
+    files are gone.
+    """
+    done = {row["unit"]: row for row in run.store.named("stage_results_of_run", run_id=run.run_id, stage=STAGE)}
+    found = {}
+    for benchmark in benchmarks:
+        unit = f"step-{step:05d}/{benchmark}"
+        if unit not in done:
+            raise ValueError(
+                f"run {run.run_id} has no evaluation of step {step} on {benchmark!r}, so there is nothing to judge by: "
+                "run 'laconic evaluate' with its configuration first"
+            )
+        fingerprint = done[unit]["fingerprint"]
+        owners = run.store.named("stage_result_owner", stage=STAGE, unit=unit, fingerprint=fingerprint)
+        folders = [run.rollouts_folder(STAGE), *(run.home / "rollouts" / row["run_id"] / STAGE for row in owners)]
+        shards = next(
+            (
+                files
+                for folder in folders
+                if (files := sorted(folder.glob(f"{benchmark}-{step:05d}-{fingerprint[:12]}-*.parquet")))
+            ),
+            [],
+        )
+        found[benchmark] = [rollout for shard in shards for rollout in read_rollout_file(shard)]
+        if not shards:
+            raise ValueError(
+                f"the evaluation rollouts of step {step} of run {run.run_id} on {benchmark!r} are gone: run 'laconic evaluate "
+                "--force' with its configuration"
+            )
+    return found
