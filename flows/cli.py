@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.commands import relocating, serving
+from flows.commands import relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
 from flows.environment import prepare_environment, server_address
 
@@ -301,6 +301,7 @@ def doctor() -> None:
 
 # Commands of other modules: app.add_typer(commands) puts them beside those above.
 app.add_typer(serving.commands)
+app.add_typer(retraining.commands)
 app.add_typer(relocating.commands)
 
 
