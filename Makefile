@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test check constraints schema findings clean
+.PHONY: setup servers demo smoke test check constraints schema docs findings clean
 
 setup: $(STAMP)
 
@@ -61,7 +61,11 @@ check: setup
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
 	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
 	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md --check
+	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md --check
+	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md --check
+	$(BIN)/python -m flows.cli_reference docs/reference/cli.md --check
 	$(BIN)/hadolint docker/Dockerfile
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
@@ -73,6 +77,13 @@ constraints: setup
 schema: setup
 	$(BIN)/python -m pipeline_lib.store.schema_docs README.md
 	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md
+	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md
+	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md
+	$(BIN)/python -m flows.cli_reference docs/reference/cli.md
+
+# The documentation as a site, in site/.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Every finding of the paper in miniature, then the pages of docs/findings: hours on two cores; interrupt and repeat at will.
 findings: setup

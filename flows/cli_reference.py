@@ -31,7 +31,15 @@ def _command(name: str, command: Any) -> list[str]:
     arguments = [parameter for parameter in command.params if not _is_option(parameter)]
     words = [_word(each) for each in arguments]
     usage = " ".join(["laconic", name, *words, *(["[OPTIONS]"] if options else [])])
-    lines = [f"## laconic {name}", "", _escape(" ".join((command.help or "").split("\f")[0].split())), "", "```text", usage, "```"]
+    lines = [
+        f"## laconic {name}",
+        "",
+        _escape(" ".join((command.help or "").split("\f")[0].split())),
+        "",
+        "```text",
+        usage,
+        "```",
+    ]
     rows = [_row(f"`{word}`", each) for word, each in zip(words, arguments, strict=True)]
     rows += [_row(", ".join(f"`{name}`" for name in [*each.opts, *each.secondary_opts]), each) for each in options]
     return [*lines, "", "| | type | default | |", "|---|---|---|---|", *rows] if rows else lines

@@ -49,7 +49,12 @@ def render_configuration() -> str:
         ("The warm-up", WarmupConfig, "`laconic warmup FILE`"),
     ):
         parts += [f"## {title}", "", f"{_sentence(model)} Read by {command}.", "", *_table(model, {}), ""]
-    parts += ["## Settings of the rewards", "", "`reward.parameters`, by `reward.name`; [Rewards](../rewards.md) has the formulas.", ""]
+    parts += [
+        "## Settings of the rewards",
+        "",
+        "`reward.parameters`, by `reward.name`; [Rewards](../rewards.md) has the formulas.",
+        "",
+    ]
     return "\n".join([*parts, *_reward_table()])
 
 
