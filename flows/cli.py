@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.commands import relocating, retraining, serving
+from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
 from flows.environment import prepare_environment, server_address
 
@@ -202,12 +202,6 @@ def register(config: ConfigPath, overrides: Overrides = [], force: Force = False
 
 
 @app.command()
-def report(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
-    """Write the self-contained HTML report of a run beside its control."""
-    show_summaries([_stage("run_report")(config, overrides, force)])
-
-
-@app.command()
 def warmup(
     config: ConfigPath = "configs/warmup.toml",
     overrides: Overrides = [],  # noqa: B006
@@ -278,16 +272,6 @@ def sql(
 
 
 @app.command()
-def export(folder: Annotated[Path, typer.Argument(help="Folder for one Parquet file a table.")]) -> None:
-    """Write the whole store as Parquet."""
-    from pipeline_lib.config import laconic_home
-    from pipeline_lib.store.database import Store
-
-    for path in Store(laconic_home()).export(folder):
-        console.print(str(path), soft_wrap=True)
-
-
-@app.command()
 def doctor() -> None:
     """Say what was found on this machine, what is wrong, and how to mend it; exit status 1 when something is."""
     from pipeline_lib.doctor import examine
@@ -300,6 +284,7 @@ def doctor() -> None:
 
 
 # Commands of other modules: app.add_typer(commands) puts them beside those above.
+app.add_typer(looking.commands)
 app.add_typer(serving.commands)
 app.add_typer(retraining.commands)
 app.add_typer(relocating.commands)

@@ -138,20 +138,30 @@ class Store:
             path.unlink(missing_ok=True)
         return len(paths)
 
-    def export(self, folder: Path) -> list[Path]:
-        """Write every table and view as `<name>.parquet`, and their description as `schema.json`; returns the paths.
+    def export(
+        self, folder: Path, only_tables: Sequence[str] | None = None, only_runs: Sequence[str] | None = None
+    ) -> list[Path]:
+        """Write tables and views as `<name>.parquet`, and their description as `schema.json`; returns the paths.
 
-        For other programs, and for DuckDB before 2.0, which cannot read this database file.
+        All of them unless `only_tables` says which; of tables with a run_id only the rows of `only_runs`, if given. For other
+        programs, and for DuckDB before 2.0, which cannot read this database file. Raises ValueError for an unknown table.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         with self._connection(read_only=True) as connection:
             tables = read_schema(connection)
+            unknown = sorted(set(only_tables or ()) - set(tables))
+            if unknown:
+                raise ValueError(f"no table or view {unknown[0]!r}; there are {', '.join(tables)}")
+            tables = {name: table for name, table in tables.items() if only_tables is None or name in only_tables}
+            folder.mkdir(parents=True, exist_ok=True)
             paths = []
-            for name in tables:
+            for name, table in tables.items():
                 path = folder / f"{name}.parquet"
                 temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-                connection.sql(f"SELECT * FROM {name}").write_parquet(str(temporary), compression="zstd")
+                some = only_runs is not None and "run_id" in table.types
+                rows = f"SELECT * FROM {name}" + (" WHERE list_contains($run_ids, run_id)" if some else "")
+                parameters = {"run_ids": list(only_runs or ())} if some else None
+                connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
                 os.replace(temporary, path)
                 paths.append(path)
         description = folder / "schema.json"

@@ -1,0 +1,26 @@
+"""`laconic report RUN…`: several runs on one page, or the usual report of one stored run."""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from pydantic import Field
+
+from pipeline_lib.chosen_runs import choose_runs
+from pipeline_lib.config import laconic_home
+from tasks.write_comparison import compare_runs, stored_sessions
+from tasks.write_report import write_report
+
+
+@flow(name="laconic-compare", log_prints=True)
+def run_comparison(runs: Annotated[list[str], Field(min_length=1)], out: str | None = None) -> dict[str, Any]:
+    """Compare several runs on one page; of a single one, write its usual report beside its control.
+
+    Args:
+        runs: Run ids, names, unique beginnings of ids, or configuration files; the first is what the others are held against
+        out: Folder of the page; empty: reports/compare-DIGEST in the home
+    """
+    run_ids = choose_runs(laconic_home(), runs)
+    if len(run_ids) == 1:
+        run, *controls = stored_sessions(run_ids[0])
+        return write_report(run, controls)
+    return compare_runs(run_ids, out)
