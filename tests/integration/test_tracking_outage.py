@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import TrackingConfig
-from pipeline_lib.tracking import Tracker
+from pipeline_lib.tracking import Registry, Tracker
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +94,9 @@ def test_what_was_logged_in_an_outage_arrives_when_the_server_comes(tmp_path: Pa
         assert registered and registered.version == 1
         copy = tracker.download_model("demo", "challenger", tmp_path / "copy")
         assert copy and (copy / "config.json").read_text() == "{}"
+        assert_version_is_copied_once(
+            Registry(TrackingConfig(uri=f"http://127.0.0.1:{port}"), tmp_path / "home"), tmp_path / "home"
+        )
         tracker.finish(None)
 
         from mlflow import MlflowClient
@@ -106,6 +109,16 @@ def test_what_was_logged_in_an_outage_arrives_when_the_server_comes(tmp_path: Pa
         losses = sorted((point.step, point.value) for point in client.get_metric_history(child.info.run_id, "loss"))
         assert losses == [(step, 1.0 / step) for step in range(1, 7)]
         assert (child.info.status, child.data.tags["laconic.run_id"]) == ("FINISHED", "demo-1")
+
+
+def assert_version_is_copied_once(registry: Registry, home: Path) -> None:
+    """Of a server that hands out its artifacts itself, a version is copied into the home, whole, and then stays."""
+    folder = registry.folder("demo", 1)
+    assert folder == home / "registry" / "demo" / "1"
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert [path.name for path in folder.parent.iterdir()] == ["1"], "something partial was left"
+    written = folder.stat().st_mtime_ns
+    assert registry.folder("demo", 1) == folder and folder.stat().st_mtime_ns == written
 
 
 def test_a_silent_server_costs_its_time_limit_once_then_little(tmp_path: Path) -> None:
