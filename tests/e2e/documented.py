@@ -51,16 +51,19 @@ def blocks_of(page: str) -> list[Block]:
     return [Block(found["mark"] or "", found["code"]) for found in BLOCK.finditer(text)]
 
 
-def parse(words: list[str]) -> None:
-    """Hold a `laconic` command against the command line, and load the configuration that it names, if it is there."""
+def parse(words: list[str], folder: Path | None = None) -> None:
+    """Hold a `laconic` command against the command line; given the folder it is for, load the configuration that it names.
+
+    Without a folder only shipped configurations are loaded: those that a page writes are not there.
+    """
     from flows.cli import app
     from pipeline_lib.config import load_config
 
     command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
     given = command.make_context(words[0], words[1:], resilient_parsing=False).params
     config = given.get("config")
-    if config and (REPOSITORY / config).exists():
-        load_config(REPOSITORY / config, given.get("overrides") or [])
+    if config and (folder or (REPOSITORY / config).exists()):
+        load_config((folder or REPOSITORY) / config, given.get("overrides") or [])
 
 
 class Checkout:

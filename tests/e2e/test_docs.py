@@ -35,7 +35,7 @@ RUN_BY = {
     "laconic deploy": ("tests/e2e/test_served.py", "test_everything_is_registered"),
     "laconic rollback": ("tests/e2e/test_scheduled.py", "rollback"),
     "laconic promotions": ("tests/e2e/test_scheduled.py", "promotions"),
-    "laconic promote": ("flows/commands/retraining.py", "def promote"),
+    "laconic promote": ("tests/integration/test_promotions.py", 'decide(run, "promote")'),
     "laconic sql": ("tests/e2e/test_pipeline.py", "sql("),
     "export PREFECT_API_URL": ("tests/e2e/serving.py", "/api"),
     "prefect deployment run laconic-pipeline/pipeline": ("tests/e2e/test_served.py", 'PIPELINE = "laconic-pipeline/pipeline"'),
@@ -129,6 +129,16 @@ print('model in', mlflow.artifacts.download_artifacts('models:/smoke@challenger'
 )
 def test_what_can_be_run_of_the_other_pages(checkout: Checkout, tutorial: str, page: str) -> None:
     checkout.run(page)
+    for words in [words for block in blocks_of(page) if block.mark == "gpu" for words in block.commands("laconic")]:
+        parse(words, checkout.folder)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_do_not_take_for_granted_that_the_home_has_a_name(page: str) -> None:
+    """With LACONIC_HOME unset, "$LACONIC_HOME/configs" would be /configs."""
+    code = "".join(block.code for block in blocks_of(page))
+    used, named = code.find("$LACONIC_HOME"), code.find("LACONIC_HOME=${LACONIC_HOME:-")
+    assert used < 0 or 0 <= named < used
 
 
 def test_every_page_is_tested() -> None:
