@@ -88,7 +88,7 @@ def _retraining(path: str, config: RunConfig) -> dict[str, Any]:
     assert settings, "chosen by its section"
     schedule = [{"cron": settings.schedule, "timezone": settings.timezone}] if settings.schedule else []
     return {
-        "name": f"retrain-{config.name}",
+        "name": f"retrain-{config.name.removeprefix('retrain-')}",
         "entrypoint": "flows.retraining.run_retraining",
         "description": f"{_words_of('retrain')}\nConfiguration: `{path}`.",
         "tags": ["laconic", "retraining"],

@@ -1,8 +1,11 @@
 """The `gpu` limit: how many flows may use the accelerator at once, a global concurrency limit of the Prefect server."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
 
 LIMIT = "gpu"
 # A flow that was killed gives its slot back when the lease runs out.
@@ -29,7 +32,9 @@ def accelerator_slot() -> Iterator[None]:
             return
         from prefect.concurrency.sync import concurrency
 
+        logger.info("waiting for a slot of the limit %r", LIMIT)
         with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+            logger.info("holding a slot of the limit %r", LIMIT)
             yield
     finally:
         with _holder:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from driving import laconic, sql, wait_until_no_process_is_left
-from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served
+from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served, serving_environment
 
 from pipeline_lib.worker.jobs import read_json
 
@@ -235,7 +238,7 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, 
     for flow_run in both:
         up.wait(flow_run)
     for phase in ("generating", "updating", "checkpointing"):
-        flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 3}, overrides=SLOW)
+        flow_run = start_from_the_command_line(up, changes={"seed": 3}, overrides=SLOW)
         wait_for_phase(up, flow_run, phase)
         up.call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
         told = time.monotonic()
@@ -265,6 +268,17 @@ def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served
     assert up.wait(flow_run, 60) == "CRASHED"
     wait_for(lambda: sql(up.home, query)[0]["status"] == "failed", seconds=10)  # by the flow's hook, which the worker runs
     assert "without a word" in sql(up.home, query)[0]["error"]
+
+
+def start_from_the_command_line(up: Served, **parameters: Any) -> str:
+    """As docs/howto/schedule.md says, with Prefect's own command; returns the flow run's id."""
+    given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+    command = [sys.executable, "-m", "prefect", "deployment", "run", PIPELINE, "--param", f"config={SMOKE}", *given]
+    told = {**serving_environment(up.home), "PREFECT_API_URL": f"{up.prefect}/api", "PREFECT_HOME": str(up.home / "prefect")}
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [found] = re.findall(r"UUID: ([0-9a-f-]{36})", done.stdout)
+    return str(found)
 
 
 def runs_flow(process: psutil.Process, flow_run: str) -> bool:
