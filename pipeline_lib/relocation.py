@@ -34,7 +34,10 @@ def relocate_home(home: Path, former: Path) -> dict[str, int]:
 
 def _relocate_store(store: Store, home: Path, former: Path) -> dict[str, int]:
     def moved(path: Any) -> Any:
-        return str(home / Path(path).relative_to(former)) if path and Path(path).is_relative_to(former) else path
+        # A home inside its former place: what leads into it already has been turned before.
+        if not path or not Path(path).is_relative_to(former) or Path(path).is_relative_to(home):
+            return path
+        return str(home / Path(path).relative_to(former))
 
     changed: dict[str, int] = {}
     checkpoints = store.named("checkpoint_paths")
@@ -56,8 +59,9 @@ def _relocate_mlflow(home: Path, former: Path) -> dict[str, int]:
     with closing(sqlite3.connect(path)) as database, database:
         for table, column in MLFLOW_ADDRESSES:
             done = database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                (after, len(before) + 1, len(before), before),
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column}, 1, ?) = ? AND substr({column}, 1, ?) <> ?",
+                (after, len(before) + 1, len(before), before, len(after), after),
             )
             changed[f"mlflow {table}.{column}"] = done.rowcount
     return changed

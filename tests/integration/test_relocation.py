@@ -1,12 +1,14 @@
 """A home that has moved: its databases lead to where it is now. (The whole of it, with models, is in tests/e2e/test_docs.py.)"""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline_lib.records import CheckpointRecord, StageResult
-from pipeline_lib.relocation import relocate_home
+from pipeline_lib.relocation import MLFLOW_ADDRESSES, relocate_home
 from pipeline_lib.services.running import note_services
 from pipeline_lib.store.database import Store
 
@@ -49,6 +51,20 @@ def test_it_can_be_repeated(moved: Path) -> None:
     before = paths(moved)
     assert set(relocate_home(moved, FORMER).values()) == {0}
     assert paths(moved) == before
+
+
+def test_it_can_be_repeated_where_the_home_lies_in_its_former_place(moved: Path) -> None:
+    former = moved.parent
+    Store(moved).write("checkpoints", [CheckpointRecord("run-1", 1, f"{former}/checkpoints/run-1/step-00001", False, 0.5)])
+    with closing(sqlite3.connect(moved / "mlflow.db")) as database, database:
+        for table, column in MLFLOW_ADDRESSES:
+            database.execute(f"CREATE TABLE IF NOT EXISTS {table} (artifact_location, artifact_uri, source, storage_location)")
+            database.execute(f"INSERT INTO {table} ({column}) VALUES ('{former.as_uri()}/mlartifacts/1')")
+    assert relocate_home(moved, former)["checkpoints.path"] == 1
+    assert set(relocate_home(moved, former).values()) == {0}
+    assert paths(moved)[0] == f"{moved}/checkpoints/run-1/step-00001"
+    with closing(sqlite3.connect(moved / "mlflow.db")) as database:
+        assert database.execute("SELECT artifact_uri FROM runs").fetchall() == [(f"{moved.as_uri()}/mlartifacts/1",)]
 
 
 def test_what_is_not_a_moved_home_is_refused(moved: Path, tmp_path: Path) -> None:
