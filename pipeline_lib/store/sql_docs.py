@@ -61,10 +61,7 @@ def aligned(result: QueryResult) -> str:
         raise ValueError(f"columns {list(result.columns)}: a name with a space cannot be read back from aligned text")
     table = [[_cell(value) for value in row] for row in result.rows[:MOST_ROWS]]
     widths = [max(map(len, column)) for column in zip(result.columns, *table, strict=True)]
-    is_number = [
-        all(isinstance(row[place], int | float | Decimal) or row[place] is None for row in result.rows)
-        for place in range(len(result.columns))
-    ]
+    is_number = [all(map(_is_number, column)) for column in zip(*result.rows, strict=True)] or [False] * len(widths)
     lines = [_line(cells, widths, is_number) for cells in (result.columns, ["-" * width for width in widths], *table)]
     if len(result.rows) > MOST_ROWS:
         lines.append(f"… {len(result.rows)} rows in all")
@@ -76,6 +73,10 @@ def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]
         cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(cells, widths, is_number, strict=True)
     ]
     return "  ".join(padded).rstrip()
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float | Decimal) and not isinstance(value, bool))
 
 
 def _cell(value: Any) -> str:
