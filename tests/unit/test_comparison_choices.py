@@ -1,5 +1,6 @@
 """What a comparison of runs chooses and computes: Pareto front, problems to show, paired differences, what differs."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_along_the_front_more_tokens_buy_accuracy_and_all_others_are_beaten(poin
     real = [(float(tokens), float(accuracy)) for tokens, accuracy in points]
     front = [real[place] for place in pareto_front(real)]
     kept = sorted(set(front))
-    assert all(one[0] < two[0] and one[1] < two[1] for one, two in zip(kept, kept[1:], strict=False))
+    assert all(one[0] < two[0] and one[1] < two[1] for one, two in itertools.pairwise(kept))
     for point in real:
         assert point in front or any(best[0] <= point[0] and best[1] >= point[1] for best in front)
 
@@ -154,7 +155,7 @@ def test_runs_of_one_name_are_told_apart_by_what_differs() -> None:
         "demo (steps=8)",
         "other",
     ]
-    many = [{key: place for key in "abc"} for place in range(2)]
+    many = [dict.fromkeys("abc", place) for place in range(2)]
     assert run_labels(["demo", "demo"], ["d-1", "d-2"], many) == ["d-1", "d-2"]
     assert run_labels(["demo", "demo"], ["d-1", "d-2"], [{}, {}]) == ["d-1", "d-2"]
 
