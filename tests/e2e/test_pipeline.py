@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from pipeline_lib.store.database import Store
 from pipeline_lib.store.sql_docs import questions
 
 SMOKE = REPOSITORY / "configs" / "smoke.toml"
-SQL_PAGE = REPOSITORY / "docs" / "sql.md"
+SQL_PAGE = (REPOSITORY / "docs" / "sql.md").read_text(encoding="utf-8")
 TIMES = ("tokens_per_second", "generation_seconds", "update_seconds", "sync_seconds", "other_seconds", "checkpoint_seconds")
 
 
@@ -134,109 +134,6 @@ def test_the_model_is_registered_and_loads_unchanged(smoke_home: Path) -> None:
     assert all(saved[name].equal(weight) for name, weight in registered.items())
 
 
-def test_every_question_of_the_sql_page_is_answered(smoke_home: Path) -> None:
-    """The page asks about the demo; what the smoke run has no part of (a control, experiments, retrainings) may have no rows."""
-    from pipeline_lib.store.database import Store
-    from pipeline_lib.store.sql_docs import questions
-
-    store = Store(smoke_home)
-    asked = list(questions(SQL_PAGE.read_text(encoding="utf-8")))
-    assert len(asked) >= 20
-    empty = []
-    for question in asked:
-        result = store.query(question.sql.replace("'demo'", "'smoke'"))
-        assert result.columns == question.columns, question.heading
-        assert len(question.output.splitlines()) > 2, f"the page shows no row: {question.heading}"
-        empty += [] if result.rows else [question.heading]
-    parts = ("control", "alarms", "experiment", "retrainings")
-    assert [heading for heading in empty if not any(part in heading for part in parts)] == []
-
-
-def test_the_ways_into_pandas_and_polars_work_as_shown(smoke_home: Path, tmp_path: Path) -> None:
-    page = SQL_PAGE.read_text(encoding="utf-8").partition("## Into pandas or polars")[2]
-    (tmp_path / "artifacts").symlink_to(smoke_home)
-    exports = [line.split()[1:] for line in page.splitlines() if line.startswith("laconic export")]
-    assert len(exports) == 2
-    for _, folder, *options in exports:
-        options = [option.replace("demo", "smoke") for option in options]
-        laconic(smoke_home, "export", str(tmp_path / folder), *options)
-    written = {path.stem for path in (tmp_path / "exported").glob("*.parquet")}
-    assert written == {table["name"] for table in sql(smoke_home, "select table_name as name from information_schema.tables")}
-    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    printed = []
-    for snippet in snippets:
-        done = subprocess.run(
-            [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        printed.append(done.stdout)
-    assert len(printed) == 4
-    assert all(part in printed[0] for part in ("step", "True", "count"))
-    assert "shape: (6, 4)" in printed[1]
-    assert "shape: (3, 5)" in printed[2]
-    assert "smoke-" in printed[3]
-
-
-def test_show_lists_rollouts_and_puts_them_beside_their_counterparts(smoke_home: Path) -> None:
-    listed = json.loads(laconic(smoke_home, "show", "smoke", "--format", "json").stdout)
-    assert {each["why"] for each in listed["rollouts"]} >= {"longest", "shortest correct"}
-    rollout_id = listed["rollouts"][0]["rollout_id"]
-    shown = json.loads(laconic(smoke_home, "show", rollout_id, "--format", "json").stdout)
-    assert [each["step"] for each in shown["rollouts"]] == [0, 6]
-    stored = sql(smoke_home, f"select text, num_tokens from rollouts where rollout_id = '{rollout_id}'")
-    assert [{key: shown["rollouts"][1][key] for key in ("text", "num_tokens")}] == stored
-    printed = laconic(smoke_home, "show", rollout_id).stdout
-    assert "before training" in printed
-    assert "after training step 6" in printed
-    assert shown["problem"] in printed
-    trained = sql(smoke_home, "select rollout_id from rollouts where stage = 'train' and step = 6 limit 1")[0]["rollout_id"]
-    printed = laconic(smoke_home, "show", trained).stdout
-    assert "advantage" in printed
-    assert "before training (profile)" in printed
-    refused = laconic(smoke_home, "show", f"{rollout_id}7", check=False)
-    assert refused.returncode == 1
-    assert rollout_id in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-
-
-def test_runs_are_compared_on_one_page(smoke_home: Path, tmp_path: Path) -> None:
-    """On a copy of the home, which has the run a second time, with another length reward in its configuration."""
-    from pipeline_lib.store.database import Store
-
-    home = tmp_path / "copied"
-    shutil.copytree(
-        smoke_home, home, ignore=shutil.ignore_patterns("mlartifacts", "mlflow.db", "checkpoints", "workers", "prefect")
-    )
-    store = Store(home)
-    [run] = store.named("named_runs")
-    row = store.named("run", run_id=run["run_id"])[0] | {"mlflow_run_id": None}
-    other = row | {"run_id": "other-1", "name": "other"}
-    other["config"] = row["config"] | {"reward": row["config"]["reward"] | {"name": "kimi"}}
-    store.write("runs", [row, other])
-    for table in ("training_steps", "budget_results"):
-        store.copy_rows(table, run["run_id"], "other-1")
-    taken = sql(home, "select stage, unit, fingerprint, seconds from stage_results where stage = 'evaluate'")
-    store.write("stage_results", [{**each, "run_id": "other-1", "reused_from": run["run_id"], "summary": {}} for each in taken])
-
-    done = laconic(home, "report", "smoke", "other", "--out", str(tmp_path / "page"))
-    assert f"report: {tmp_path / 'page' / 'compare.html'}" in done.stdout
-    assert "leaked" not in done.stderr
-    html = (tmp_path / "page" / "compare.html").read_text(encoding="utf-8")
-    figures = {path.name for path in (tmp_path / "page").glob("*.png")}
-    assert figures == {"pareto_tiny_sum.png", "accuracy_by_budget.png", "training_dynamics.png"}
-    assert html.count("data:image/png;base64,") == 3
-    assert "<td>reward.name</td>" in html
-    assert "kimi" in html
-    # A run is equal to itself on all 48 prompts.
-    (cells,) = re.findall(r"<b>B</b> − A</td>(.*?)</tr>", html, re.DOTALL)
-    assert re.findall(r"<td>([^<]*)</td>$", cells.strip()) == ["48"]
-    assert set(re.findall(r"<td>([^<]+)<small>", cells)) == {"0.0"}
-    refused = laconic(home, "report", "smoke", "elsewhere", check=False)
-    assert refused.returncode == 1
-    assert "no run 'elsewhere'" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
-
-
 def test_a_second_run_does_nothing_again(smoke_home: Path) -> None:
     before = sql(
         smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
@@ -316,7 +213,7 @@ def enriched_home(smoke_home: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_every_question_in_the_docs_has_its_answer(enriched_home: Path) -> None:
-    asked = list(questions((REPOSITORY / "docs" / "sql.md").read_text(encoding="utf-8")))
+    asked = list(questions(SQL_PAGE))
     assert [each.heading.split(".")[0] for each in asked] == [str(number) for number in range(1, 21)]
     for each in asked:
         result = Store(enriched_home).query(each.sql.replace("'demo", "'smoke"))
@@ -328,7 +225,7 @@ def test_every_question_in_the_docs_has_its_answer(enriched_home: Path) -> None:
 
 def test_the_way_into_pandas_and_polars_is_as_shown(enriched_home: Path, tmp_path: Path) -> None:
     """Every command and snippet of the page's last section, in a folder where the home is called artifacts."""
-    page = (REPOSITORY / "docs" / "sql.md").read_text(encoding="utf-8").partition("## Into pandas or polars")[2]
+    page = SQL_PAGE.partition("## Into pandas or polars")[2]
     (tmp_path / "artifacts").symlink_to(enriched_home)
     settings = {"env": environment(enriched_home), "cwd": tmp_path, "capture_output": True, "text": True, "check": False}
     commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
@@ -338,7 +235,7 @@ def test_the_way_into_pandas_and_polars_is_as_shown(enriched_home: Path, tmp_pat
         assert words[0] == "laconic"
         done = subprocess.run([*LACONIC, *words[1:]], **settings)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "exported" / "rollouts.parquet").exists()
+    assert {path.stem for path in (tmp_path / "exported").glob("*.parquet")} == set(Store(enriched_home).schema())
     assert len(list((tmp_path / "exported" / "demo").iterdir())) == 4
     snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(snippets) == 4
@@ -355,19 +252,32 @@ def test_runs_are_compared_on_a_page(enriched_home: Path, tmp_path: Path) -> Non
     html = (tmp_path / "page" / "compare.html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 3
     assert "2 runs compared" in html
+    (cells,) = re.findall(r"<b>B</b> − A</td>(.*?)</tr>", html, re.DOTALL)
+    assert set(re.findall(r"<td>([^<]+)<small>", cells)) == {"0.0"}  # the control is a copy of the run
+    assert cells.strip().endswith("<td>48</td>")
     refused = laconic(enriched_home, "report", "smoke", "smok", check=False)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "'smok' is how the ids begin of 2 runs; give the id of one: smoke-" in refused.stderr
 
 
-def test_rollouts_are_shown_before_and_after(smoke_home: Path) -> None:
+def test_show_lists_rollouts_and_puts_them_beside_their_counterparts(smoke_home: Path) -> None:
     listed = json.loads(laconic(smoke_home, "show", "smoke", "--format", "json").stdout)
-    assert {"longest", "shortest correct"} <= {each["why"] for each in listed["rollouts"]}
-    chosen = listed["rollouts"][0]["rollout_id"]
-    shown = laconic(smoke_home, "show", chosen).stdout
-    assert "before training" in shown
-    assert "after training step 6" in shown
-    [row] = sql(smoke_home, f"select num_tokens, grade_reason from rollouts where rollout_id = '{chosen}'")
-    assert f"num_tokens    {row['num_tokens']}" in shown
-    assert f"grade_reason  {row['grade_reason']}" in shown
+    assert {each["why"] for each in listed["rollouts"]} >= {"longest", "shortest correct"}
+    rollout_id = listed["rollouts"][0]["rollout_id"]
+    shown = json.loads(laconic(smoke_home, "show", rollout_id, "--format", "json").stdout)
+    assert [each["step"] for each in shown["rollouts"]] == [0, 6]
+    stored = sql(smoke_home, f"select text, num_tokens from rollouts where rollout_id = '{rollout_id}'")
+    assert [{key: shown["rollouts"][1][key] for key in ("text", "num_tokens")}] == stored
+    printed = laconic(smoke_home, "show", rollout_id).stdout
+    assert "before training" in printed
+    assert "after training step 6" in printed
+    assert shown["problem"] in printed
+    trained = sql(smoke_home, "select rollout_id from rollouts where stage = 'train' and step = 6 limit 1")[0]["rollout_id"]
+    printed = laconic(smoke_home, "show", trained).stdout
+    assert "advantage" in printed
+    assert "before training (profile)" in printed
+    refused = laconic(smoke_home, "show", f"{rollout_id}7", check=False)
+    assert refused.returncode == 1
+    assert rollout_id in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
