@@ -23,6 +23,14 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+# For a worker and what it runs: the pages show what flows log, which a terminal is spared.
+SHOWN = {
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,pipeline_lib",
+}
+
 
 def prepare_environment() -> None:
     """Set what is not set already. A Prefect profile of the user's own is left in charge."""

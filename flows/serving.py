@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.environment import SHOWN
 from flows.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
@@ -198,11 +199,7 @@ def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": addresses.host,
         "PREFECT_SERVER_API_PORT": str(addresses.prefect_port),
         "PREFECT_UI_API_URL": f"{addresses.prefect}/api",
-        # The pages show what flows log, which a terminal is spared.
-        "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
-        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,pipeline_lib",
+        **SHOWN,
         "MLFLOW_TRACKING_URI": addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),

@@ -22,7 +22,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until_file(process, home, "checkpoints/*/step-000008/progress.json")
+    wait_until_file(process, home, "checkpoints/*/step-00008/progress.json")
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     wait_until_no_process_is_left(home)

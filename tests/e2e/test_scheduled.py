@@ -13,7 +13,7 @@ from driving import REPOSITORY, laconic, sql
 from serving import Served, served
 
 DEPLOYMENT = "laconic-retrain/retrain-minute"
-NOTHING_LEARNT = ["train.learning_rate=1e-8"]
+NOTHING_LEARNT = ["train.learning_rate=1e-8", "train.steps=2", "checkpoint.every_steps=2"]
 ALARM_AT_ONCE = ["watch.reward_starvation_fraction=0.999", "watch.hold_steps=1", "watch.window_steps=1"]
 
 
@@ -76,8 +76,8 @@ def test_the_schedule_retrains_and_the_gate_promotes_then_refuses(up: Served) ->
     assert first["token_ci_high"] < 0
     promoted = first["challenger_version"]
     assert first["champion_after"] == promoted
-    refused = wait_for_decision(up, lambda row: row["cause"] == "no_gain", seconds=600)
-    assert refused["decision"] == "kept"
+    refused = wait_for_decision(up, lambda row: row["decision"] == "kept", seconds=600)
+    assert refused["cause"] in ("no_gain", "worse", "undecided"), refused["reason"]
     assert refused["number"] > first["number"]
     assert refused["champion_version"] == refused["champion_after"] == champion(up)
     assert refused["base_model"] == f"models:/minute/{refused['champion_version']}"

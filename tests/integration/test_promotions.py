@@ -72,7 +72,7 @@ def finished(config: RunConfig, tokens: int, wrong: int = 10, base_tokens: int =
     """A run as its stages leave it: a registered checkpoint of step 6, and both models evaluated."""
     run = RunSession(config)
     run.open("flow-1")
-    model = run.checkpoints_folder() / "step-000006" / "model"
+    model = run.checkpoints_folder() / "step-00006" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text('{"model_type": "qwen3"}')
     (model / "model.safetensors").write_bytes(run.run_id.encode())
