@@ -80,7 +80,8 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
     reasons = rows(home, "select grade_reason, count(*) n from rollouts where stage = 'profile' group by all order by all")
     assert [(row["grade_reason"], row["n"]) for row in reasons] == [("correct", 2), ("no_answer", 1), ("wrong", 1)]
     write(rollouts, made[:2])
-    assert run_profile(str(configs / "smoke.toml"), overrides=overrides)[0]["mean_pass_rate"] == 1.0  # other content, other profile
+    (summary,) = run_profile(str(configs / "smoke.toml"), overrides=overrides)
+    assert summary["mean_pass_rate"] == 1.0  # other content, other profile
 
 
 @pytest.mark.usefixtures("prefect_server")
