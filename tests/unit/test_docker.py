@@ -16,6 +16,7 @@ from jsonschema.validators import validator_for
 from typer.main import get_command
 
 from flows.cli import app
+from flows.environment import QUIET, SHOWN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKER = REPOSITORY / "docker"
@@ -186,3 +187,20 @@ def test_the_dockerfile_passes_its_linter() -> None:
         [Path(sys.executable).parent / "hadolint", DOCKER / "Dockerfile"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_worker_logs_to_the_pages_what_a_terminal_is_spared() -> None:
+    silenced = {name for name in QUIET if name.startswith("PREFECT_LOGGING_")}
+    assert silenced
+    assert silenced <= SHOWN.keys()
+    assert all(SHOWN[name] == "INFO" for name in silenced)
+
+
+def test_prefect_may_write_its_pages() -> None:
+    """Its default is its own package, which the user of the images may not change: the server then serves no pages."""
+    folder = re.search(r"PREFECT_UI_STATIC_DIRECTORY=(\S+)", DOCKERFILE)
+    assert folder
+    assert "--create-home laconic" in DOCKERFILE
+    assert folder[1].startswith("/home/laconic/")
+    users = [rest for word, rest in instructions() if word == "USER"]
+    assert users == ["10001:10001"] * 2
