@@ -210,7 +210,8 @@ def _registered_checkpoint(run: RunSession, model_name: str) -> dict[str, Any]:
     registered = [row for row in rows if row["is_best"] and row["model_name"] == model_name and row["model_version"]]
     if not registered:
         raise ValueError(
-            f"run {run.run_id} has no version of {model_name!r} in the registry: run 'laconic register' with its configuration first"
+            f"run {run.run_id} has no version of {model_name!r} in the registry (was MLflow out of reach?): repeat the retraining, "
+            "or run 'laconic register' with the run's configuration"
         )
     return registered[-1]
 
