@@ -130,6 +130,7 @@ def pick_interesting(before: Mapping[tuple[str, str, int], Row], after: Sequence
     """A few responses of each kind, one a prompt. `before` by benchmark, prompt and sample; rows as of the query `evaluated_samples`."""
     shortest_first = sorted(after, key=lambda row: (row["num_tokens"], row["rollout_id"]))
     flipped = [row for row in shortest_first if _sample(row) in before and before[_sample(row)]["correct"] != row["correct"]]
+    flipped.sort(key=lambda row: row["num_tokens"] - before[_sample(row)]["num_tokens"])  # what got shorter most comes first
     kinds: dict[str, list[Row]] = {
         "longest": shortest_first[::-1],
         "shortest correct": [row for row in shortest_first if row["correct"]],

@@ -91,6 +91,13 @@ def test_interesting_rollouts_are_one_a_prompt_in_order() -> None:
     ]
 
 
+def test_of_the_flipped_those_that_got_shorter_most_come_first() -> None:
+    before = {("sums", prompt, 0): row(prompt, 0, tokens, False, 0) for prompt, tokens in (("a", 12), ("b", 100), ("c", 60))}
+    found = pick_interesting(before, [row("a", 0, 10, True, 6), row("b", 0, 40, True, 6), row("c", 0, 20, True, 6)])
+    fixed = [(each.tokens_before, each.num_tokens) for each in found if each.why == "fixed by training"]
+    assert fixed == [(100, 40), (60, 20), (12, 10)]
+
+
 def test_without_a_base_nothing_is_called_fixed() -> None:
     found = pick_interesting({}, [row("a", 0, 40, True, 6)])
     assert [(each.why, each.tokens_before) for each in found] == [("longest", None), ("shortest correct", None)]
