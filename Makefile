@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test check constraints schema docs findings clean
+.PHONY: setup servers demo smoke test check constraints schema docs findings clean browser screenshots
 
 setup: $(STAMP)
 

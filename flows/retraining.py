@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.parameters import RetrainConfigFile
 from flows.pipeline import run_stages
-from flows.runs import HOOKS, opened
+from flows.runs import HOOKS, one_retraining, opened
 from flows.slots import accelerator_slot
 from flows.termination import noticing_termination
 from pipeline_lib.config import RunConfig, load_config
@@ -25,8 +25,9 @@ def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None
 
     Returns the decision. An interrupted retraining is taken up: start it again with the same parameters.
     """
-    with noticing_termination(), accelerator_slot():
-        planned = plan_next(load_config(config, overrides or []))
+    settings = load_config(config, overrides or [])
+    with noticing_termination(), accelerator_slot(), one_retraining(settings.registered_model):
+        planned = plan_next(settings)
         if not isinstance(planned, RunConfig):
             return planned
         with opened([RunSession(planned, force=force)]) as runs:

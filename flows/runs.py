@@ -83,6 +83,15 @@ def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
         run.release()
 
 
+@contextmanager
+def one_retraining(model_name: str) -> Iterator[None]:
+    """Hold the retraining of a registered model: two at once would train from the same champion. Raises ValueError."""
+    from pipeline_lib.worker.process import lock_run
+
+    with lock_run(laconic_home(), f"retraining-{model_name}"):
+        yield
+
+
 def settle_runs(**_: Any) -> None:
     """Hook of a flow whose process was killed, run by the Prefect worker: nothing stays marked as running."""
     from pipeline_lib.abandoned import close_abandoned_runs

@@ -51,9 +51,8 @@ class Addresses:
 
 
 def default_slots() -> int:
-    """Flows that may use the accelerator at once: one a GPU, or one for two CPU cores."""
-    gpus = sum(1 for path in Path("/dev").glob("nvidia[0-9]*"))
-    return gpus or max(1, (os.cpu_count() or 1) // 2)
+    """Flows that may use an engine at once: one where there is a GPU (flows are not assigned cards), else one for two CPU cores."""
+    return 1 if any(Path("/dev").glob("nvidia[0-9]*")) else max(1, (os.cpu_count() or 1) // 2)
 
 
 def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], None]) -> None:
@@ -140,6 +139,7 @@ def _wait(service: Service, told: list[int]) -> None:
 
 def _watch(services: list[Service], home: Path, addresses: Addresses, told: list[int], say: Callable[[str], None]) -> None:
     """Until told to end: start again what ended by itself, and settle the runs that it left."""
+    from flows.deploying import free_slots
     from flows.settling import settle_home
 
     while not told:
@@ -154,15 +154,16 @@ def _watch(services: list[Service], home: Path, addresses: Addresses, told: list
             _sleep(RESTART_SECONDS, told)
             if told:
                 return
-            service.start()
-            _wait(service, told)
-            note_services(home, [each.pid for each in services], addresses.prefect, addresses.mlflow, is_ready=True)
             if service is services[-1]:  # the worker: with a server gone, flows may still run
                 try:
                     for line in settle_home(home):
                         say(line)
+                    free_slots()
                 except Exception as error:  # what is wrong with one old run must not end what runs now
                     say(f"what the worker left could not be settled: {error}")
+            service.start()
+            _wait(service, told)
+            note_services(home, [each.pid for each in services], addresses.prefect, addresses.mlflow, is_ready=True)
 
 
 def _sleep(seconds: float, told: list[int]) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import psutil
+
 # Set by Prefect's worker in the processes it starts.
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 POLL_SECONDS = 1.0
@@ -52,12 +54,23 @@ def _end_with_parent() -> None:
         return
     _watched.set()
     parent = os.getppid()
+    # It may have died while this process was loading: whoever takes in orphans runs no flows.
+    is_orphan = not _runs_flows(parent)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while not is_orphan and os.getppid() == parent:
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def _runs_flows(pid: int) -> bool:
+    """Whether a process looks like one that starts flows: Prefect's worker, or a Python program that serves them."""
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return True  # not to be seen: no reason to end a run
+    return any("prefect" in word or "python" in word for word in words)

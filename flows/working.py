@@ -13,6 +13,7 @@ from pathlib import Path
 from flows.environment import SHOWN
 from flows.serving import SERVICE_GRACE_SECONDS, WATCH_SECONDS, end_flows, told_to_end
 from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.services.service import end_with_this_process
 from pipeline_lib.worker.process import end_process_tree
 
 
@@ -27,7 +28,9 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *name]
     with told_to_end() as told:
         # A session of its own: Ctrl-C must not reach the worker, which would leave its flows to themselves.
-        worker = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **SHOWN}, start_new_session=True)
+        worker = subprocess.Popen(
+            command, cwd=PROJECT, env={**os.environ, **SHOWN}, start_new_session=True, preexec_fn=end_with_this_process()
+        )
         while worker.poll() is None and not told:
             time.sleep(WATCH_SECONDS)
         if not told:

@@ -25,6 +25,8 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
         except ValueError:  # somebody is working on it
             continue
         with lock:
+            if store.named("run", run_id=row["run_id"])[0]["status"] != "running":  # it ended between the two looks
+                continue
             ended = {"status": "failed", "finished_at": datetime.now(UTC), "error": REASON}
             store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
         closed.append(row)

@@ -55,11 +55,16 @@ def roll_back(model_name: str) -> dict[str, Any]:
 
 
 def finished_run(run_id: str) -> RunSession:
-    """A run by its id, as it was configured. Raises ValueError when there is none."""
+    """A run by its id, as it was configured. Raises ValueError when there is none, or it is no completed training."""
     rows = _store().named("run", run_id=run_id)
     if not rows:
         raise ValueError(f"no run {run_id!r}: see 'laconic sql \"select run_id, name, status from runs\"'")
-    return RunSession(RunConfig.model_validate(rows[0]["config"]))
+    if rows[0]["status"] != "completed" or "train" not in rows[0]["config"]:
+        what = "holds recorded rollouts" if "train" not in rows[0]["config"] else f"is {rows[0]['status']}"
+        raise ValueError(f"run {run_id!r} {what}: only a completed training can become the champion")
+    run = RunSession(RunConfig.model_validate(rows[0]["config"]))
+    run.run_id = run_id  # a setting that came since would give the same configuration another id
+    return run
 
 
 def _publish(decision: Promotion, budgets: list[PromotionBudget]) -> dict[str, Any]:

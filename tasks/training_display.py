@@ -6,6 +6,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from pipeline_lib.records import Alarm
 from pipeline_lib.report.data import RunSeries
@@ -13,6 +14,7 @@ from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.session import RunSession
 from tasks.artifacts import LiveArtifact
 
+RETRAINING = "laconic-retrain"
 TABLE_SECONDS = 3.0
 IMAGE_SECONDS = 20.0
 IMAGE_DPI = 110  # of the finished report: 200
@@ -59,6 +61,8 @@ class TrainingDisplay:
     def announce(self, alarms: Sequence[Alarm]) -> None:
         """Emit each new alarm as an event `laconic.alarm.KIND`; an automation can act on it."""
         config = self._run.config
+        # A pipeline that is run with the same configuration by hand is nobody's schedule.
+        pauses = flow_run.flow_name == RETRAINING and config.retrain and config.retrain.pause_on_alarm
         for alarm in alarms:
             if (alarm.step, alarm.kind) in self._announced:
                 continue
@@ -69,7 +73,7 @@ class TrainingDisplay:
                 resource={
                     "prefect.resource.id": f"laconic.run.{alarm.run_id}",
                     "prefect.resource.name": config.name,
-                    "laconic.pause_on_alarm": str(bool(config.retrain and config.retrain.pause_on_alarm)).lower(),
+                    "laconic.pause_on_alarm": str(bool(pauses)).lower(),
                 },
                 payload={
                     "run_id": alarm.run_id,

@@ -12,7 +12,7 @@ commands = typer.Typer()
 Slots = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Flows that may use an engine at once (the gpu limit); default: one a GPU, or one for two CPU cores."
+        min=1, help="Flows that may use an engine at once (the gpu limit); default: one with a GPU, else one for two CPU cores."
     ),
 ]
 

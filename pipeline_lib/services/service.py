@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class Service:
                 cwd=self.folder,
                 env=dict(self.environment),
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_this_process(),
             )
 
     @property
@@ -135,8 +135,15 @@ def _owner(port: int) -> str:
     return ""
 
 
-def _end_with_parent() -> None:
-    """Runs between fork and exec: servers must not outlive whoever watches over them, even when that is killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(1)
+def end_with_this_process() -> Callable[[], None] | None:
+    """What a child runs between fork and exec, so that it does not outlive this process, even when that is killed."""
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+
+    def ask_for_signal() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return ask_for_signal

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
 
+from pipeline_lib.services.service import descendants
+
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -96,15 +98,19 @@ class Served:
         return found
 
     def engine_processes(self) -> list[str]:
-        """Flows and their workers: everything of the home but the servers and Prefect's worker."""
+        """Every process of the home that is not a server or Prefect's worker itself, with its process group."""
+        noted = json.loads((self.home / "services" / "running.json").read_text())
+        prefect, mlflow, *worker = [service["pid"] for service in noted["services"]]
+        servers = {self.process.pid, *worker}
+        for pid in (prefect, mlflow):
+            servers |= {pid, *(process.pid for process in descendants(pid))}
         found = []
         for process in psutil.process_iter():
             try:
-                line = " ".join(process.cmdline())
-                ours = process.environ().get("LACONIC_HOME") == str(self.home)
-                if ours and process.status() != psutil.STATUS_ZOMBIE and ("prefect.engine" in line or "worker.program" in line):
-                    found.append(line)
-            except psutil.Error:
+                ours = process.pid not in servers and process.environ().get("LACONIC_HOME") == str(self.home)
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid} (group {os.getpgid(process.pid)}): {' '.join(process.cmdline())}")
+            except (psutil.Error, ProcessLookupError):
                 continue
         return found
 

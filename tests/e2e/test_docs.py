@@ -91,7 +91,7 @@ def test_backup_and_restore(checkout: Checkout, tutorial: str) -> None:
     home = Path(checkout.environment["LACONIC_HOME"])
     page = "howto/backup-restore.md"
     printed = checkout.run(page)
-    assert "checkpoints.path: 2" in printed
+    assert re.search(r"checkpoints\.path: [1-9]", printed), printed
     assert "mlflow runs.artifact_uri: 0" not in printed
     assert "laconic.duckdb" in printed
     restored = checkout.folder / "restored"

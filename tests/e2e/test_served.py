@@ -13,29 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
-from driving import laconic, sql, wait_until_no_process_is_left
+import yaml
+from driving import LACONIC, REPOSITORY, laconic, sql, wait_until_no_process_is_left
 from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served, serving_environment
 
 from pipeline_lib.worker.jobs import read_json
 
 PIPELINE = "laconic-pipeline/pipeline"
 SMOKE = "configs/smoke.toml"
-DEPLOYMENTS = {
-    *(
-        "pipeline",
-        "profile",
-        "filter",
-        "train",
-        "evaluate",
-        "register",
-        "report",
-        "experiment",
-        "retrain",
-        "rollback",
-        "compare",
-    ),
-    "evaluate-recorded",
-}
+DEPLOYMENTS = {each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
 # Sizes that make each phase of a training step last some seconds, so that a cancellation arrives within it.
 SLOW = [
     *("train.steps=2", "train.prompts_per_step=16", "train.num_rollouts=40", "train.micro_batch_tokens=512"),
@@ -66,6 +52,17 @@ def test_everything_is_registered_and_says_what_it_takes(up: Served) -> None:
     )
     assert refused["status"] == 409
     assert "less than the minimum of 1" in refused["detail"]
+
+
+def test_registering_again_keeps_what_was_set_on_the_pages(up: Served) -> None:
+    deployment = up.deployment("laconic-filter/filter")["id"]
+    made = [{"schedule": {"cron": "0 5 * * 1", "timezone": "UTC"}, "active": False, "parameters": {"config": SMOKE}}]
+    up.call("POST", f"/deployments/{deployment}/schedules", made)
+    told = {**serving_environment(up.home), "PREFECT_API_URL": f"{up.prefect}/api", "PREFECT_HOME": str(up.home / "prefect")}
+    done = subprocess.run([*LACONIC, "deploy", "--slots", "2"], env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [kept] = up.deployment("laconic-filter/filter")["schedules"]
+    assert (kept["schedule"]["cron"], kept["active"], kept["parameters"]) == ("0 5 * * 1", False, {"config": SMOKE})
 
 
 def test_what_is_taken_is_said(up: Served, tmp_path: Path) -> None:
