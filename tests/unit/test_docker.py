@@ -204,3 +204,11 @@ def test_prefect_may_write_its_pages() -> None:
     assert folder[1].startswith("/home/laconic/")
     users = [rest for word, rest in instructions() if word == "USER"]
     assert users == ["10001:10001"] * 2
+
+
+def test_what_the_page_copies_into_a_container_has_a_folder_there() -> None:
+    page = (REPOSITORY / "docs" / "howto" / "containers.md").read_text()
+    folders = {str(Path(target).parent) for target in re.findall(r" cp \S+ worker:(\S+)", page)}
+    made = {word for rule, rest in instructions() if rule == "RUN" and "install --directory" in rest for word in rest.split()}
+    assert folders
+    assert folders <= made
