@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,21 @@ def accelerator_slot() -> Iterator[None]:
             return
         from prefect.concurrency.sync import concurrency
 
-        logger.info("waiting for a slot of the limit %r", LIMIT)
+        _say_if_taken()
         with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             logger.info("holding a slot of the limit %r", LIMIT)
             yield
     finally:
         with _holder:
             _depth -= 1
+
+
+def _say_if_taken() -> None:
+    """A wait that nobody knows of looks like something stuck."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        limit = client.read_global_concurrency_limit_by_name(LIMIT)
+        if limit.active_slots >= limit.limit:
+            logger.warning("waiting for a slot of the limit %r: all %d are taken", LIMIT, limit.limit)
