@@ -82,6 +82,7 @@ def finished(config: RunConfig, tokens: int, wrong: int = 10, base_tokens: int =
     run.store.write("checkpoints", [CheckpointRecord(run.run_id, 6, path, True, None, version.name, version.version)])
     write_evaluation(run, 0, base_tokens, wrong=10)
     write_evaluation(run, 6, tokens, wrong)
+    run.finish("completed")
     return run
 
 
@@ -339,6 +340,10 @@ def test_flows_show_what_was_decided(
     from flows.retraining import run_promotion, run_rollback
 
     run = finished(configured(), tokens=60)
+    run.open("flow-2")
+    with pytest.raises(ValueError, match="is running: only a completed training can become the champion"):
+        run_promotion(run.run_id)
+    run.finish("completed")
     done = run_promotion(run.run_id)
     assert (done["decision"], done["champion"], done["run_id"]) == ("promoted", 1, run.run_id)
     with pytest.raises(ValueError, match="there is nothing to go back to from version 1"):
