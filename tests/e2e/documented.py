@@ -1,5 +1,6 @@
 """The commands of the documentation: read out of its pages, run or held against the command line."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -17,6 +18,8 @@ from pipeline_lib.services.service import Service
 
 BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]+?) -->\n)?```bash\n(?P<code>.*?)```", re.DOTALL)
 SUBSTITUTION = re.compile(r"(?P<shown>\S+)=(?P<run>\S+)")
+# Files that a page supposes its reader to have.
+YOUR_OWN = ("my.toml", "mine.toml")
 # A clone without what only a working copy has.
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "artifacts", "site", "__pycache__")
 
@@ -39,31 +42,73 @@ class Block:
         found = SUBSTITUTION.fullmatch(self.mark)
         return self.code.replace(found["shown"], found["run"]) if found else self.code
 
+    @property
+    def lines(self) -> list[list[str]]:
+        """The words of every command; a command may go over several lines, comments and redirections are left out."""
+        found, open_ = [], ""
+        for line in self.code.replace("\\\n", " ").splitlines():
+            open_ += f"{line}\n"
+            try:
+                words = shlex.split(open_, comments=True)
+            except ValueError:  # a quotation that goes on
+                continue
+            open_ = ""
+            if words:
+                found.append(words[: words.index(">")] if ">" in words else words)
+        return found
+
     def commands(self, program: str) -> list[list[str]]:
-        """The words of every command of a program, `\\` at a line's end joined."""
-        lines = self.code.replace("\\\n", " ").splitlines()
-        return [shlex.split(line)[1:] for line in lines if line.split(" ", 1)[0] == program]
+        """What is given to every call of a program."""
+        return [words[1:] for words in self.lines if words[0] == program]
 
 
 def blocks_of(page: str) -> list[Block]:
-    """The blocks of a page below docs/, in order."""
+    """The blocks of a page, by its path from docs/, in order. Experiments write the pages of findings, without marks."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    return [Block(found["mark"] or "", found["code"]) for found in BLOCK.finditer(text)]
+    unmarked = "minutes" if page.startswith("findings/") else ""
+    return [Block(found["mark"] or unmarked, found["code"]) for found in BLOCK.finditer(text)]
 
 
-def parse(words: list[str], folder: Path | None = None) -> None:
-    """Hold a `laconic` command against the command line; given the folder it is for, load the configuration that it names.
+def parse(words: list[str], folder: Path = REPOSITORY, home: Path | None = None) -> None:
+    """Hold a `laconic` command against the command line: its options, the configuration it names, and its SQL over a home.
 
-    Without a folder only shipped configurations are loaded: those that a page writes are not there.
+    Only the reader's own files are not loaded when they are not in the folder.
     """
     from flows.cli import app
-    from pipeline_lib.config import load_config
+    from pipeline_lib.config import load_config, recorded_config
+    from pipeline_lib.config.warmup import WarmupConfig
+    from pipeline_lib.experiments.specification import child_runs, experiment_file, load_experiment
+    from pipeline_lib.store.database import Store
 
     command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
     given = command.make_context(words[0], words[1:], resilient_parsing=False).params
+    overrides = given.get("overrides") or []
     config = given.get("config")
-    if config and (folder or (REPOSITORY / config).exists()):
-        load_config((folder or REPOSITORY) / config, given.get("overrides") or [])
+    if words[0] == "sql" and home:
+        Store(home).query(given["query"])
+    elif words[0] == "experiment" and given["name"] not in ("all", *YOUR_OWN):
+        experiment = load_experiment(given["name"])
+        child_runs(experiment, experiment_file(given["name"]), experiment.seeds[:1], tuple(overrides))
+    elif words[0] == "evaluate" and given["rollouts"]:
+        recorded_config(given["rollouts"], config, overrides)
+    elif config and ((folder / config).exists() or config not in YOUR_OWN):
+        if words[0] == "warmup":
+            load_config(folder / config, overrides, model=WarmupConfig)
+        else:
+            load_config(folder / config, overrides)
+
+
+def hold(words: list[str], folder: Path, home: Path) -> None:
+    """Hold a command that is not run against what it is for: the command line, the make targets, the modules there are."""
+    if words[0] == "laconic":
+        parse(words[1:], folder, home)
+    elif words[0] == "make":
+        [targets] = re.findall(r"^\.PHONY: (.+)$", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert words[1] in targets.split()
+    elif words[:2] == ["python", "-m"]:
+        assert importlib.util.find_spec(words[2])
+    else:
+        assert words[0] in ("export", "source"), words
 
 
 class Checkout:

@@ -1,14 +1,17 @@
-"""Every command of the tutorial and the how-to pages: run, or held against what it is for.
+"""Every command of the documentation's pages: run, or held against what it is for.
 
 A comment `<!-- test: MARK -->` before a block says how:
 
 | mark | the block is |
 |---|---|
-| none | run |
+| none | run, on the home of the tutorial's smoke run |
 | SHOWN=RUN | run with another file in place of the one shown |
-| gpu | held against the command line, and its configuration is loaded |
+| minutes, data, gpu | held, since it needs that: the command line is parsed, its configuration is loaded, its SQL is run |
+| refused | run, and refused with exit status 1 |
 | served, gate, prefect, elsewhere | run by another test, named in RUN_BY |
 | containers | held against compose.yaml and the command line |
+
+The pages of findings, which experiments write, are held as `minutes`.
 """
 
 import re
@@ -18,29 +21,46 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documented import Checkout, blocks_of, parse
+from documented import Checkout, blocks_of, hold, parse
 from driving import REPOSITORY
+from evidence import words_of
 
 DOCS = REPOSITORY / "docs"
-PAGES = ["tutorial.md", *(f"howto/{path.name}" for path in sorted((DOCS / "howto").glob("*.md")))]
+PAGES = ["../README.md", *sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "```bash" in path.read_text())]
+HELD = ("minutes", "data", "gpu")
+RUN_ELSEWHERE = ("served", "gate", "prefect", "elsewhere")
 
-# Which test, and which of its words, run a command that cannot be run here. Commands are named by their first words.
-RUN_BY = {
-    "make setup": (".ci/run", "make setup"),
-    "source .venv/bin/activate": (".ci/run", "make test"),  # make calls what lies there
-    "laconic doctor": ("tests/e2e/test_docs.py", "laconic doctor"),  # in the tutorial
-    "laconic train configs/smoke.toml --set train.num_processes=2": ("tests/e2e/test_pipeline.py", "train.num_processes=2"),
-    "laconic up": ("tests/e2e/test_served.py", "def up("),
-    "laconic down": ("tests/e2e/test_served.py", "test_down_ends_everything"),
-    "laconic deploy": ("tests/e2e/test_served.py", "test_everything_is_registered"),
-    "laconic rollback": ("tests/e2e/test_scheduled.py", "rollback"),
-    "laconic promotions": ("tests/e2e/test_scheduled.py", "promotions"),
-    "laconic promote": ("tests/integration/test_promotions.py", 'decide(run, "promote")'),
-    "laconic sql": ("tests/e2e/test_pipeline.py", "sql("),
-    "export PREFECT_API_URL": ("tests/e2e/serving.py", "/api"),
-    "prefect deployment run laconic-pipeline/pipeline": ("tests/e2e/test_served.py", 'PIPELINE = "laconic-pipeline/pipeline"'),
-    "id=$(curl": ("tests/e2e/serving.py", "/deployments/name/"),
-    "curl": ("tests/e2e/serving.py", "create_flow_run"),
+# Which test runs a command that is not run here, and the words of it that the test hands over. Commands by their first words.
+RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "laconic up": ("tests/e2e/test_served.py::test_everything_is_registered_and_says_what_it_takes", ("up",)),
+    "laconic down": ("tests/e2e/test_served.py::test_down_ends_everything", ("down",)),
+    "laconic deploy": ("tests/e2e/test_served.py::test_registering_again_keeps_what_was_set_on_the_pages", ("deploy",)),
+    "laconic retrain configs/retrain-tiny.toml": (
+        "tests/e2e/test_retraining.py::test_a_killed_retraining_is_taken_up_and_decided_once",
+        ("retrain", "configs/retrain-tiny.toml"),
+    ),
+    # By hand the rollback is refused, as the page says it is with nothing to go back to.
+    "laconic rollback retrain-tiny": ("tests/e2e/test_retraining.py::test_by_hand", ("rollback", "retrain-tiny")),
+    "laconic promotions retrain-tiny": ("tests/e2e/test_retraining.py::test_by_hand", ("promotions", "retrain-tiny")),
+    "laconic promote RUN_ID": ("tests/e2e/test_retraining.py::test_by_hand", ("promote",)),
+    "export PREFECT_API_URL": (
+        "tests/e2e/test_served.py::test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on",
+        ("PREFECT_API_URL",),
+    ),
+    "prefect deployment run laconic-pipeline/pipeline": (
+        "tests/e2e/test_served.py::test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on",
+        ("deployment", "run", "laconic-pipeline/pipeline", "--param"),
+    ),
+    # Not curl itself, but the same requests by urllib.
+    "id=$(curl": ("tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix", ("/deployments/name/",)),
+    "curl": (
+        "tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix",
+        ("/deployments/", "/create_flow_run", "parameters"),
+    ),
+    # .ci/run is a script: the line stands in it.
+    "make setup": (".ci/run", ("make setup",)),
+    # Sets the path to what `make setup` has made; nothing of ours to run.
+    "source .venv/bin/activate": (".ci/run", ("make setup",)),
 }
 
 
@@ -123,14 +143,32 @@ print('model in', mlflow.artifacts.download_artifacts('models:/smoke@challenger'
     assert f"model in {restored}/mlartifacts/" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["howto/own-model-one-gpu.md", "howto/several-gpus.md", "howto/schedule.md", "howto/rollback.md", "howto/containers.md"],
-)
+OWN_TESTS = ("tutorial.md", "howto/own-data.md", "howto/own-reward.md", "howto/own-benchmark.md", "howto/backup-restore.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in OWN_TESTS])
 def test_what_can_be_run_of_the_other_pages(checkout: Checkout, tutorial: str, page: str) -> None:
-    checkout.run(page)
-    for words in [words for block in blocks_of(page) if block.mark == "gpu" for words in block.commands("laconic")]:
-        parse(words, checkout.folder)
+    blocks = blocks_of(page)
+    if any(block.is_run for block in blocks):
+        checkout.run(page)
+    home = Path(checkout.environment["LACONIC_HOME"])
+    for words in [words for block in blocks if block.mark in HELD for words in block.lines]:
+        hold(words, checkout.folder, home)
+
+
+def test_a_configuration_against_a_guideline_is_refused(checkout: Checkout) -> None:
+    [block] = [block for block in blocks_of("guidelines.md") if block.mark == "refused"]
+    done = subprocess.run(
+        ["bash", "-c", block.code.replace("my.toml", "configs/demo.toml --set train.negative_rollouts=-I")],
+        cwd=checkout.folder,
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error    masks-all-incorrect" in done.stdout
+    assert '"masks-all-incorrect"' in done.stdout  # as JSON
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -141,26 +179,38 @@ def test_pages_do_not_take_for_granted_that_the_home_has_a_name(page: str) -> No
     assert used < 0 or 0 <= named < used
 
 
-def test_every_page_is_tested() -> None:
-    source = Path(__file__).read_text()
-    assert all(page in source for page in PAGES)
+def test_every_block_is_tested() -> None:
     marks = {block.mark for page in PAGES for block in blocks_of(page) if not block.is_run}
-    assert marks <= {"gpu", "served", "gate", "prefect", "elsewhere", "containers"}
+    assert marks <= {*HELD, *RUN_ELSEWHERE, "refused", "containers"}
+    assert not [page for page in OWN_TESTS if any(block.mark in HELD for block in blocks_of(page))], "not held"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_are_not_run_here_are_right_and_run_elsewhere(page: str) -> None:
     for block in blocks_of(page):
-        if block.is_run:
+        if block.is_run or block.mark in HELD:
             continue
         for words in block.commands("laconic"):
             parse(words)
-        if block.mark in ("gpu", "containers"):
+        if block.mark not in RUN_ELSEWHERE:
             continue
         for line in block.code.replace("\\\n", " ").splitlines():
-            where = [place for start, place in RUN_BY.items() if line.startswith(start)]
-            assert where, f"{page}: no test is named for {line!r}"
-            assert where[-1][1] in (REPOSITORY / where[-1][0]).read_text(), f"{where[-1]} does not run {line!r}"
+            named = [place for start, place in RUN_BY.items() if line.startswith(start)]
+            assert named, f"{page}: no test is named for {line!r}"
+            test, words_wanted = named[-1]
+            handed = words_of(test) if "::" in test else set((REPOSITORY / test).read_text().splitlines())
+            for word in words_wanted:
+                # An address stands in a longer text.
+                assert word in handed or (word[0] == "/" and any(word in each for each in handed)), f"{test}: {word!r}"
+
+
+def test_evidence_is_of_what_a_test_runs_not_of_what_its_file_says() -> None:
+    by_hand = words_of("tests/e2e/test_retraining.py::test_by_hand")
+    assert {"promote", "rollback"} <= by_hand
+    assert "deploy" not in by_hand
+    assert "promote" not in words_of("tests/e2e/test_served.py::test_down_ends_everything")
+    with pytest.raises(KeyError):
+        words_of("tests/e2e/test_served.py::test_of_no_such_name")
 
 
 def test_commands_of_containers_name_services_and_commands_of_ours() -> None:
