@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test check constraints schema docs findings clean browser screenshots
+.PHONY: setup servers demo smoke test test-slow check constraints schema docs findings clean browser screenshots
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ smoke: setup
 # Files side by side: engines and servers spend much of their time waiting. One worker: make test TEST_WORKERS=0
 test: setup
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 # What the browser test drives; without it, that test is skipped with a reason.
 browser:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from driving import LACONIC, REPOSITORY, environment, laconic, sql, wait_until_file, wait_until_no_process_is_left
 
-pytestmark = pytest.mark.timeout(1200)  # three starts of an engine; two minutes where nothing else runs
+# Three starts of an engine. test_scheduled.py shows the promotion and the refusal, too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CONFIG = "configs/retrain-tiny.toml"
 NOTHING_LEARNT = ["--set", "train.learning_rate=1e-8", "--set", "train.steps=2", "--set", "checkpoint.every_steps=2"]
