@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from driving import LACONIC, REPOSITORY, environment, laconic, sql, wait_until_file, wait_until_no_process_is_left
 
+pytestmark = pytest.mark.slow  # three arms, one of them interrupted
+
 # A learning rate that rises until it wrecks the policy: the rewards starve, and the watch must see it.
 WRECK = (
     '"train.learning_rate" = 0.04, "train.warmup_steps" = 80, "watch.reward_starvation" = "{action}", '

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import REPOSITORY, laconic, sql
-from serving import Served, served
+from driving import REPOSITORY, laconic
+from serving import Served, served, stored
 
 DEPLOYMENT = "laconic-retrain/retrain-minute"
 NOTHING_LEARNT = ["train.learning_rate=1e-8", "train.steps=2", "checkpoint.every_steps=2"]
@@ -31,7 +31,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def decisions(home: Path) -> list[dict[str, Any]]:
-    return sql(home, "select * from promotions where model_name = 'minute' order by number")
+    return stored(home, "select * from promotions where model_name = 'minute' order by number")
 
 
 def wait_for_decision(up: Served, wanted: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_the_schedule_retrains_and_the_gate_promotes_then_refuses(up: Served) ->
     assert refused["number"] > first["number"]
     assert refused["champion_version"] == refused["champion_after"] == champion(up)
     assert refused["base_model"] == f"models:/minute/{refused['champion_version']}"
-    budgets = sql(up.home, "select decision_id, count(*) as n from promotion_budgets group by decision_id")
+    budgets = stored(up.home, "select decision_id, count(*) as n from promotion_budgets group by decision_id")
     assert {row["decision_id"] for row in budgets} == {row["decision_id"] for row in decisions(up.home)}
     by_schedule = {run["id"] for run in runs_of(up) if run["auto_scheduled"]}
     assert {row["prefect_flow_run_id"] for row in decisions(up.home)} <= by_schedule
@@ -96,7 +96,7 @@ def test_an_alarm_pauses_the_schedule(up: Served) -> None:
     while not up.deployment(DEPLOYMENT)["paused"]:
         assert time.monotonic() < deadline, runs_of(up)
         time.sleep(1.0)
-    raised = sql(up.home, "select kind, action from alarms")
+    raised = stored(up.home, "select kind, action from alarms")
     assert {"kind": "reward_starvation", "action": "warn"} in raised
     events = up.call("POST", "/events/filter", {"filter": {"event": {"prefix": ["laconic.alarm."]}}})["events"]
     assert {event["event"] for event in events} >= {"laconic.alarm.reward_starvation"}
