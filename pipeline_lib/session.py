@@ -177,10 +177,7 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
-        if self.tracker.flush() and self.mlflow_run_id is None:
-            # The tracker was out of reach when the run was opened.
-            found = self.tracker.start_parent(self.config.name, self.run_id)
-            self.store.write("runs", [{"run_id": self.run_id, "name": self.config.name, "mlflow_run_id": found}])
+        # First of all: whoever told this process to end may not wait for a slow tracker.
         ended = {
             "run_id": self.run_id,
             "name": self.config.name,
@@ -189,6 +186,10 @@ class RunSession:
             "error": error,
         }
         self.store.write("runs", [ended])
+        if self.tracker.flush() and self.mlflow_run_id is None:
+            # The tracker was out of reach when the run was opened.
+            found = self.tracker.start_parent(self.config.name, self.run_id)
+            self.store.write("runs", [{"run_id": self.run_id, "name": self.config.name, "mlflow_run_id": found}])
         mlflow_status = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}[status]
         self.tracker.finish(self.mlflow_run_id, mlflow_status)  # type: ignore[arg-type]
         self.tracker.flush()
