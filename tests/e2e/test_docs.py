@@ -87,6 +87,11 @@ def test_the_tutorial(tutorial: str) -> None:
     assert "configured" in printed
 
 
+def test_export(checkout: Checkout, tutorial: str) -> None:
+    """Before other pages add runs of the same name."""
+    assert "exported/smoke/rollouts.parquet" in checkout.run("sql.md")
+
+
 def test_own_data(checkout: Checkout) -> None:
     printed = checkout.run("howto/own-data.md")
     assert "num_selected" in printed
@@ -143,7 +148,14 @@ print('model in', mlflow.artifacts.download_artifacts('models:/smoke@challenger'
     assert f"model in {restored}/mlartifacts/" in done.stdout
 
 
-OWN_TESTS = ("tutorial.md", "howto/own-data.md", "howto/own-reward.md", "howto/own-benchmark.md", "howto/backup-restore.md")
+OWN_TESTS = (
+    "tutorial.md",
+    "sql.md",
+    "howto/own-data.md",
+    "howto/own-reward.md",
+    "howto/own-benchmark.md",
+    "howto/backup-restore.md",
+)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OWN_TESTS])
