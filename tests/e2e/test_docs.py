@@ -105,6 +105,7 @@ def test_own_reward(checkout: Checkout, tutorial: str) -> None:
     assert "inverse" in printed.split("1 passed", 1)[1]
 
 
+@pytest.mark.slow  # a whole pipeline of its own
 def test_own_benchmark(checkout: Checkout, tutorial: str) -> None:
     printed = checkout.run("howto/own-benchmark.md")
     rows = [line for line in printed.splitlines() if re.match(r"│ [06] +│ (24|48|96|192) ", line)]
