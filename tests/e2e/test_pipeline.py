@@ -190,6 +190,7 @@ def test_stages_say_what_they_are_missing(tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.slow  # integration/test_policy.py holds two ranks against one more shortly
 def test_two_ranks_train_as_one(smoke_home: Path, tmp_path: Path) -> None:
     """The draws depend on prompt and seed, not on the rank: the first step is the same batch, and its gradient the same."""
     home = tmp_path / "two"

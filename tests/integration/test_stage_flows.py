@@ -34,6 +34,7 @@ def artifacts() -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow  # the stages run one by one, with a control
 def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: Path) -> None:
     from flows.stages import run_evaluate, run_filter, run_profile, run_register, run_report, run_train
 
