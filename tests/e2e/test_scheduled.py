@@ -98,9 +98,18 @@ def test_an_alarm_pauses_the_schedule(up: Served) -> None:
         time.sleep(1.0)
     raised = stored(up.home, "select kind, action from alarms")
     assert {"kind": "reward_starvation", "action": "warn"} in raised
-    events = up.call("POST", "/events/filter", {"filter": {"event": {"prefix": ["laconic.alarm."]}}})["events"]
+    while not (events := alarm_events(up)):  # an automation acts on an event before it is written
+        assert time.monotonic() < deadline, "no event of an alarm"
+        time.sleep(1.0)
     assert {event["event"] for event in events} >= {"laconic.alarm.reward_starvation"}
     assert all(event["payload"]["run_id"].startswith("minute-") for event in events)
+
+
+def alarm_events(up: Served) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = up.call("POST", "/events/filter", {"filter": {"event": {"prefix": ["laconic.alarm."]}}})[
+        "events"
+    ]
+    return found
 
 
 def test_an_event_starts_a_retraining(up: Served) -> None:
