@@ -80,10 +80,10 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
     assert len({(row["mean_at_k"], row["mean_tokens"]) for row in base}) == 1
     assert run_evaluate(smoke, overrides=OVERRIDES) == {"evaluated": 0, "skipped": 4}
 
-    registered = run_register(smoke, OVERRIDES)
+    registered = run_register(smoke, overrides=OVERRIDES)
     assert [(row["model"], row["version"]) for row in registered] == [("smoke", 1), ("smoke-control", 1)]
-    assert run_register(smoke, OVERRIDES)[0]["version"] == 1
-    assert Path(run_report(smoke, OVERRIDES)["report"]).is_file()
+    assert run_register(smoke, overrides=OVERRIDES)[0]["version"] == 1
+    assert Path(run_report(smoke, overrides=OVERRIDES)["report"]).is_file()
     finished = rows(home, "select name, status, control_of from runs order by name")
     assert finished == [
         {"name": "smoke", "status": "completed", "control_of": None},
