@@ -1,0 +1,333 @@
+"""What one GPU can settle in minutes: memory of an update, the training loop in bfloat16, accumulation, log-prob gaps, the head.
+
+    python benchmarks/h100.py                # every check in a process of its own, with its time limit; prints a table
+    python benchmarks/h100.py update 0.6B    # one check
+
+Needs torch, transformers and DeepSpeed, no vLLM and no network: models have random weights in the shapes of Qwen3.
+Every figure is measured on the card at hand; docs/performance.md holds those of one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+GIB = 2**30
+MICRO_BATCH_TOKENS = 16_384
+PROMPT_TOKENS = 512
+# hidden, layers, heads, key-value heads, feed-forward, tied embeddings (configurations published with Qwen3).
+SHAPES = {"0.6B": (1024, 28, 16, 8, 3072, True), "1.7B": (2048, 28, 16, 8, 6144, True)}
+VOCABULARY = 151_936
+# check, arguments, most seconds
+CHECKS = [
+    ("update", ["0.6B", "eval"], 70),
+    ("update", ["0.6B", "train"], 70),
+    ("update", ["1.7B", "train"], 80),
+    ("accumulation", ["bf16"], 60),
+    ("accumulation", ["fp32"], 60),
+    ("gap", [], 100),
+    ("head", [], 40),
+    ("loop", ["1"], 60),
+    ("loop", ["2"], 60),
+    ("loop", ["3"], 60),
+]
+
+
+def main() -> None:
+    """Run one check here, or all of them as processes of their own."""
+    if len(sys.argv) > 1:
+        name, *arguments = sys.argv[1:]
+        _single_rank()
+        print("RESULT " + json.dumps({"check": name, **FUNCTIONS[name](*arguments)}), flush=True)
+        return
+    for name, arguments, seconds in CHECKS:
+        started = time.perf_counter()
+        command = [sys.executable, __file__, name, *arguments]
+        environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, check=False)
+            results = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+            lines = results or [f"{name} {arguments} failed: {done.stderr[-900:]}"]
+        except subprocess.TimeoutExpired:
+            lines = [f"{name} {arguments} took longer than {seconds} s"]
+        print("\n".join(lines), f" [{time.perf_counter() - started:.0f} s]", flush=True)
+
+
+def _single_rank() -> None:
+    import torch
+    import torch.distributed as dist
+
+    values = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29611"}
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(0)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def _model_folder(shape: str, std: float = 0.02) -> str:
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    hidden, layers, heads, kv_heads, feed_forward, tied = SHAPES[shape]
+    config = Qwen3Config(
+        vocab_size=VOCABULARY, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=kv_heads, head_dim=128, intermediate_size=feed_forward, tie_word_embeddings=tied,
+        max_position_embeddings=40_960, initializer_range=std,
+    )  # fmt: skip
+    folder = Path(tempfile.gettempdir()) / f"laconic-{shape}-{std}"
+    if not folder.exists():
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.bfloat16)
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            model = Qwen3ForCausalLM(config)
+        torch.set_default_dtype(torch.float32)
+        model.save_pretrained(folder)
+        del model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+    return str(folder)
+
+
+def _policy(shape: str, **settings: Any) -> Any:
+    from pipeline_lib.config import TrainConfig
+    from pipeline_lib.training.policy import Policy
+
+    values = {"steps": 1, "prompts_per_step": 1, "precision": "bfloat16", "gradient_checkpointing": True, **settings}
+    return Policy(TrainConfig(micro_batch_tokens=MICRO_BATCH_TOKENS, **values), _model_folder(shape), None)
+
+
+def _batch(num_sequences: int, length: int, device: Any) -> Any:
+    import torch
+
+    from pipeline_lib.training.batches import PaddedBatch, TokenSequence
+
+    draws = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, VOCABULARY, (num_sequences, length), generator=draws).tolist()
+    prompt = min(PROMPT_TOKENS, length // 4)
+    rows = [TokenSequence(row[:prompt], row[prompt:], [0.0] * (length - prompt), 1.0) for row in ids]
+    return PaddedBatch.from_sequences(rows, device)
+
+
+def check_update(shape: str, mode: str) -> dict[str, Any]:
+    """Peak memory and time of an optimiser step on one sequence of 16,384 tokens; transformers checkpoints in train mode only."""
+    import torch
+
+    policy = _policy(shape)
+    policy.engine.train(mode == "train")
+    batch = _batch(1, MICRO_BATCH_TOKENS, policy.device)
+    num_parameters = sum(parameter.numel() for parameter in policy.engine.module.parameters())
+    measured: dict[str, Any] = {"shape": shape, "mode": mode, "idle_gib": torch.cuda.memory_allocated() / GIB}
+    for number in range(3):
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        logprobs = policy.logprobs(batch)
+        measured["saved_gib"] = torch.cuda.memory_allocated() / GIB - measured["idle_gib"]
+        policy.backward(-logprobs.sum() / MICRO_BATCH_TOKENS, is_last=True)
+        measured["peak_forward_backward_gib"] = torch.cuda.max_memory_allocated() / GIB
+        torch.cuda.reset_peak_memory_stats()
+        norm = policy.step()
+        torch.cuda.synchronize()
+        measured |= {
+            "peak_step_gib": torch.cuda.max_memory_allocated() / GIB,
+            f"seconds_{number}": time.perf_counter() - started,
+        }
+    flops = 6 * num_parameters * MICRO_BATCH_TOKENS
+    layers, heads = SHAPES[shape][1:3]
+    flops += 6 * layers * heads * 128 * MICRO_BATCH_TOKENS**2  # attention, causal: half of 12
+    seconds = measured["seconds_2"]
+    return {
+        **measured, "grad_norm": norm, "parameters": num_parameters, "tokens_per_second": MICRO_BATCH_TOKENS / seconds,
+        "mfu_of_989_tflops": flops / seconds / 989e12,
+    }  # fmt: skip
+
+
+def check_accumulation(data_type: str) -> dict[str, Any]:
+    """Gradient of 64 micro-batches of 256 tokens against one of 16,384, accumulated in bf16 or fp32: relative error, memory."""
+    import torch
+    from deepspeed.utils import safe_get_full_grad
+
+    import pipeline_lib.training.policy as module
+
+    plain = module._deepspeed_config
+    module._deepspeed_config = lambda config: {**plain(config), "data_types": {"grad_accum_dtype": data_type}}
+    policy = _policy("0.6B", zero_stage=2)
+    policy.engine.train()
+    names = ["base_model.layers.0.mlp.up_proj.weight", "base_model.layers.27.self_attn.q_proj.weight", "base_model.norm.weight"]
+    parameters = dict(policy.engine.module.model.named_parameters())
+    chosen = {name: parameters[name.replace("base_model", "model")] for name in names}
+    whole = _batch(64, 256, policy.device)
+
+    def gradients(size: int) -> tuple[dict[str, Any], float, float]:
+        torch.cuda.reset_peak_memory_stats()
+        started = time.perf_counter()
+        for start in range(0, 64, size):
+            part = type(whole)(*(getattr(whole, name)[start : start + size] for name in whole.__dataclass_fields__))
+            policy.backward(-policy.logprobs(part).sum() / MICRO_BATCH_TOKENS, is_last=start + size == 64)
+        found = {name: safe_get_full_grad(parameter).float().clone() for name, parameter in chosen.items()}
+        peak, seconds = torch.cuda.max_memory_allocated() / GIB, time.perf_counter() - started
+        for group in policy.engine.optimizer.param_groups:
+            group["lr"] = 0.0
+        policy.engine.step()
+        return found, peak, seconds
+
+    gradients(64)
+    one, one_peak, one_seconds = gradients(64)
+    many, many_peak, many_seconds = gradients(1)
+    errors = {name: float((one[name] - many[name]).norm() / one[name].norm()) for name in names}
+    return {
+        "data_type": data_type, "relative_error": errors, "peak_gib": [one_peak, many_peak], "seconds": [one_seconds, many_seconds]
+    }  # fmt: skip
+
+
+def check_gap() -> dict[str, Any]:
+    """Differences of log-probs (nats): engine against trainer, and the trainer one sequence against eight at a time, in bfloat16."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from pipeline_lib.training.policy import ResponseLogprobs
+
+    # Random weights give next to uniform distributions (`entropy`): a trained model's log-probs differ more at its rare tokens.
+    model = AutoModelForCausalLM.from_pretrained(_model_folder("0.6B", std=0.05), dtype=torch.bfloat16).cuda().eval()
+    scorer = ResponseLogprobs(model, 1.0)
+    torch.manual_seed(0)
+    sequences, engine = _sample(model, num_sequences=128, prompt=64, limit=896)
+    found: dict[str, Any] = {}
+    with torch.no_grad():
+        score = {}
+        for chunk in (1, 8):
+            rows = [_score(scorer, sequences[start : start + chunk], 64) for start in range(0, len(sequences), chunk)]
+            score[chunk] = torch.cat(rows).double().cpu()
+    entropy = float(-score[1].mean())
+    pairs = {"engine_trainer": (engine, score[1]), "trainer_1_8": (score[8], score[1])}
+    for name, (one, other) in pairs.items():
+        gap = (one - other).flatten()
+        size = gap.abs()
+        found[name] = {
+            "tokens": gap.numel(), "mean": float(size.mean()), "sd": float(gap.std()), "max": float(size.max()),
+            "p99.9": float(size.sort()[0][int(0.999 * len(size))]), "k3": float((torch.exp(-gap) - 1 + gap).mean()),
+            "outside_0.5_2": float((size > 0.693147).double().mean()),
+        }  # fmt: skip
+    return {"entropy": entropy, **found}
+
+
+def _sample(model: Any, num_sequences: int, prompt: int, limit: int) -> tuple[Any, Any]:
+    """Token ids (B, prompt + limit) sampled with a cache, and the engine's log-probs (B, limit) of what was drawn."""
+    import torch
+
+    ids = torch.randint(0, VOCABULARY, (num_sequences, prompt), device="cuda")
+    logprobs, cache, new = [], None, ids
+    with torch.inference_mode():
+        for _ in range(limit):
+            output = model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache = output.past_key_values
+            scores = torch.log_softmax(output.logits[:, -1].float(), dim=-1)
+            new = torch.multinomial(scores.exp(), 1)
+            logprobs.append(scores.gather(-1, new).squeeze(-1))
+            ids = torch.cat([ids, new], dim=1)
+    return ids.clone(), torch.stack(logprobs, dim=1).double().cpu()
+
+
+def _score(scorer: Any, ids: Any, prompt: int) -> Any:
+    import torch
+
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    mask[:, prompt:] = True
+    return scorer(ids, mask)[:, prompt:]
+
+
+def check_head() -> dict[str, Any]:
+    """Peak memory and time of the output layer over 16,384 tokens, with and without the division by the temperature."""
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    hidden = torch.randn(MICRO_BATCH_TOKENS, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.randn(VOCABULARY, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    targets = torch.randint(0, VOCABULARY, (MICRO_BATCH_TOKENS,), device="cuda")
+
+    def divided(rows: Any, chosen: Any) -> Any:
+        logits = (rows @ weight.T).float() / 1.0
+        return torch.log_softmax(logits, dim=-1).gather(-1, chosen[:, None]).squeeze(-1)
+
+    def cross_entropy(rows: Any, chosen: Any) -> Any:
+        return -torch.nn.functional.cross_entropy(rows @ weight.T, chosen, reduction="none").float()
+
+    def logsumexp(rows: Any, chosen: Any) -> Any:
+        logits = (rows @ weight.T).float()
+        return logits.gather(-1, chosen[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
+
+    found = {}
+    for label, head in (("divided", divided), ("logsumexp", logsumexp), ("cross_entropy_bf16", cross_entropy)):
+        for size in (1024, 2048, 4096):
+            for _ in range(2):
+                hidden.grad = weight.grad = None
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+                torch.cuda.synchronize()
+                started = time.perf_counter()
+                parts = [checkpoint(head, hidden[s : s + size], targets[s : s + size], use_reentrant=False)
+                         for s in range(0, MICRO_BATCH_TOKENS, size)]  # fmt: skip
+                torch.cat(parts).sum().backward()
+                torch.cuda.synchronize()
+                seconds = time.perf_counter() - started
+            found[f"{label} {size}"] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]
+    return {"peak_gib_and_seconds": found}
+
+
+def check_loop(zero_stage: str) -> dict[str, Any]:
+    """The whole training loop of the tiny model in bfloat16 with the transformers engine: two steps, then resumed for one more."""
+    from transformers import AutoTokenizer
+
+    from pipeline_lib.base_model import resolve_base_model
+    from pipeline_lib.config import load_config
+    from pipeline_lib.generation.engines import make_generator
+    from pipeline_lib.prompts import load_prompts
+    from pipeline_lib.training.loop import train
+    from pipeline_lib.worker.jobs import TrainJob, write_prompts
+
+    folder = Path(tempfile.mkdtemp())
+    rows: list[dict[str, Any]] = []
+    gaps = []
+    for steps in (2, 3):
+        config = load_config(
+            str(REPOSITORY / "configs/smoke.toml"),
+            ['generation.engine="transformers"', 'generation.dtype="bfloat16"', "generation.parity_tolerance=0.5",
+             'train.precision="bfloat16"', f"train.zero_stage={zero_stage}", f"train.steps={steps}", "checkpoint.every_steps=1"],
+        )  # fmt: skip
+        base = resolve_base_model(config)
+        tokenizer = AutoTokenizer.from_pretrained(base.location)
+        generator = make_generator(base.location, config.generation, config.max_model_tokens, None, 1)
+        write_prompts(folder / "prompts.json", load_prompts(config.prompts))
+        assert config.validation
+        write_prompts(folder / "validation.json", load_prompts(config.validation.source))
+        job = TrainJob(
+            run_id="check", config=config, base_folder=base.location, prompts_file=str(folder / "prompts.json"),
+            validation_file=str(folder / "validation.json"), rollouts_folder=str(folder / "rollouts"),
+            steps_folder=str(folder / "steps"), checkpoints_folder=str(folder / "checkpoints"),
+        )  # fmt: skip
+        (folder / "steps").mkdir(exist_ok=True)
+        train(job, generator, tokenizer, rows.append)
+        gaps = [row["logprob_gap"] for row in rows if "logprob_gap" in row]
+        generator.close()
+    done = [row for row in rows if "grad_norm" in row]
+    return {
+        "zero_stage": zero_stage, "steps": [row["step"] for row in done], "grad_norms": [row["grad_norm"] for row in done],
+        "logprob_gaps": gaps, "update_seconds": [row["update_seconds"] for row in done],
+    }  # fmt: skip
+
+
+FUNCTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "update": check_update, "accumulation": check_accumulation, "gap": check_gap, "head": check_head, "loop": check_loop
+}  # fmt: skip
+
+if __name__ == "__main__":
+    main()
