@@ -568,6 +568,16 @@ def test_sql_that_reads_is_answered(store: Store, sql: str) -> None:
     assert store.query_arrow(sql).column_names == list(result.columns)
 
 
+def test_sql_reads_the_users_own_files_and_installs_nothing(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("prompt_id,note\np1,odd\n")
+    assert store.query(f"SELECT note FROM '{tmp_path}/mine.csv'").rows == [("odd",)]
+    settings = "SELECT current_setting('autoinstall_known_extensions'), current_setting('allow_community_extensions')"
+    assert store.query(settings).rows == [(False, False)]
+    # What reads it is an extension that DuckDB does not bring: it says so instead of fetching it.
+    with pytest.raises(ValueError, match="^the query failed.*httpfs[^\n]*$"):
+        store.query("SELECT * FROM 'https://127.0.0.1:9/mine.parquet'")
+
+
 def test_failing_and_endless_queries_are_user_mistakes(store: Store) -> None:
     with pytest.raises(ValueError, match="^the query failed.*nowhere[^\n]*$"):
         store.query("SELECT * FROM nowhere")
