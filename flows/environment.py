@@ -1,9 +1,11 @@
 """Environment of a command: one home for everything, quiet servers, no telemetry. Must run before Prefect is imported."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.services.password import client_environment, read_password
 from pipeline_lib.services.running import running_services
 
 QUIET = {
@@ -14,8 +16,6 @@ QUIET = {
     # An error reaches the user as one line; Prefect's page shows the traceback.
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "CRITICAL",
-    # Starting the temporary server takes 13-18 s on two idle cores, and the engine starts beside it.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -41,8 +41,12 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     running = running_services(home)
     if running and running.is_ready:  # `laconic up`: what is run from the command line shows on its pages
-        os.environ.setdefault("PREFECT_API_URL", running.prefect_address + "/api")
-        os.environ.setdefault("MLFLOW_TRACKING_URI", running.mlflow_address)
+        reached = {"PREFECT_API_URL": running.prefect_address + "/api", "MLFLOW_TRACKING_URI": running.mlflow_address}
+        if running.password_file:
+            with suppress(ValueError):  # what needs no server, such as `laconic down`, needs no password
+                reached |= client_environment(read_password(Path(running.password_file)))
+        for name, value in reached.items():
+            os.environ.setdefault(name, value)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
         # Its default is in the user's home whatever PREFECT_HOME says.
@@ -51,4 +55,18 @@ def prepare_environment() -> None:
 
 def server_address() -> str | None:
     """The API of a Prefect server that lasts, which runs report to; None where each command starts a temporary one."""
-    return os.environ.get("PREFECT_API_URL")
+    if address := os.environ.get("PREFECT_API_URL"):
+        return address
+    if not _is_prefect_set_up():
+        return None
+    from prefect.settings import get_current_settings  # slow to import: only where its answer is not known
+
+    return get_current_settings().api.url
+
+
+def _is_prefect_set_up() -> bool:
+    """Whether there is a file in which a user may have told Prefect of a server."""
+    profiles = os.environ.get("PREFECT_PROFILES_PATH", Path(os.environ.get("PREFECT_HOME", "~/.prefect")) / "profiles.toml")
+    words = {profiles: "", "prefect.toml": "", "pyproject.toml": "[tool.prefect", ".env": "PREFECT_"}
+    files = [(Path(file).expanduser(), word) for file, word in words.items()]
+    return any(file.is_file() and word in file.read_text(encoding="utf-8", errors="replace") for file, word in files)

@@ -1,0 +1,69 @@
+"""The temporary Prefect server of a single command, where no server lasts: started at once, so that it starts beside the engine.
+
+It ends with the command, even with one that is killed.
+"""
+
+import atexit
+import os
+import secrets
+import socket
+import sys
+
+from flows.environment import server_address
+from pipeline_lib.config import laconic_home
+from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.services.guard import USER
+from pipeline_lib.services.service import Service
+
+START_SECONDS = 180.0  # 13-18 s on two idle cores, and the engine starts beside it
+GRACE_SECONDS = 10.0
+
+_server: Service | None = None
+
+
+def begin_server() -> None:
+    """Start a temporary server, unless there is one already or one that lasts; does not wait for it.
+
+    From the main thread: the system ends the server when the thread that started it ends.
+    """
+    global _server
+    if _server is not None or server_address():
+        return
+    home = laconic_home()
+    # Other users of the machine reach the loopback interface, too.
+    auth = f"{USER}:{secrets.token_hex(24)}"
+    listening = socket.create_server(("127.0.0.1", 0))
+    environment = {
+        **os.environ,
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_UI_ENABLED": "false",
+        "LACONIC_ALLOWED_HOSTS": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
+    }
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+    command = [sys.executable, "-m", "flows.server.program", "--temporary-socket", str(listening.fileno())]
+    server = Service(
+        *("the temporary Prefect server", command, home / "services" / "temporary.log", environment, PROJECT),
+        ready_address=f"{address}/health",
+        inherited=(listening.fileno(),),
+    )
+    with listening:
+        server.start()
+    _server = server
+    atexit.register(server.stop, GRACE_SECONDS)
+    os.environ |= {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": auth}
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def wait_for_server() -> None:
+    """Wait until the temporary server answers, where there is one. Raises RuntimeError with the end of its log when it does not."""
+    if _server is not None:
+        _server.wait_until_ready(START_SECONDS)
+
+
+def is_temporary() -> bool:
+    """Whether this process reports to a temporary server of its own."""
+    return _server is not None

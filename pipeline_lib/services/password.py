@@ -1,0 +1,38 @@
+"""The password of the servers: a file that only its owner can read."""
+
+import os
+import stat
+from pathlib import Path
+
+LEAST_LETTERS = 12
+
+
+def read_password(file: Path) -> str:
+    """The first line of a file. Raises ValueError when others can read the file, or when it holds no password that can be used."""
+    try:
+        mode = file.stat().st_mode
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--password-file {file} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}"
+        ) from error
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ValueError(f"--password-file {file} can be read by others (mode {stat.S_IMODE(mode):04o}): chmod 600 {file}")
+    password = lines[0].strip() if lines else ""
+    if len(password) < LEAST_LETTERS or not all("!" <= letter <= "~" for letter in password):
+        raise ValueError(
+            f"--password-file {file}: its first line is the password, at least {LEAST_LETTERS} letters, digits or other signs of "
+            "ASCII without a space (openssl rand -hex 24)"
+        )
+    return password
+
+
+def client_environment(password: str) -> dict[str, str]:
+    """What Prefect's and MLflow's clients read the password from."""
+    from pipeline_lib.services.guard import USER
+
+    return {
+        "PREFECT_API_AUTH_STRING": f"{USER}:{password}",
+        "MLFLOW_TRACKING_USERNAME": USER,
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
