@@ -63,7 +63,10 @@ def register_deployments(home: Path, slots: int) -> list[str]:
 
 def _keep_work_pool(client: SyncPrefectClient) -> None:
     """The pool whose runs have no job variables: those of Prefect's own template change the command and its environment."""
-    template = {"job_configuration": {}, "variables": {"type": "object", "properties": {}, "additionalProperties": False}}
+    template = {
+        "job_configuration": {"stream_output": True},
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
     try:
         client.create_work_pool(
             WorkPoolCreate(name=POOL, type="process", description="Runs Laconic's flows.", base_job_template=template)

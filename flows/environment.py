@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
-from pipeline_lib.services.password import client_environment, read_password
+from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment, read_password
 from pipeline_lib.services.running import running_services
 
 QUIET = {
@@ -40,13 +40,14 @@ def prepare_environment() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     running = running_services(home)
+    reached = client_environment(password) if (password := os.environ.get(PASSWORD_VARIABLE)) else {}
     if running and running.is_ready:  # `laconic up`: what is run from the command line shows on its pages
-        reached = {"PREFECT_API_URL": running.prefect_address + "/api", "MLFLOW_TRACKING_URI": running.mlflow_address}
+        reached |= {"PREFECT_API_URL": running.prefect_address + "/api", "MLFLOW_TRACKING_URI": running.mlflow_address}
         if running.password_file:
             with suppress(ValueError):  # what needs no server, such as `laconic down`, needs no password
                 reached |= client_environment(read_password(Path(running.password_file)))
-        for name, value in reached.items():
-            os.environ.setdefault(name, value)
+    for name, value in reached.items():
+        os.environ.setdefault(name, value)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
         # Its default is in the user's home whatever PREFECT_HOME says.

@@ -16,7 +16,7 @@ from flows.server.addresses import Addresses
 from flows.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
-from pipeline_lib.services.password import client_environment, read_password
+from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment, read_password
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
 from pipeline_lib.services.service import Service, descendants
 
@@ -206,13 +206,11 @@ def _who_may_enter(password_file: Path | None) -> str:
 
 def _services(home: Path, addresses: Addresses, environment: dict[str, str], password: str | None) -> list[Service]:
     from flows.deploying import POOL
-    from pipeline_lib.tracking.server import PASSWORD_VARIABLE
 
     logs, python = home / "services", [sys.executable, "-m"]
+    for_servers = {PASSWORD_VARIABLE: password} if password else {}
     artifacts = home / "mlartifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
-    for_prefect = {"PREFECT_SERVER_API_AUTH_STRING": environment["PREFECT_API_AUTH_STRING"]} if password else {}
-    for_mlflow = {PASSWORD_VARIABLE: password} if password else {}
     # Artifacts are read and written in place, so that the same home serves with and without the server.
     mlflow = [
         *(
@@ -238,13 +236,13 @@ def _services(home: Path, addresses: Addresses, environment: dict[str, str], pas
                 "the Prefect server",
                 [*python, "flows.server.program"],
                 logs / "prefect.log",
-                environment | for_prefect,
+                environment | for_servers,
                 PROJECT,
             ),
             ready_address=f"{addresses.prefect}/api/health",
         ),
         Service(
-            *("the MLflow server", mlflow, logs / "mlflow.log", environment | for_mlflow, PROJECT),
+            *("the MLflow server", mlflow, logs / "mlflow.log", environment | for_servers, PROJECT),
             ready_address=f"{addresses.mlflow}/health",
         ),
         Service("the worker", worker, logs / "worker.log", environment, PROJECT),

@@ -1,7 +1,7 @@
 """The Prefect server as a program: Prefect's own application behind our guard, with Prefect's own settings.
 
 Settings come from the environment, as for `prefect server start` (PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT …); host names
-from LACONIC_ALLOWED_HOSTS.
+from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import threading
 import time
 
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
+from pipeline_lib.services.password import server_environment
 
 # Prefect's defaults answer every origin; its CSRF tokens are fetched by its clients by themselves.
 CLOSED = {
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
     socket = parser.parse_args().temporary_socket
     # Before Prefect is imported, which reads them.
-    for name, value in CLOSED.items():
+    for name, value in (CLOSED | server_environment()).items():
         os.environ.setdefault(name, value)
     if socket is not None:
         threading.Thread(target=_end_with_owner, args=(os.getppid(),), daemon=True, name="owner-watch").start()

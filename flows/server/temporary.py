@@ -12,7 +12,8 @@ import sys
 from flows.environment import server_address
 from pipeline_lib.config import laconic_home
 from pipeline_lib.config.shipped import PROJECT
-from pipeline_lib.services.guard import USER
+from pipeline_lib.services.guard import HOSTS_VARIABLE
+from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment
 from pipeline_lib.services.service import Service
 
 START_SECONDS = 180.0  # 13-18 s on two idle cores, and the engine starts beside it
@@ -31,13 +32,13 @@ def begin_server() -> None:
         return
     home = laconic_home()
     # Other users of the machine reach the loopback interface, too.
-    auth = f"{USER}:{secrets.token_hex(24)}"
+    password = secrets.token_hex(24)
     listening = socket.create_server(("127.0.0.1", 0))
     environment = {
         **os.environ,
-        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        PASSWORD_VARIABLE: password,
+        HOSTS_VARIABLE: "127.0.0.1",
         "PREFECT_UI_ENABLED": "false",
-        "LACONIC_ALLOWED_HOSTS": "127.0.0.1",
         "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
     }
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
@@ -51,7 +52,8 @@ def begin_server() -> None:
         server.start()
     _server = server
     atexit.register(server.stop, GRACE_SECONDS)
-    os.environ |= {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": auth}
+    os.environ["PREFECT_API_URL"] = address
+    os.environ["PREFECT_API_AUTH_STRING"] = client_environment(password)["PREFECT_API_AUTH_STRING"]
     if "prefect" in sys.modules:
         from prefect.context import refresh_global_settings_context
 

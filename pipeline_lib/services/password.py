@@ -4,6 +4,10 @@ import os
 import stat
 from pathlib import Path
 
+from pipeline_lib.services.guard import USER
+
+# Read by the servers and, where it is set, by every command: what a container is given.
+PASSWORD_VARIABLE = "LACONIC_PASSWORD"
 LEAST_LETTERS = 12
 
 
@@ -27,10 +31,14 @@ def read_password(file: Path) -> str:
     return password
 
 
+def server_environment() -> dict[str, str]:
+    """What Prefect's server reads the password of LACONIC_PASSWORD from; nothing where there is none."""
+    password = os.environ.get(PASSWORD_VARIABLE)
+    return {"PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{password}"} if password else {}
+
+
 def client_environment(password: str) -> dict[str, str]:
     """What Prefect's and MLflow's clients read the password from."""
-    from pipeline_lib.services.guard import USER
-
     return {
         "PREFECT_API_AUTH_STRING": f"{USER}:{password}",
         "MLFLOW_TRACKING_USERNAME": USER,

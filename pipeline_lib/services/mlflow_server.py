@@ -1,14 +1,16 @@
-"""MLflow's server behind our guard: what `mlflow server --app-name laconic` serves."""
+"""MLflow's server behind our guard: what `mlflow server --app-name laconic` serves.
+
+Apart from `tracking/`: the image of the servers holds Prefect and MLflow and nothing else that this library needs.
+"""
 
 import os
 
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
-
-PASSWORD_VARIABLE = "LACONIC_SERVERS_PASSWORD"
+from pipeline_lib.services.password import PASSWORD_VARIABLE
 
 
 def create_application() -> Application:
-    """The application. Host names are read from LACONIC_ALLOWED_HOSTS, a password from LACONIC_SERVERS_PASSWORD.
+    """The application. Host names are read from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 
     MLflow's own check lets every page on any port of this machine write; it stays on behind ours, so it has to know our names.
     """
@@ -21,4 +23,4 @@ def create_application() -> Application:
     from mlflow.server.fastapi_app import app
 
     # Its pages are all below one address; the rest of a link is told to the browser only.
-    return Guard(app, hosts, lambda path: path == "/", os.environ.get(PASSWORD_VARIABLE) or None, open_paths=["/health"])
+    return Guard(app, hosts, lambda path: path == "/", os.environ.get(PASSWORD_VARIABLE), open_paths=["/health"])
