@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
-from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment, read_password
+from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import running_services
 
 QUIET = {
@@ -39,19 +39,29 @@ def prepare_environment() -> None:
     os.environ["LACONIC_HOME"] = str(home)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    running = running_services(home)
-    reached = client_environment(password) if (password := os.environ.get(PASSWORD_VARIABLE)) else {}
-    if running and running.is_ready:  # `laconic up`: what is run from the command line shows on its pages
-        reached |= {"PREFECT_API_URL": running.prefect_address + "/api", "MLFLOW_TRACKING_URI": running.mlflow_address}
-        if running.password_file:
-            with suppress(ValueError):  # what needs no server, such as `laconic down`, needs no password
-                reached |= client_environment(read_password(Path(running.password_file)))
-    for name, value in reached.items():
-        os.environ.setdefault(name, value)
+    _reach_servers(home)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
         # Its default is in the user's home whatever PREFECT_HOME says.
         os.environ.setdefault("PREFECT_SERVER_MEMO_STORE_PATH", str(home / "prefect" / "memo_store.toml"))
+
+
+def _reach_servers(home: Path) -> None:
+    """Addresses of what `laconic up` runs, whose pages show what the command line runs; and the password, to nobody else."""
+    running = running_services(home)
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if running and running.password_file:
+        with suppress(ValueError):  # what needs no server, such as `laconic down`, needs no password
+            password = read_password(Path(running.password_file))
+    addresses: dict[str, str | None] = {"PREFECT_API_URL": None, "MLFLOW_TRACKING_URI": None}
+    if running and running.is_ready:
+        addresses = {"PREFECT_API_URL": running.prefect_address + "/api", "MLFLOW_TRACKING_URI": running.mlflow_address}
+    for (variable, address), credentials in zip(addresses.items(), (prefect_credentials, mlflow_credentials), strict=True):
+        if address is not None:
+            os.environ.setdefault(variable, address)
+        if password and address in (None, os.environ.get(variable)):
+            for name, value in credentials(password).items():
+                os.environ.setdefault(name, value)
 
 
 def server_address() -> str | None:

@@ -16,7 +16,7 @@ from flows.server.addresses import Addresses
 from flows.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
-from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment, read_password
+from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
 from pipeline_lib.services.service import Service, descendants
 
@@ -49,7 +49,9 @@ def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path |
             f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
         )
     addresses.check()
-    environment = _environment(home, addresses) | (client_environment(password) if password else {})
+    environment = _environment(home, addresses)
+    if password:
+        environment |= prefect_credentials(password) | mlflow_credentials(password)
     os.environ.update(environment)  # for the client calls of this process
     services = _services(home, addresses, environment, password)
     note = partial(

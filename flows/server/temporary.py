@@ -8,12 +8,14 @@ import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 
 from flows.environment import server_address
 from pipeline_lib.config import laconic_home
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.guard import HOSTS_VARIABLE
-from pipeline_lib.services.password import PASSWORD_VARIABLE, client_environment
+from pipeline_lib.services.password import PASSWORD_VARIABLE, prefect_credentials, read_password
+from pipeline_lib.services.running import running_services
 from pipeline_lib.services.service import Service
 
 START_SECONDS = 180.0  # 13-18 s on two idle cores, and the engine starts beside it
@@ -28,12 +30,26 @@ def begin_server() -> None:
     From the main thread: the system ends the server when the thread that started it ends.
     """
     global _server
-    if _server is not None or server_address():
+    if _server is not None:
         return
-    home = laconic_home()
+    if server_address():
+        _check_password()
+        return
     # Other users of the machine reach the loopback interface, too.
     password = secrets.token_hex(24)
-    listening = socket.create_server(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        _server = _service(listening.fileno(), address, password)
+        _server.start()
+    atexit.register(_server.stop, GRACE_SECONDS)
+    os.environ |= {"PREFECT_API_URL": address, **prefect_credentials(password)}
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def _service(listening: int, address: str, password: str) -> Service:
     environment = {
         **os.environ,
         PASSWORD_VARIABLE: password,
@@ -41,23 +57,17 @@ def begin_server() -> None:
         "PREFECT_UI_ENABLED": "false",
         "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
     }
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-    command = [sys.executable, "-m", "flows.server.program", "--temporary-socket", str(listening.fileno())]
-    server = Service(
-        *("the temporary Prefect server", command, home / "services" / "temporary.log", environment, PROJECT),
-        ready_address=f"{address}/health",
-        inherited=(listening.fileno(),),
-    )
-    with listening:
-        server.start()
-    _server = server
-    atexit.register(server.stop, GRACE_SECONDS)
-    os.environ["PREFECT_API_URL"] = address
-    os.environ["PREFECT_API_AUTH_STRING"] = client_environment(password)["PREFECT_API_AUTH_STRING"]
-    if "prefect" in sys.modules:
-        from prefect.context import refresh_global_settings_context
+    command = [sys.executable, "-m", "flows.server.program", "--temporary-socket", str(listening)]
+    log = laconic_home() / "services" / "temporary.log"
+    name = "the temporary Prefect server"
+    return Service(name, command, log, environment, PROJECT, ready_address=f"{address}/health", inherited=(listening,))
 
-        refresh_global_settings_context()
+
+def _check_password() -> None:
+    """Raise ValueError when `laconic up` runs over this home with a password that cannot be read any more."""
+    running = running_services(laconic_home())
+    if running and running.password_file and "PREFECT_API_AUTH_STRING" not in os.environ:
+        read_password(Path(running.password_file))
 
 
 def wait_for_server() -> None:

@@ -37,10 +37,11 @@ def server_environment() -> dict[str, str]:
     return {"PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{password}"} if password else {}
 
 
-def client_environment(password: str) -> dict[str, str]:
-    """What Prefect's and MLflow's clients read the password from."""
-    return {
-        "PREFECT_API_AUTH_STRING": f"{USER}:{password}",
-        "MLFLOW_TRACKING_USERNAME": USER,
-        "MLFLOW_TRACKING_PASSWORD": password,
-    }
+def prefect_credentials(password: str) -> dict[str, str]:
+    """What Prefect's clients read the password from."""
+    return {"PREFECT_API_AUTH_STRING": f"{USER}:{password}"}
+
+
+def mlflow_credentials(password: str) -> dict[str, str]:
+    """What MLflow's clients read the password from."""
+    return {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
