@@ -35,20 +35,9 @@ def default_slots() -> int:
 def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path | None, say: Callable[[str], None]) -> None:
     """Start everything over a home and watch over it until SIGINT or SIGTERM.
 
-    Raises ValueError for a port or home in use, and for an address that other machines reach without a password.
+    Raises ValueError for a port or home in use, and for an address that other machines would reach without a password.
     """
-    if not (addresses.is_loopback or password_file):
-        raise ValueError(
-            f"--host {addresses.host} is reached from other machines, and whoever reaches the servers can run commands here: "
-            "give --password-file FILE as well, or 127.0.0.1 and an SSH tunnel (docs/security.md)"
-        )
-    password = read_password(password_file) if password_file else None
-    running = running_services(home)
-    if running:
-        raise ValueError(
-            f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
-        )
-    addresses.check()
+    password = _check(home, addresses, password_file)
     environment = _environment(home, addresses)
     if password:
         environment |= prefect_credentials(password) | mlflow_credentials(password)
@@ -93,6 +82,22 @@ def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path |
             for service in (worker, mlflow, prefect):
                 service.stop(SERVICE_GRACE_SECONDS)
             forget_services(home)
+
+
+def _check(home: Path, addresses: Addresses, password_file: Path | None) -> str | None:
+    """The password, if there is to be one."""
+    if not (addresses.is_loopback or password_file):
+        raise ValueError(
+            f"--host {addresses.host} is reached from other machines, and whoever reaches the servers can run commands here: "
+            "give --password-file FILE as well, or 127.0.0.1 and an SSH tunnel (docs/security.md)"
+        )
+    running = running_services(home)
+    if running:
+        raise ValueError(
+            f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
+        )
+    addresses.check()
+    return read_password(password_file) if password_file else None
 
 
 def take_down(home: Path) -> bool:

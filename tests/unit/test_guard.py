@@ -57,6 +57,7 @@ def ask(guard_options: dict[str, Any], path: str = "/", kind: str = "http", meth
         {"origin": "http://127.0.0.1:8000"},
         {"origin": "http://localhost:4200"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://127.0.0.1:4200.evil.example"},
         {"sec_fetch_site": "cross-site"},
         {"sec_fetch_site": "same-site", "sec_fetch_mode": "no-cors"},
