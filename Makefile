@@ -25,11 +25,12 @@ $(STAMP): pyproject.toml constraints-$(EXTRA).txt overrides-$(EXTRA).txt
 		--editable '.[$(EXTRA)$(WITH:%=,%)]' --constraints constraints-$(EXTRA).txt --overrides overrides-$(EXTRA).txt
 	touch $(STAMP)
 
-# Prefect and MLflow alone, able to use Postgres: the image of the servers.
+# Prefect and MLflow alone, able to use Postgres, and our guard before them: the image of the servers.
 servers:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
 	"$(UV)" pip install --quiet --python $(BIN)/python prefect mlflow 'psycopg[binary]' --constraints constraints-cpu.txt
+	"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --editable .
 
 demo: setup
 	$(BIN)/laconic doctor

@@ -13,7 +13,8 @@ import typer
 
 from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
-from flows.environment import prepare_environment, server_address
+from flows.environment import prepare_environment
+from flows.server.temporary import begin_server, is_temporary, wait_for_server
 
 app = typer.Typer(
     name="laconic",
@@ -27,7 +28,7 @@ app = typer.Typer(
 def main() -> None:
     """Entry point: user mistakes are one line on stderr and exit status 1."""
     prepare_environment()
-    # Prefect hands SIGTERM on to what handled it before: a plain death would leave its temporary server behind.
+    # Prefect hands SIGTERM on to what handled it before; a plain death would leave flows and runs marked as running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
@@ -46,8 +47,10 @@ def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
         from pipeline_lib.config import load_config
 
         load_config(config, overrides)  # a mistake is told before Prefect has started
+        begin_server()
         from flows import stages
 
+        wait_for_server()
         return getattr(stages, flow_name)(config, overrides=overrides, force=force)
 
     return run
@@ -72,12 +75,16 @@ def check(
 def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
     from flows.runs import start_workers
+    from pipeline_lib.config import load_config
 
+    load_config(config, overrides)  # a mistake is told before anything has started
     console.print("starting the engines, Prefect and the store ...", style="dim")
-    if not server_address():  # with a server the flow waits for a slot of its `gpu` limit first
+    begin_server()
+    if is_temporary():  # with a server that lasts the flow waits for a slot of its `gpu` limit first
         start_workers(config, overrides, force)
     from flows.pipeline import run_pipeline
 
+    wait_for_server()
     result = run_pipeline(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
     console.print(f"report: {result['report']}", soft_wrap=True)
@@ -162,8 +169,10 @@ def evaluate(
 
     if rollouts:
         recorded = recorded_config(rollouts, config, overrides)
+        begin_server()
         from flows.recorded import run_recorded_evaluation
 
+        wait_for_server()
         result = run_recorded_evaluation(recorded)
         show_summaries([result])
         show_results([result["run_id"]])
@@ -208,8 +217,10 @@ def warmup(
     output: Annotated[str | None, typer.Option(help="Folder of the new base model; default: bases/ in LACONIC_HOME.")] = None,
 ) -> None:
     """Train the tiny world's base model from scratch; exit status 1 when it does not pass the gate."""
+    begin_server()
     from flows.warmup import run_warmup
 
+    wait_for_server()
     result = run_warmup(config, overrides, output)
     show_summaries([{key: value for key, value in result.items() if key != "figures"}, *result["figures"]])
     if not result["passed"]:
@@ -236,8 +247,10 @@ def experiment(
     names = experiment_names() if name == "all" else [name]
     for each in names:
         load_experiment(each)  # a mistake is told before Prefect has started
+    begin_server()
     from flows.experiments import run_experiments
 
+    wait_for_server()
     show_summaries(run_experiments(names, list(range(seeds)) if seeds else None, overrides, lanes, force, pages))
 
 

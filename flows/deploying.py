@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,7 @@ from uuid import UUID
 import yaml
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -39,8 +38,7 @@ def register_deployments(home: Path, slots: int) -> list[str]:
     on the pages stay as they are; the cron of a configuration follows its file.
     """
     with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs Laconic's flows."))
+        _keep_work_pool(client)
         client.upsert_global_concurrency_limit_by_name(LIMIT, slots)
         known = {each.name: each for each in client.read_deployments() if each.work_pool_name == POOL}
     retrainings = _retrainings(home)
@@ -61,6 +59,20 @@ def register_deployments(home: Path, slots: int) -> list[str]:
     for retraining in retrainings:
         _keep_automation(retraining["name"], registered[retraining["name"]].id, retraining["parameters"]["config"])
     return [deployment["name"] for deployment in deployments]
+
+
+def _keep_work_pool(client: SyncPrefectClient) -> None:
+    """The pool whose runs have no job variables: those of Prefect's own template change the command and its environment."""
+    template = {
+        "job_configuration": {"stream_output": True},
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
+    try:
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", description="Runs Laconic's flows.", base_job_template=template)
+        )
+    except ObjectAlreadyExists:
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
 def kept_schedules(from_file: list[dict[str, Any]], known: Sequence[DeploymentSchedule]) -> list[dict[str, Any]]:

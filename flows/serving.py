@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from flows.environment import SHOWN
+from flows.server.addresses import Addresses
 from flows.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
+from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
-from pipeline_lib.services.service import Service, check_port, descendants
+from pipeline_lib.services.service import Service, descendants
 
 SERVER_SECONDS = 180.0  # a first start migrates two databases
 FLOW_GRACE_SECONDS = 25.0
@@ -24,55 +27,32 @@ RESTART_SECONDS = 5.0
 WATCH_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the servers listen."""
-
-    host: str
-    prefect_port: int
-    mlflow_port: int
-
-    @property
-    def prefect(self) -> str:
-        """Base address of the Prefect server; its API is below /api."""
-        return f"http://{self.host}:{self.prefect_port}"
-
-    @property
-    def mlflow(self) -> str:
-        """Base address of the MLflow server."""
-        return f"http://{self.host}:{self.mlflow_port}"
-
-    def check(self) -> None:
-        """Raise ValueError when a port is taken."""
-        if self.prefect_port == self.mlflow_port:
-            raise ValueError(f"--prefect-port and --mlflow-port are both {self.prefect_port}: choose two")
-        check_port(self.host, self.prefect_port, "the Prefect server", "--prefect-port")
-        check_port(self.host, self.mlflow_port, "the MLflow server", "--mlflow-port")
-
-
 def default_slots() -> int:
     """Flows that may use an engine at once: one where there is a GPU (flows are not assigned cards), else one for two CPU cores."""
     return 1 if any(Path("/dev").glob("nvidia[0-9]*")) else max(1, (os.cpu_count() or 1) // 2)
 
 
-def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], None]) -> None:
-    """Start everything over a home and watch over it until SIGINT or SIGTERM. Raises ValueError for a port or home in use."""
-    running = running_services(home)
-    if running:
-        raise ValueError(
-            f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
-        )
-    addresses.check()
+def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path | None, say: Callable[[str], None]) -> None:
+    """Start everything over a home and watch over it until SIGINT or SIGTERM.
+
+    Raises ValueError for a port or home in use, and for an address that other machines would reach without a password.
+    """
+    password = _check(home, addresses, password_file)
     environment = _environment(home, addresses)
+    if password:
+        environment |= prefect_credentials(password) | mlflow_credentials(password)
     os.environ.update(environment)  # for the client calls of this process
-    services = _services(home, addresses, environment)
+    services = _services(home, addresses, environment, password)
+    note = partial(
+        note_services, home, prefect_address=addresses.prefect, mlflow_address=addresses.mlflow, password_file=password_file
+    )
     prefect, mlflow, worker = services
     with told_to_end() as told:
         try:
             for service in (prefect, mlflow):
                 say(f"starting {service.name} ...")
                 service.start()
-            note_services(home, [prefect.pid, mlflow.pid], addresses.prefect, addresses.mlflow, is_ready=False)
+            note([prefect.pid, mlflow.pid], is_ready=False)
             for service in (prefect, mlflow):
                 _wait(service, told)
             from flows.deploying import free_slots, register_deployments
@@ -84,14 +64,15 @@ def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], 
                 say(line)
             free_slots()
             worker.start()
-            note_services(home, [service.pid for service in services], addresses.prefect, addresses.mlflow, is_ready=True)
+            note([service.pid for service in services], is_ready=True)
             say(
                 f"\nPrefect   {addresses.prefect}\nMLflow    {addresses.mlflow}\nhome      {home}\nlogs      {home / 'services'}\n"
                 f"{len(names)} deployments: {', '.join(names)}\n"
                 f"{slots} flow{'s' if slots > 1 else ''} at once may use an engine (the gpu limit).\n"
+                f"{_who_may_enter(password_file)}\n"
                 "Ctrl-C, or 'laconic down' elsewhere, ends all of it."
             )
-            _watch(services, home, addresses, told, say)
+            _watch(services, home, note, told, say)
         except _ToldToEnd:
             pass
         finally:
@@ -101,6 +82,22 @@ def bring_up(home: Path, addresses: Addresses, slots: int, say: Callable[[str], 
             for service in (worker, mlflow, prefect):
                 service.stop(SERVICE_GRACE_SECONDS)
             forget_services(home)
+
+
+def _check(home: Path, addresses: Addresses, password_file: Path | None) -> str | None:
+    """The password, if there is to be one."""
+    if not (addresses.is_loopback or password_file):
+        raise ValueError(
+            f"--host {addresses.host} is reached from other machines, and whoever reaches the servers can run commands here: "
+            "give --password-file FILE as well, or 127.0.0.1 and an SSH tunnel (docs/security.md)"
+        )
+    running = running_services(home)
+    if running:
+        raise ValueError(
+            f"{home} is up already (process {running.owner.pid}, {running.prefect_address}): 'laconic down' ends it"
+        )
+    addresses.check()
+    return read_password(password_file) if password_file else None
 
 
 def take_down(home: Path) -> bool:
@@ -137,7 +134,7 @@ def _wait(service: Service, told: list[int]) -> None:
                 raise
 
 
-def _watch(services: list[Service], home: Path, addresses: Addresses, told: list[int], say: Callable[[str], None]) -> None:
+def _watch(services: list[Service], home: Path, note: Callable[..., None], told: list[int], say: Callable[[str], None]) -> None:
     """Until told to end: start again what ended by itself, and settle the runs that it left."""
     from flows.deploying import free_slots
     from flows.settling import settle_home
@@ -163,7 +160,7 @@ def _watch(services: list[Service], home: Path, addresses: Addresses, told: list
                     say(f"what the worker left could not be settled: {error}")
             service.start()
             _wait(service, told)
-            note_services(home, [each.pid for each in services], addresses.prefect, addresses.mlflow, is_ready=True)
+            note([each.pid for each in services], is_ready=True)
 
 
 def _sleep(seconds: float, told: list[int]) -> None:
@@ -199,7 +196,7 @@ def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
         "PREFECT_API_URL": f"{addresses.prefect}/api",
         "PREFECT_SERVER_API_HOST": addresses.host,
         "PREFECT_SERVER_API_PORT": str(addresses.prefect_port),
-        "PREFECT_UI_API_URL": f"{addresses.prefect}/api",
+        HOSTS_VARIABLE: ",".join([*addresses.host_names(), *os.environ.get(HOSTS_VARIABLE, "").split(",")]),
         **SHOWN,
         "MLFLOW_TRACKING_URI": addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -208,22 +205,52 @@ def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
     }
 
 
-def _services(home: Path, addresses: Addresses, environment: dict[str, str]) -> list[Service]:
+def _who_may_enter(password_file: Path | None) -> str:
+    if password_file:
+        return f"Every page and program is asked for the user name {USER} and the password in {password_file}."
+    return "Any program of this machine may use the servers, other web sites' pages may not (docs/security.md)."
+
+
+def _services(home: Path, addresses: Addresses, environment: dict[str, str], password: str | None) -> list[Service]:
     from flows.deploying import POOL
 
     logs, python = home / "services", [sys.executable, "-m"]
+    for_servers = {PASSWORD_VARIABLE: password} if password else {}
     artifacts = home / "mlartifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
-    prefect = [*python, "prefect", "server", "start", "--host", addresses.host, "--port", str(addresses.prefect_port)]
     # Artifacts are read and written in place, so that the same home serves with and without the server.
     mlflow = [
-        *(*python, "mlflow", "server", "--host", addresses.host, "--port", str(addresses.mlflow_port), "--workers", "1"),
+        *(
+            *python,
+            "mlflow",
+            "server",
+            "--app-name",
+            "laconic",
+            "--host",
+            addresses.host,
+            "--port",
+            str(addresses.mlflow_port),
+            "--workers",
+            "1",
+        ),
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--default-artifact-root", artifacts.as_uri(), "--no-serve-artifacts"),
     ]
     worker = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "laconic"]
     return [
-        Service("the Prefect server", prefect, logs / "prefect.log", environment, PROJECT, f"{addresses.prefect}/api/health"),
-        Service("the MLflow server", mlflow, logs / "mlflow.log", environment, PROJECT, f"{addresses.mlflow}/health"),
+        Service(
+            *(
+                "the Prefect server",
+                [*python, "flows.server.program"],
+                logs / "prefect.log",
+                environment | for_servers,
+                PROJECT,
+            ),
+            ready_address=f"{addresses.prefect}/api/health",
+        ),
+        Service(
+            *("the MLflow server", mlflow, logs / "mlflow.log", environment | for_servers, PROJECT),
+            ready_address=f"{addresses.mlflow}/health",
+        ),
         Service("the worker", worker, logs / "worker.log", environment, PROJECT),
     ]

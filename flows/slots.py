@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from flows.server.temporary import is_temporary
+
 logger = logging.getLogger(__name__)
 
 LIMIT = "gpu"
@@ -27,7 +29,7 @@ def accelerator_slot() -> Iterator[None]:
     with _holder:
         nested, _depth = _depth > 0, _depth + 1
     try:
-        if nested or not get_current_settings().api.url:
+        if nested or is_temporary() or not get_current_settings().api.url:
             yield
             return
         from prefect.concurrency.sync import concurrency

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.commands.terminal import Force, Overrides, console
+from flows.server.temporary import begin_server, wait_for_server
 from pipeline_lib.config import laconic_home, load_config
 
 commands = typer.Typer()
@@ -35,16 +36,20 @@ def report(
         raise ValueError("--out is for a comparison of several runs; the report of one lies in reports/RUN_ID in the home")
     if len(runs) == 1 and is_config(runs[0]):
         load_config(runs[0], overrides)  # a mistake is told before Prefect has started
+        begin_server()
         from flows.stages import run_report
 
+        wait_for_server()
         result = run_report(runs[0], overrides=overrides, force=force)
     else:
         # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
         # loaded before Prefect's server.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
             run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
+        begin_server()
         from flows.comparing import run_comparison
 
+        wait_for_server()
         result = run_comparison(run_ids, str(out) if out else None)
     console.print(f"report: {result['report']}", markup=False, soft_wrap=True)
 

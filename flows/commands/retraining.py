@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.terminal import ConfigPath, Force, Overrides, console, text_table
+from flows.server.temporary import begin_server, wait_for_server
 from pipeline_lib.config import laconic_home, load_config
 
 commands = typer.Typer()
@@ -16,24 +17,30 @@ COLUMNS = ["decision", "kind", "champion", "challenger", "result", "tokens", "ac
 def retrain(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Train from the champion, hold the result against it, and promote it if it passes the gate (docs/gate.md)."""
     load_config(config, overrides)  # a mistake is told before Prefect has started
+    begin_server()
     from flows.retraining import run_retraining
 
+    wait_for_server()
     _show(run_retraining(config, overrides=overrides, force=force))
 
 
 @commands.command()
 def promote(run_id: Annotated[str, typer.Argument(help="A finished run that was trained from the champion.")]) -> None:
     """Hold a finished run against the champion, by the same gate, and promote it if it passes."""
+    begin_server()
     from flows.retraining import run_promotion
 
+    wait_for_server()
     _show(run_promotion(run_id))
 
 
 @commands.command()
 def rollback(model: Annotated[str, typer.Argument(help="Name of the model in the registry.")]) -> None:
     """Make the previous champion the champion again."""
+    begin_server()
     from flows.retraining import run_rollback
 
+    wait_for_server()
     _show(run_rollback(model))
 
 

@@ -1,5 +1,6 @@
 """`laconic up`, `down`, `deploy` and `work`: the servers and the worker."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,13 +22,22 @@ Slots = Annotated[
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow server.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on. The servers ask nobody for a password.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that other machines reach needs --password-file.")
+    ] = "127.0.0.1",
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Ask for the password in this file's first line; only its owner may read it (mode 600)."
+        ),
+    ] = None,
     slots: Slots = None,
 ) -> None:
     """Start a Prefect server, an MLflow server and a worker over the home, with all deployments; stay until Ctrl-C."""
-    from flows.serving import Addresses, bring_up, default_slots
+    from flows.server.addresses import Addresses
+    from flows.serving import bring_up, default_slots
 
-    bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), _say)
+    bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), password_file, _say)
 
 
 @commands.command()

@@ -42,13 +42,14 @@ class ProcessId:
 
 @dataclass(frozen=True, slots=True)
 class RunningServices:
-    """The process that watches over the services of a home, these, and their addresses."""
+    """The process that watches over the services of a home, these, their addresses, and the file that holds their password."""
 
     owner: ProcessId
     services: tuple[ProcessId, ...]
     prefect_address: str
     mlflow_address: str
     is_ready: bool
+    password_file: str | None = None
 
 
 def services_file(home: Path) -> Path:
@@ -56,12 +57,20 @@ def services_file(home: Path) -> Path:
     return home / "services" / "running.json"
 
 
-def note_services(home: Path, pids: Sequence[int], prefect_address: str, mlflow_address: str, is_ready: bool) -> None:
+def note_services(
+    home: Path,
+    pids: Sequence[int],
+    prefect_address: str,
+    mlflow_address: str,
+    is_ready: bool,
+    password_file: Path | None = None,
+) -> None:
     """Note what this process is running."""
     services = tuple(ProcessId.of(pid) for pid in pids)
     path = services_file(home)
     path.parent.mkdir(parents=True, exist_ok=True)
-    running = RunningServices(ProcessId.of(os.getpid()), services, prefect_address, mlflow_address, is_ready)
+    file = str(password_file.resolve()) if password_file else None
+    running = RunningServices(ProcessId.of(os.getpid()), services, prefect_address, mlflow_address, is_ready, file)
     write_json(path, asdict(running))
 
 
@@ -83,6 +92,7 @@ def running_services(home: Path) -> RunningServices | None:
         noted["prefect_address"],
         noted["mlflow_address"],
         noted["is_ready"],
+        noted.get("password_file"),
     )
     alive = running.owner.is_alive or any(service.is_alive for service in running.services)
     return running if alive else None

@@ -26,7 +26,10 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass
 class Service:
-    """A process to be kept running. `ready_address` answers with HTTP 200 when it is up; None: ready when started."""
+    """A process to be kept running. `ready_address` answers with HTTP 200 when it is up; None: ready when started.
+
+    `inherited` are file descriptors that it takes over.
+    """
 
     name: str
     command: list[str]
@@ -34,6 +37,7 @@ class Service:
     environment: Mapping[str, str]
     folder: Path
     ready_address: str | None = None
+    inherited: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -49,6 +53,7 @@ class Service:
                 env=dict(self.environment),
                 start_new_session=True,
                 preexec_fn=end_with_this_process(),
+                pass_fds=self.inherited,
             )
 
     @property

@@ -16,6 +16,11 @@ import duckdb
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.1
+# By default a query that names a remote file or an unknown format downloads code and runs it.
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "allow_community_extensions": False,
+}
 
 _registry_lock = threading.Lock()
 _thread_locks: dict[Path, threading.Lock] = {}
@@ -72,7 +77,7 @@ def _open(path: Path, read_only: bool, wait_seconds: float, deadline: float) -> 
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return duckdb.connect(str(path), read_only=read_only, config=SETTINGS)
         except (duckdb.IOException, duckdb.ConnectionException) as error:
             message = str(error)
             if "Could not set lock" not in message and "different configuration" not in message:

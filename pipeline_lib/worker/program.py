@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +50,11 @@ def end_with_owner(owner: int) -> None:
         os._exit(1)
 
     def watch() -> None:
-        servers: list[psutil.Process] = []
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            servers = prefect_servers(process) or servers
             time.sleep(1.0)
-        for server in servers:
-            with suppress(psutil.NoSuchProcess):
-                server.kill()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="owner-watch").start()
-
-
-def prefect_servers(owner: psutil.Process) -> list[psutil.Process]:
-    """The temporary Prefect server of a flow process, which a kill -9 of that process would leave behind."""
-    try:
-        return [child for child in owner.children() if any("prefect.server" in word for word in child.cmdline())]
-    except psutil.Error:
-        return []
 
 
 def serve(folder: Path) -> None:

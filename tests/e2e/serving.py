@@ -1,5 +1,6 @@
 """Drives `laconic up` as its users do: in a process of its own, over HTTP, and through the pages in a browser."""
 
+import base64
 import json
 import os
 import shutil
@@ -24,21 +25,25 @@ CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+CLIENT = "the-tests"
 FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Served:
     """A home over which `laconic up` runs."""
 
-    def __init__(self, home: Path, slots: int) -> None:
+    def __init__(self, home: Path, slots: int, password_file: Path | None = None) -> None:
         self.home = home
+        self.password = password_file.read_text().strip() if password_file else None
+        self._token: dict[str, str] = {}
         self.prefect = f"http://127.0.0.1:{(port := free_port())}"
         self.mlflow = f"http://127.0.0.1:{(mlflow_port := free_port())}"
         self.ports = ("--prefect-port", str(port), "--mlflow-port", str(mlflow_port))
+        given = ["--password-file", str(password_file)] if password_file else []
         self.log = home.parent / f"{home.name}-up.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*LACONIC, "up", *self.ports, "--slots", str(slots)],
+                [*LACONIC, "up", *self.ports, "--slots", str(slots), *given],
                 env=serving_environment(home),
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
@@ -54,15 +59,24 @@ class Served:
             time.sleep(0.2)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Prefect's HTTP API; an error's status and text are returned, not raised."""
+        """Prefect's HTTP API; an error's status and text are returned, not raised. What changes something needs a CSRF token."""
+        if method != "GET" and not self._token:
+            token = self.call("GET", f"/csrf-token?client={CLIENT}")
+            self._token = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": CLIENT}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.prefect}/api{path}", data, {"Content-Type": "application/json"}, method=method)
+        headers = {"Content-Type": "application/json", **self._token, **self.credentials()}
+        request = urllib.request.Request(f"{self.prefect}/api{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=30) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             return {"status": error.code, "detail": error.read().decode()}
+
+    def credentials(self) -> dict[str, str]:
+        """The header that carries the password, where there is one."""
+        given = base64.b64encode(f"laconic:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {given}"} if self.password else {}
 
     def deployment(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"/deployments/name/{name}")
@@ -144,9 +158,9 @@ def serving_environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def served(home: Path, slots: int) -> Iterator[Served]:
+def served(home: Path, slots: int, password_file: Path | None = None) -> Iterator[Served]:
     """`laconic up` over a home; ended with the block, whatever happens in it."""
-    up = Served(home, slots)
+    up = Served(home, slots, password_file)
     try:
         up.wait_until_up()
         yield up

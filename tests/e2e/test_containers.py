@@ -18,6 +18,7 @@ from serving import free_port
 from pipeline_lib.services.service import Service
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "docker" / "compose.yaml").read_text())["services"]
+PASSWORD = "offered-in-the-env-file"
 HEALTHCHECK = [sys.executable, str(REPOSITORY / "docker" / "healthcheck.py")]
 
 
@@ -34,7 +35,7 @@ class Stand:
             "PREFECT_HOME": str(folder / "prefect"),
             "LACONIC_HOME": str(folder / "none"),  # not one of the home's processes
         }
-        words = [sys.executable, "-m", *SERVICES["prefect"]["command"]]
+        words = [sys.executable, *SERVICES["prefect"]["command"][1:]]
         health = f"http://127.0.0.1:{self.port}/api/health"
         self.server = Service("Prefect", words, folder / "prefect.log", settings, folder, health)
 
@@ -47,6 +48,7 @@ class Stand:
             .replace("http://mlflow:5000", "http://127.0.0.1:9")
             for name, value in SERVICES[service]["environment"].items()
         }
+        own["LACONIC_PASSWORD"] = PASSWORD
         return {**inherited, **own, "LACONIC_HOME": str(self.home), "PYTHONPATH": str(REPOSITORY)}
 
     def command_of(self, service: str) -> list[str]:

@@ -53,9 +53,10 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     # Not curl itself, but the same requests by urllib.
     "id=$(curl": ("tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix", ("/deployments/name/",)),
+    "token=$(curl": ("tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix", ("/csrf-token?client=",)),
     "curl": (
         "tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix",
-        ("/deployments/", "/create_flow_run", "parameters"),
+        ("/deployments/", "/create_flow_run", "parameters", "Prefect-Csrf-Client", "Prefect-Csrf-Token"),
     ),
     # .ci/run is a script: the line stands in it.
     "make setup": (".ci/run", ("make setup",)),

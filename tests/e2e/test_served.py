@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
 from driving import LACONIC, REPOSITORY, laconic, wait_until_no_process_is_left
+from foreign import ATTEMPTS, foreign_site
 from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served, serving_environment, stored
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from pipeline_lib.worker.jobs import read_json
 
@@ -72,6 +76,91 @@ def test_what_is_taken_is_said(up: Served, tmp_path: Path) -> None:
     other = laconic(tmp_path / "other", "up", *up.ports, check=False)
     assert other.returncode == 1
     assert "cannot listen on 127.0.0.1" in other.stderr
+
+
+def changed_by_others(up: Served) -> tuple[list[str], list[str]]:
+    """Names of the flow runs and of MLflow's experiments that a foreign page could have made."""
+    runs = [run["name"] for run in up.call("POST", "/flow_runs/filter", {"limit": 200})]
+    found = httpx.get(f"{up.mlflow}/api/2.0/mlflow/experiments/search?max_results=100", trust_env=False).json()
+    return [name for name in runs if name == "foreign"], [
+        each["name"] for each in found["experiments"] if each["name"] == "foreign"
+    ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (make browser installs Debian's)")
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_page_of_another_site_creates_reads_and_runs_nothing(up: Served, tmp_path: Path, name: str) -> None:
+    marker = tmp_path / "ran"
+    given = [up.prefect, up.mlflow, up.deployment("laconic-filter/filter")["id"], f"touch {marker}"]
+    with foreign_site() as port, page_of(up.prefect) as page:
+        page.goto(f"http://{name}:{port}/")
+        outcomes = page.evaluate(ATTEMPTS, given)
+        page.wait_for_timeout(1000)  # the form
+    assert {what: outcome for what, outcome in outcomes.items() if outcome != "refused"} == {}
+    assert changed_by_others(up) == ([], [])
+    assert not marker.exists()
+
+
+FOREIGN = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:1"},
+    {"Host": "evil.example"},
+    {"Host": "127.0.0.1.evil.example:4200"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_requests_of_another_site_are_refused_on_every_address(up: Served, headers: dict[str, str]) -> None:
+    token = up.call("GET", "/csrf-token?client=mine")
+    mine = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "mine", **headers}
+    create = f"{up.prefect}/api/deployments/{up.deployment('laconic-filter/filter')['id']}/create_flow_run"
+    with httpx.Client(trust_env=False, headers=mine) as client:
+        answers = [
+            client.post(create, json={"name": "foreign", "job_variables": {"command": "false"}}),
+            client.post(f"{up.prefect}/api/flow_runs/filter", json={}),
+            client.get(f"{up.prefect}/api/csrf-token?client=foreign"),
+            client.get(f"{up.prefect}/api/health"),
+            client.get(f"{up.prefect}/ui-settings"),
+            client.get(f"{up.mlflow}/ajax-api/2.0/mlflow/experiments/search?max_results=5"),
+            client.get(f"{up.mlflow}/api/2.0/mlflow/experiments/search?max_results=5"),
+            client.post(f"{up.mlflow}/api/2.0/mlflow/experiments/create", json={"name": "foreign"}),
+            client.get(f"{up.mlflow}/api/2.0/mlflow-artifacts/artifacts?path=x"),
+            client.get(f"{up.mlflow}/version"),
+        ]
+    assert [answer.status_code for answer in answers] == [403] * len(answers), [answer.text[:80] for answer in answers]
+    assert changed_by_others(up) == ([], [])
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"{up.prefect.replace('http', 'ws')}/api/events/in", additional_headers=headers, proxy=None)
+    assert refused.value.response.status_code in (400, 403)
+
+
+def test_a_link_from_elsewhere_still_shows_a_page_but_no_data(up: Served) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
+    with httpx.Client(trust_env=False, headers=link) as client:
+        shown = [client.get(f"{up.prefect}/runs"), client.get(f"{up.mlflow}/")]
+        assert [answer.status_code for answer in shown] == [200, 200]
+        assert [answer.headers["x-frame-options"] for answer in shown] == ["SAMEORIGIN", "SAMEORIGIN"]
+        assert client.get(f"{up.prefect}/api/csrf-token?client=x").status_code == 403
+
+
+def test_writing_needs_a_token_which_our_own_clients_fetch(up: Served) -> None:
+    refused = httpx.post(f"{up.prefect}/api/flow_runs/filter", json={}, trust_env=False)
+    assert (refused.status_code, "CSRF" in refused.text) == (403, True)
+    with connect(f"{up.prefect.replace('http', 'ws')}/api/events/in", proxy=None):
+        pass  # programs send no Origin
+
+
+@pytest.mark.parametrize("variable", ["command", "env", "working_dir"])
+def test_job_variables_are_refused(up: Served, variable: str) -> None:
+    path = f"/deployments/{up.deployment('laconic-filter/filter')['id']}/create_flow_run"
+    value = {"PATH": "/tmp"} if variable == "env" else "/tmp"
+    refused = up.call("POST", path, {"name": "foreign", "job_variables": {variable: value}})
+    assert refused["status"] == 422, refused
+    assert f"'{variable}' was unexpected" in refused["detail"]
+    assert changed_by_others(up) == ([], [])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, requires
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema.validators import validator_for
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from flows.cli import app
@@ -79,7 +84,7 @@ def test_every_variable_is_in_the_example_and_every_secret_is_demanded() -> None
     )
     used = set(VARIABLE.findall(COMPOSE))
     assert used == example.keys()
-    secrets = {name for name in used if "PASSWORD" in name}
+    secrets = {name for name in used if "PASSWORD" in name} - {"LACONIC_PASSWORD"}  # which is offered
     assert len(secrets) == 2
     for name in secrets:
         assert example[name] == ""
@@ -172,14 +177,55 @@ def test_the_commands_of_the_containers_are_commands_of_ours() -> None:
         command.make_context(words[0], words[1:], resilient_parsing=False)
 
 
-@pytest.mark.parametrize("server", ["prefect", "mlflow"])
-def test_the_servers_take_their_commands(server: str) -> None:
-    words = compose()["services"][server]["command"]
-    assert words[:2] == {"prefect": ["prefect", "server"], "mlflow": ["mlflow", "server"]}[server]
-    shown = subprocess.run(
-        [sys.executable, "-m", *words[: 3 if server == "prefect" else 2], "--help"], capture_output=True, text=True, check=True
-    ).stdout
+def test_the_mlflow_server_takes_its_command() -> None:
+    words = compose()["services"]["mlflow"]["command"]
+    assert words[:2] == ["mlflow", "server"]
+    shown = subprocess.run([sys.executable, "-m", *words[:2], "--help"], capture_output=True, text=True, check=True).stdout
     assert all(word in shown for word in words if word.startswith("--"))
+    [app] = entry_points(group="mlflow.app", name=words[words.index("--app-name") + 1])
+    assert app.value == "pipeline_lib.services.mlflow_server:create_application"
+
+
+def test_the_servers_are_those_of_laconic_up_and_closed_to_other_sites() -> None:
+    services = compose()["services"]
+    assert services["prefect"]["command"] == ["python", "-m", "flows.server.program"]
+    for name in ("prefect", "mlflow"):
+        settings = services[name]["environment"]
+        # Called by the worker by the service's name, by a browser by that of the published address.
+        assert settings["LACONIC_ALLOWED_HOSTS"].split(",")[:3] == [name, "localhost", "127.0.0.1"]
+        assert not any("ALLOWED_ORIGINS" in variable or "CSRF" in variable for variable in settings)
+    for name in ("prefect", "mlflow", "deployments", "worker"):
+        assert services[name]["environment"]["LACONIC_PASSWORD"] == "${LACONIC_PASSWORD:-}"
+
+
+def test_the_image_of_the_servers_holds_what_they_import() -> None:
+    """They are installed alone; a module that needs more would be missed in the container only."""
+    given = "prefect", "mlflow", "psycopg"
+    assert all(package in dry_run("servers") for package in given)
+    assert "--no-deps --editable ." in dry_run("servers")
+    code = "import sys, flows.server.program, pipeline_lib.services.mlflow_server; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split()) - sys.stdlib_module_names - {"flows", "pipeline_lib"}
+    packages = packages_distributions()
+    installed = {canonicalize_name(package) for name in loaded for package in packages.get(name, [])}
+    assert installed <= requirements_of(given) | {"setuptools"}
+
+
+def requirements_of(names: Iterable[str]) -> set[str]:
+    """What is installed with some packages, their own names included."""
+    found: set[str] = set()
+    wanted = [Requirement(name) for name in names]
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found:
+            continue
+        found.add(name)
+        with suppress(PackageNotFoundError):
+            needed = [Requirement(line) for line in requires(name) or []]
+            extras = ("", *requirement.extras)
+            wanted += [each for each in needed if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
+    return found
 
 
 def test_the_dockerfile_passes_its_linter() -> None:

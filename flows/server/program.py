@@ -1,0 +1,79 @@
+"""The Prefect server as a program: Prefect's own application behind our guard, with Prefect's own settings.
+
+Settings come from the environment, as for `prefect server start` (PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT …); host names
+from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
+"""
+
+import argparse
+import os
+import signal
+import threading
+import time
+
+from pipeline_lib.services.guard import Application, Guard, allowed_hosts
+from pipeline_lib.services.password import server_environment
+
+# Prefect's defaults answer every origin; its CSRF tokens are fetched by its clients by themselves.
+CLOSED = {
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+    # None: the pages come from the address that they call.
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
+    # The browser asks the address it has the page from, whatever name the server is called by.
+    "PREFECT_UI_API_URL": "/api",
+}
+# Connections that are open when the server is told to end; clients of a temporary server have ended before it.
+GRACE_SECONDS = 5
+OWNER_POLL_SECONDS = 1.0
+
+
+def main() -> None:
+    """Parse the command line and serve until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m flows.server.program")
+    parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
+    socket = parser.parse_args().temporary_socket
+    # Before Prefect is imported, which reads them.
+    for name, value in (CLOSED | server_environment()).items():
+        os.environ.setdefault(name, value)
+    if socket is not None:
+        threading.Thread(target=_end_with_owner, args=(os.getppid(),), daemon=True, name="owner-watch").start()
+    serve(socket)
+
+
+def serve(socket: int | None) -> None:
+    """Serve on the configured address, or what one command needs (no pages) on an inherited socket."""
+    import uvicorn
+    from prefect.settings import get_current_settings
+
+    server = get_current_settings().server
+    uvicorn.run(
+        create_application(is_temporary=socket is not None),
+        host=server.api.host,
+        port=server.api.port,
+        fd=socket,
+        timeout_keep_alive=server.api.keepalive_timeout,
+        ws_ping_interval=server.api.websocket_ping_interval,
+        ws_ping_timeout=server.api.websocket_ping_timeout,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        log_level="error" if socket is not None else server.logging_level.lower(),
+    )
+
+
+def create_application(is_temporary: bool = False) -> Application:
+    """Prefect's application behind the guard."""
+    from prefect.server.api.server import create_app
+
+    application: Application = create_app(final=True, ephemeral=is_temporary)
+    return Guard(application, allowed_hosts(), lambda path: path != "/api" and not path.startswith("/api/"))
+
+
+def _end_with_owner(owner: int) -> None:
+    """A command that is killed cannot end its server; where the system does not tell it, it sees that its parent is another one."""
+    while os.getppid() == owner:
+        time.sleep(OWNER_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
