@@ -10,7 +10,7 @@ from pipeline_lib.tiny_world import BASE_FOLDER
 
 BUILTIN_TINY = "builtin:tiny"
 # A version of a model in the MLflow registry, by number or by alias.
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[\w.-]+))")
+REGISTERED = re.compile(r"models:/(?P<name>\w[\w .-]*)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[\w.-]+))")
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.jinja")
 NOT_OF_THE_MODEL = ("warmup.json",)
 
@@ -70,7 +70,9 @@ def pinned(config: RunConfig) -> RunConfig:
 def _registered(base_model: str) -> dict[str, str]:
     matched = REGISTERED.fullmatch(base_model)
     if matched is None:
-        raise ValueError(f"base_model = {base_model!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS")
+        raise ValueError(
+            f"base_model = {base_model!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS, of letters, digits, '_', '-', '.'"
+        )
     return matched.groupdict()
 
 

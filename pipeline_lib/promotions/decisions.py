@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from pipeline_lib.config import GateConfig, TrackingConfig
+from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.gate import GateVerdict, judge_challenger
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
@@ -202,7 +202,7 @@ def _lock(home: Path, model_name: str) -> IO[str]:
 def tracking_of_model(model_name: str, store: "Store") -> TrackingConfig:
     """The [tracking] of the newest run that trains a registered model; the defaults when there is none."""
     rows = store.named("runs_of_model", model_name=model_name)
-    return TrackingConfig.model_validate(rows[0]["config"]["tracking"]) if rows else TrackingConfig()
+    return stored_config(rows[0]["config"]["tracking"], TrackingConfig) if rows else TrackingConfig()
 
 
 def _registered_checkpoint(run: RunSession, model_name: str) -> dict[str, Any]:
