@@ -50,6 +50,11 @@ class _Unit:
         return f"{self.benchmark.name}-{self.step:05d}-{self.fingerprint[:12]}"
 
     @property
+    def prompts_file(self) -> Path:
+        # A benchmark may be called prompts, or validation: beside it lie files of the train stage.
+        return below(self.run.training_folder(), f"benchmark-{self.benchmark.name}.json")
+
+    @property
     def model(self) -> str:
         return self.run.base.label if self.step == 0 else self.run.config.name
 
@@ -105,8 +110,7 @@ def _generate(units: list[_Unit]) -> None:
     for unit in units:
         prompts = load_prompts(unit.benchmark)
         unit.run.store.write("prompts", prompts)
-        prompts_file = below(unit.run.training_folder(), f"benchmark-{unit.benchmark.name}.json")
-        write_prompts(prompts_file, prompts)
+        write_prompts(unit.prompts_file, prompts)
         evaluate = unit.run.config.evaluate
         jobs.append(
             GenerateUnit(
@@ -116,7 +120,7 @@ def _generate(units: list[_Unit]) -> None:
                 model=unit.model,
                 weights=unit.weights,
                 source=unit.benchmark,
-                prompts_file=str(prompts_file),
+                prompts_file=str(unit.prompts_file),
                 num_samples=evaluate.num_samples,
                 limit_tokens=max(evaluate.budgets_tokens),
                 temperature=evaluate.temperature,

@@ -89,6 +89,8 @@ def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
 def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
     known = {source.name: load_prompts(source) for source in config.sources}
     named = {benchmark: name for benchmark in {each.benchmark for each in recorded} if (name := name_from(benchmark)) in known}
+    if len(set(named.values())) < len(named):
+        raise ValueError(f"sources: the file's {', '.join(map(repr, sorted(named)))} would be the same benchmark")
     recorded = [replace(each, benchmark=named.get(each.benchmark, each.benchmark)) for each in recorded]
     pairs: list[tuple[RecordedRollout, Prompt]] = []
     for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):

@@ -93,7 +93,7 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
     if len(selected) < run.config.train.prompts_per_step:
         raise ValueError(
             f"train.prompts_per_step = {run.config.train.prompts_per_step} is above the {len(selected)} prompts that the filter "
-            "kept, and no step may see a prompt twice: lower it, keep more prompts (filter.subset), or profile more"
+            "kept, and no step sees a prompt twice: lower it, or keep more prompts (filter.subset, prompts.num_prompts)"
         )
     prompts_file = run.training_folder() / "prompts.json"
     write_prompts(prompts_file, [Prompt(**row) for row in selected])

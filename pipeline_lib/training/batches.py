@@ -33,17 +33,19 @@ def most_batches_of_step(num_prompts: int, prompts_per_step: int, dynamic_sampli
     return min(1 + dynamic_sampling_batches, num_prompts // prompts_per_step)
 
 
-def prompts_of_batch(
-    prompts: Sequence[Prompt], number: int, prompts_per_step: int, seed: int, batches_of_step: int = 1
+def prompts_of_step(
+    prompts: Sequence[Prompt], step: int, prompts_per_step: int, seed: int, batches_of_step: int = 1
 ) -> list[Prompt]:
-    """The prompts of batch 1, 2, ...: epochs of seeded permutations laid end to end.
+    """The prompts of step 1, 2, ... (with dynamic sampling: of batch 1, 2, ...): epochs of seeded permutations laid end to end.
 
-    A pure function of its arguments, so the data position after a resume is the number of batches drawn and nothing else. No
-    prompt comes twice in `batches_of_step` batches in a row (`most_batches_of_step` of them at most), and every epoch holds
-    every prompt once: a prompt that would come back too early changes places with one at the end of its epoch.
+    A pure function of its arguments, so the data position after a resume is the step number and nothing else. No prompt comes
+    twice in a step, nor in `batches_of_step` batches in a row (at most `most_batches_of_step`), and every epoch holds every
+    prompt once: one that would come back too early changes places with one at the end of its epoch. Raises ValueError when a
+    step has more places than there are prompts.
     """
-    size, stop = len(prompts), number * prompts_per_step
-    assert 1 <= batches_of_step <= size // prompts_per_step, "a step has more places than there are prompts"
+    size, stop = len(prompts), step * prompts_per_step
+    if not 1 <= batches_of_step <= size // prompts_per_step:
+        raise ValueError(f"{batches_of_step} x prompts_per_step = {prompts_per_step} is above the {size} prompts there are")
     free_from = np.zeros(size, dtype=np.int64)  # by prompt: the first batch, from 0, that may hold it again
     former, order = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     for epoch in range(-(-stop // size)):

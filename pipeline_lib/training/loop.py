@@ -23,7 +23,7 @@ from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Alarm, Prompt
 from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
-from pipeline_lib.training.batches import most_batches_of_step, prompts_of_batch
+from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, gather_outcomes, share_groups
 from pipeline_lib.training.metrics import StepClock, Validation, sum_over_ranks, training_step
@@ -156,7 +156,7 @@ def generate_groups(
     most_batches = most_batches_of_step(len(prompts), train.prompts_per_step, train.dynamic_sampling_batches)
 
     def draw(number: int) -> list[Any]:
-        batch = prompts_of_batch(prompts, number, train.prompts_per_step, config.seed, most_batches)
+        batch = prompts_of_step(prompts, number, train.prompts_per_step, config.seed, most_batches)
         mine = batch[dist.get_rank() :: dist.get_world_size()]
         sampling = Sampling(train.rollout_limit_tokens, train.temperature)
         samples, seconds = sample_and_judge(
