@@ -123,13 +123,17 @@ def _shipped() -> list[dict[str, Any]]:
 
 def _retrainings(home: Path) -> list[dict[str, Any]]:
     """A deployment for each configuration with a section [retrain], scheduled as it says."""
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for path in config_choices(with_section="retrain"):
         try:
-            found.append(_retraining(path, load_config(PROJECT / path), home))
+            made = _retraining(path, load_config(PROJECT / path), home)
+            if made["name"] in found:
+                other = found[made["name"]]["parameters"]["config"]
+                raise ValueError(f"{other} has the deployment {made['name']!r} already: give the configuration another name")
+            found[made["name"]] = made
         except ValueError as error:  # one file with a mistake must not keep everything else down
             logger.warning("no deployment for %s: %s", path, error)
-    return found
+    return list(found.values())
 
 
 def _retraining(path: str, config: RunConfig, home: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from pipeline_lib.config import WarmupConfig, laconic_home, load_config
+from pipeline_lib.home import below
 from tasks.warm_up_model import warm_up_model
 
 
@@ -19,5 +20,5 @@ def run_warmup(config: str, overrides: list[str] | None = None, output: str | No
         output: Folder of the new model; empty: bases/ in the home
     """
     settings = load_config(config, overrides or [], model=WarmupConfig)
-    folder = Path(output) if output else laconic_home() / "bases" / f"{settings.name}-{settings.seed}"
+    folder = Path(output) if output else below(laconic_home(), "bases", f"{settings.name}-{settings.seed}")
     return warm_up_model(settings, folder)

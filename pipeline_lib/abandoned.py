@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import TrackingConfig
+from pipeline_lib.config import TrackingConfig, stored_config
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Tracker
 from pipeline_lib.worker.process import lock_run
@@ -38,6 +38,6 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
 def _tracking(config: str) -> TrackingConfig:
     """Where the run was tracked; the default where an older version of the configuration said it otherwise."""
     try:
-        return TrackingConfig.model_validate(json.loads(config)["tracking"])
+        return stored_config(json.loads(config)["tracking"], TrackingConfig)
     except (ValueError, KeyError):
         return TrackingConfig()

@@ -9,8 +9,10 @@ from pipeline_lib.config import RunConfig, TrackingConfig, digest, laconic_home
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 BUILTIN_TINY = "builtin:tiny"
+# What a model in a registry may be called to be reached from here: the name goes into filters and into paths of the home.
+MODEL_NAME = r"\w[\w .-]*"
 # A version of a model in the MLflow registry, by number or by alias.
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[\w.-]+))")
+REGISTERED = re.compile(rf"models:/(?P<name>{MODEL_NAME})(?:/(?P<version>[1-9]\d*)|@(?P<alias>[\w.-]+))")
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.json", "*.jinja")
 NOT_OF_THE_MODEL = ("warmup.json",)
 
@@ -67,10 +69,20 @@ def pinned(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"base_model": pin_version(config.base_model, config.tracking)})
 
 
+def check_model_name(name: str) -> None:
+    """Raises ValueError for what no model in the registry can be called."""
+    if not re.fullmatch(MODEL_NAME, name):
+        raise ValueError(
+            f"model = {name!r} is no name of a registered model: letters, digits and ' ._-', the first a letter or digit"
+        )
+
+
 def _registered(base_model: str) -> dict[str, str]:
     matched = REGISTERED.fullmatch(base_model)
     if matched is None:
-        raise ValueError(f"base_model = {base_model!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS")
+        raise ValueError(
+            f"base_model = {base_model!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS, NAME of letters, digits, ' ._-'"
+        )
     return matched.groupdict()
 
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from pipeline_lib import fingerprints
 from pipeline_lib.base_model import BaseModel, resolve_base_model
 from pipeline_lib.config import RunConfig, laconic_home
+from pipeline_lib.home import below
 from pipeline_lib.records import StageResult
 
 if TYPE_CHECKING:
@@ -89,19 +90,19 @@ class RunSession:
 
     def rollouts_folder(self, stage: str) -> Path:
         """Where a stage's rollouts lie as Parquet."""
-        return self.home / "rollouts" / self.run_id / stage
+        return below(self.home, "rollouts", self.run_id, stage)
 
     def training_folder(self) -> Path:
         """Prompts and step metrics that go between the train task and the worker."""
-        return self.home / "training" / self.run_id
+        return below(self.home, "training", self.run_id)
 
     def checkpoints_folder(self) -> Path:
         """Where training state is saved."""
-        return self.home / "checkpoints" / self.run_id
+        return below(self.home, "checkpoints", self.run_id)
 
     def report_folder(self) -> Path:
         """Where the report and its pictures lie."""
-        return self.home / "reports" / self.run_id
+        return below(self.home, "reports", self.run_id)
 
     def fingerprint(self, stage: str) -> str:
         """Digest of what a stage of this run depends on."""

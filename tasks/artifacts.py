@@ -1,7 +1,6 @@
 """What a flow run shows in the Prefect UI: progress, tables, images, links. Keys are lower case with dashes."""
 
 import base64
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,13 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from pipeline_lib.home import plain_key
 from pipeline_lib.session import RunSession
 
 
-def artifact_key(*parts: str) -> str:
-    """A valid artifact key from the run's name and what the artifact shows."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+def artifact_key(run_name: str, *what: str) -> str:
+    """A valid artifact key from the run's name, of which no other has the same key, and what the artifact shows."""
+    return "-".join([plain_key(run_name), *(plain_key(part.replace("_", "-")) for part in what)])
 
 
 def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from pipeline_lib.config import RunConfig, laconic_home
+from pipeline_lib.config import RunConfig, laconic_home, stored_config
 from pipeline_lib.promotions.decisions import Decisions, Kind, tracking_of_model
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining
@@ -62,7 +62,7 @@ def finished_run(run_id: str) -> RunSession:
     if rows[0]["status"] != "completed" or "train" not in rows[0]["config"]:
         what = "holds recorded rollouts" if "train" not in rows[0]["config"] else f"is {rows[0]['status']}"
         raise ValueError(f"run {run_id!r} {what}: only a completed training can become the champion")
-    run = RunSession(RunConfig.model_validate(rows[0]["config"]))
+    run = RunSession(stored_config(rows[0]["config"], RunConfig))
     run.run_id = run_id  # a setting that came since would give the same configuration another id
     return run
 

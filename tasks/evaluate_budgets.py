@@ -1,5 +1,6 @@
 """The evaluate stage: the budget sweep of the base and of the trained models of some runs, on one engine."""
 
+import glob
 import logging
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import PromptSource
 from pipeline_lib.fingerprints import evaluate_fingerprint
+from pipeline_lib.home import below
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
@@ -46,6 +48,11 @@ class _Unit:
     @property
     def shard_prefix(self) -> str:
         return f"{self.benchmark.name}-{self.step:05d}-{self.fingerprint[:12]}"
+
+    @property
+    def prompts_file(self) -> Path:
+        # A benchmark may be called prompts, or validation: beside it lie files of the train stage.
+        return below(self.run.training_folder(), f"benchmark-{self.benchmark.name}.json")
 
     @property
     def model(self) -> str:
@@ -103,8 +110,7 @@ def _generate(units: list[_Unit]) -> None:
     for unit in units:
         prompts = load_prompts(unit.benchmark)
         unit.run.store.write("prompts", prompts)
-        prompts_file = unit.run.training_folder() / f"{unit.benchmark.name}.json"
-        write_prompts(prompts_file, prompts)
+        write_prompts(unit.prompts_file, prompts)
         evaluate = unit.run.config.evaluate
         jobs.append(
             GenerateUnit(
@@ -114,7 +120,7 @@ def _generate(units: list[_Unit]) -> None:
                 model=unit.model,
                 weights=unit.weights,
                 source=unit.benchmark,
-                prompts_file=str(prompts_file),
+                prompts_file=str(unit.prompts_file),
                 num_samples=evaluate.num_samples,
                 limit_tokens=max(evaluate.budgets_tokens),
                 temperature=evaluate.temperature,
@@ -131,7 +137,7 @@ def _generate(units: list[_Unit]) -> None:
 
 def _score(unit: _Unit, seconds: float) -> None:
     run, evaluate = unit.run, unit.run.config.evaluate
-    shards = sorted(run.rollouts_folder(STAGE).glob(f"{unit.shard_prefix}-*.parquet"))
+    shards = sorted(run.rollouts_folder(STAGE).glob(f"{glob.escape(unit.shard_prefix)}-*.parquet"))
     points = score_budgets(
         [rollout for shard in shards for rollout in read_rollout_file(shard)],
         evaluate.budgets_tokens,

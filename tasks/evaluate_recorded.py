@@ -1,6 +1,7 @@
 """The budget sweep of rollouts that were generated elsewhere: read, judge, store, score, draw."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,8 +10,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.budget_sweep import score_budgets
-from pipeline_lib.config import RecordedConfig, laconic_home
+from pipeline_lib.config import RecordedConfig, laconic_home, name_from
 from pipeline_lib.fingerprints import file_digest
+from pipeline_lib.home import below
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.recorded_rollouts import (
     RecordedRollout,
@@ -58,7 +60,7 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
         reasons = _judge_and_score(store, run_id, config, pairs)
         table = store.named("budget_table", run_ids=[run_id])
         publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
-        picture = draw_recorded(table, home / "reports" / run_id / "accuracy_by_budget.png")
+        picture = draw_recorded(table, below(home, "reports", run_id, "accuracy_by_budget.png"))
         publish_image(config.name, picture, "Accuracy at every token budget")
     except BaseException as error:
         failed = {"status": "failed", "finished_at": datetime.now(UTC), "error": f"{type(error).__name__}: {error}"}
@@ -86,6 +88,10 @@ def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
 
 def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
     known = {source.name: load_prompts(source) for source in config.sources}
+    named = {benchmark: name for benchmark in {each.benchmark for each in recorded} if (name := name_from(benchmark)) in known}
+    if len(set(named.values())) < len(named):
+        raise ValueError(f"sources: the file's {', '.join(map(repr, sorted(named)))} would be the same benchmark")
+    recorded = [replace(each, benchmark=named.get(each.benchmark, each.benchmark)) for each in recorded]
     pairs: list[tuple[RecordedRollout, Prompt]] = []
     for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):
         own = [rollout for rollout in recorded if rollout.benchmark == benchmark]

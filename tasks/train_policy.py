@@ -90,6 +90,11 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
         raise ValueError(
             f"run {run.run_id} has no selected prompts yet: run 'laconic filter' with the same configuration first"
         )
+    if len(selected) < run.config.train.prompts_per_step:
+        raise ValueError(
+            f"train.prompts_per_step = {run.config.train.prompts_per_step} is above the {len(selected)} prompts that the filter "
+            "kept, and no step sees a prompt twice: lower it, or keep more prompts (filter.subset, prompts.num_prompts)"
+        )
     prompts_file = run.training_folder() / "prompts.json"
     write_prompts(prompts_file, [Prompt(**row) for row in selected])
     validation_file = None

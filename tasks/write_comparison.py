@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.config import RunConfig, TrackingConfig, laconic_home
+from pipeline_lib.config import RunConfig, TrackingConfig, laconic_home, stored_config
 from pipeline_lib.report.comparison.collect import collect_comparison
 from pipeline_lib.report.comparison.page import comparison_folder
 from pipeline_lib.report.comparison.page import write_comparison as write_html
@@ -41,7 +41,7 @@ def _keep_in_mlflow(store: "Store", run_id: str, name: str, files: list[Path]) -
     run = store.named("run", run_id=run_id)[0]
     if not run["mlflow_run_id"]:
         return None
-    tracker = Tracker(TrackingConfig.model_validate(run["config"].get("tracking", {})), store.home)
+    tracker = Tracker(stored_config(run["config"].get("tracking", {}), TrackingConfig), store.home)
     child = tracker.start_child(run["mlflow_run_id"], name)
     tracker.log_artifacts(child, files, "report")
     address = tracker.run_address(child)
@@ -60,7 +60,7 @@ def stored_sessions(run_id: str) -> list[RunSession]:
     for row in store.named("runs_of_ids", run_ids=[run_id, *controls]):
         if "train" not in row["config"]:
             raise ValueError(f"run {run_id!r} holds recorded rollouts, not a training: 'laconic results {run_id}' shows it")
-        session = RunSession(RunConfig.model_validate(row["config"]), control_of=row["control_of"])
+        session = RunSession(stored_config(row["config"], RunConfig), control_of=row["control_of"])
         session.run_id = row["run_id"]  # a setting that came since would give the same configuration another id
         sessions.append(session)
     return sessions

@@ -6,14 +6,17 @@ where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; 
 
 from pipeline_lib.config.base import (
     Fraction,
+    Name,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
     digest,
+    is_name,
     laconic_home,
+    name_from,
 )
-from pipeline_lib.config.loading import apply_override, load_config, parse_config
+from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
 from pipeline_lib.config.run import (
@@ -58,6 +61,7 @@ __all__ = [
     "GenerationConfig",
     "LocalCopy",
     "LossAggregation",
+    "Name",
     "NegativeStrategy",
     "NonNegativeInt",
     "PositiveFloat",
@@ -76,8 +80,11 @@ __all__ = [
     "WatchConfig",
     "apply_override",
     "digest",
+    "is_name",
     "laconic_home",
     "load_config",
+    "name_from",
     "parse_config",
     "recorded_config",
+    "stored_config",
 ]

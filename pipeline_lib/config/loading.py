@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 import tomli_w
 from pydantic import ValidationError
 
-from pipeline_lib.config.base import Section
+from pipeline_lib.config.base import STORED, Section, is_name
 from pipeline_lib.config.run import RunConfig
 
 ConfigT = TypeVar("ConfigT", bound=Section)
@@ -70,7 +70,7 @@ def _source_file(name: str, folder: Path) -> Path:
     if name.endswith(".toml"):
         return folder / name
     folders = [folder / "benchmarks", SHIPPED_CONFIGS / "benchmarks"]
-    for candidate in folders:
+    for candidate in folders if is_name(name) else ():
         if (candidate / f"{name}.toml").is_file():
             return candidate / f"{name}.toml"
     known = sorted({path.stem for candidate in folders for path in candidate.glob("*.toml")})
@@ -82,8 +82,16 @@ def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "conf
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        problems = error.errors()
+        # A list loses the items that are wrong, and is then found to be too short as well.
+        inner = {problem["loc"][:length] for problem in problems for length in range(len(problem["loc"]))}
+        lines = [_explain(problem) for problem in problems if problem["loc"] not in inner]
         raise ValueError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def stored_config(tree: dict[str, Any], model: type[ConfigT]) -> ConfigT:
+    """A configuration that was stored with its run, whatever names earlier versions allowed. Raises ValueError."""
+    return model.model_validate(tree, context=STORED)
 
 
 def _explain(problem: Any) -> str:

@@ -1,12 +1,11 @@
 """The evaluation of rollouts that were generated elsewhere."""
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import NonNegativeInt, PositiveInt, Section, digest
+from pipeline_lib.config.base import Name, NonNegativeInt, PositiveInt, Section, digest, name_from
 from pipeline_lib.config.loading import apply_override, include_sources, load_config, parse_config
 from pipeline_lib.config.sources import PromptSource
 
@@ -14,11 +13,13 @@ from pipeline_lib.config.sources import PromptSource
 class RecordedConfig(Section):
     """A budget sweep of recorded rollouts: a file with a row a rollout, judged by our grader."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run: lower case, digits, '.', '_', '-'.")
+    name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")
     rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in the README.")
     grader: Literal["exact", "math"] = Field("math", description="For the file's own gold answers; sources have theirs.")
     sources: tuple[PromptSource, ...] = Field(
-        (), description="Benchmarks that know the gold answers, by their names in the file; needed when the file has none."
+        (),
+        description="Benchmarks that know the gold answers, by their names in the file (a file's 'MATH 500' is math-500); needed "
+        "when the file has none.",
     )
     only_models: tuple[str, ...] = Field((), description="Only these models of the file; empty: all.")
     only_benchmarks: tuple[str, ...] = Field((), description="Only these benchmarks of the file; empty: all.")
@@ -32,6 +33,9 @@ class RecordedConfig(Section):
     def _ordered(self) -> "RecordedConfig":
         if list(self.budgets_tokens) != sorted(set(self.budgets_tokens)):
             raise ValueError(f"budgets_tokens = {list(self.budgets_tokens)} must rise without repeats")
+        names = [source.name for source in self.sources]
+        if len(names) != len(set(names)):
+            raise ValueError(f"sources = {names} must have different names")
         return self
 
     def run_id(self, file_digest: str) -> str:
@@ -47,7 +51,7 @@ def recorded_config(
 
     `overrides` are `key=value` of RecordedConfig. Raises ValueError for a configuration or override at fault.
     """
-    name = re.sub(r"[^a-z0-9._-]+", "-", Path(rollouts_file).stem.lower()).strip("-._") or "rollouts"
+    name = name_from(Path(rollouts_file).stem) or "rollouts"
     tree: dict[str, Any] = {"name": name, "rollouts_file": rollouts_file}
     folder = Path.cwd()
     if config is not None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
+from pipeline_lib.config.base import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -142,15 +142,15 @@ class TrackingConfig(Section):
 
     enabled: bool = Field(True, description="Send runs, metrics and models to MLflow.")
     uri: str | None = Field(None, description="Tracking server; absent: MLFLOW_TRACKING_URI, else mlflow.db in LACONIC_HOME.")
-    experiment: str = Field("laconic", description="Name of the MLflow experiment.")
-    registered_model: str | None = Field(None, description="Name in the model registry; absent: the run's name.")
+    experiment: Name = Field("laconic", description="Name of the MLflow experiment.")
+    registered_model: Name | None = Field(None, description="Name in the model registry; absent: the run's name.")
     timeout_seconds: PositiveFloat = Field(10.0, description="How long one call may take before it is put off.")
 
 
 class RunConfig(Section):
     """One complete, self-contained run: profile, filter, train, checkpoint, evaluate, register, report."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run: lower case, digits, '.', '_', '-'.")
+    name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")
     seed: NonNegativeInt = Field(0, description="Fixes the draws of prompts and rollouts.")
     base_model: str = Field(
         description="Model folder, hub id, 'models:/NAME/VERSION' or 'models:/NAME@ALIAS' of the MLflow registry, or "

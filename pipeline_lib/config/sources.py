@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import NonNegativeInt, PositiveInt, Section
+from pipeline_lib.config.base import Name, NonNegativeInt, PositiveInt, Section
 
 # The prompt suffix of the paper (protocol table).
 PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
@@ -45,7 +45,9 @@ class LocalCopy(Section):
 class PromptSource(Section):
     """Where problems with a checkable answer come from: the built-in tiny world, a local file or folder, or the hub."""
 
-    name: str = Field(description="Name under which the prompts are stored (prompts.source, budget_results.benchmark).")
+    name: Name = Field(
+        description="Name under which the prompts are stored (prompts.source, budget_results.benchmark), of the form of a run's."
+    )
     kind: Literal["tiny", "file", "hub"] = Field(description="tiny: generated; file: local Parquet/JSONL; hub: datasets.")
     licence: str = Field("", description="Licence of the data, as its carrier states it; for readers.")
     family: Literal["sum", "wheel"] = Field("sum", description="tiny only: 'sum' (digits mod 10) or 'wheel' (mod 7).")

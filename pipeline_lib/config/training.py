@@ -37,7 +37,9 @@ class TrainConfig(Section):
     """GRPO as in the paper. A step is one batch of rollouts and the `staleness` optimiser steps taken on it."""
 
     steps: PositiveInt = Field(description="Batches of rollouts.")
-    prompts_per_step: PositiveInt = Field(128, description="Prompts in a batch of rollouts (paper: 128).")
+    prompts_per_step: PositiveInt = Field(
+        128, description="Prompts in a batch of rollouts (paper: 128): no more than the filter keeps."
+    )
     num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
     staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
@@ -67,7 +69,8 @@ class TrainConfig(Section):
     overlong_filtering: bool = Field(False, description="Keep rollouts that were cut at L_R out of the loss (DAPO).")
     dynamic_sampling_batches: NonNegativeInt = Field(
         0,
-        description="Most further batches drawn to replace groups whose shaped rewards are all equal (DAPO); 0 is off.",
+        description="Most further batches drawn to replace groups whose shaped rewards are all equal (DAPO), as long as there are "
+        "prompts that the step has not seen; 0 is off.",
     )
     loss_aggregation: LossAggregation = Field(
         "token_mean",

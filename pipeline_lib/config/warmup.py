@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.config.base import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class WarmupConfig(Section):
     """Supervised warm-up (SFT) of the built-in tiny model: recipe and gate of the measured tiny world."""
 
-    name: str = Field("tiny", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the base.")
+    name: Name = Field("tiny", description="Name of the base.")
     seed: NonNegativeInt = Field(0, description="Fixes corpus, order and initial weights.")
     train_tokens: PositiveInt = Field(1_900_000, description="Prompt and response tokens seen in all.")
     step_tokens: PositiveInt = Field(600, description="Padded tokens an optimiser step.")

@@ -6,13 +6,13 @@ with the benchmark's name in front on the others and `base.` in front for the mo
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pipeline_lib.home import below
 from pipeline_lib.session import RunSession
 from pipeline_lib.tiny_world.traces import STYLES, line_results, style_of
 
@@ -137,7 +137,7 @@ def training_texts(run: RunSession) -> dict[int, list[tuple[str, str]]]:
     owners = run.store.named("stage_result_owner", stage="train", unit="", fingerprint=run.fingerprint("train"))
     owner = owners[0]["run_id"] if owners else run.run_id
     texts: dict[int, list[tuple[str, str]]] = {}
-    for path in sorted(Path(run.home / "rollouts" / owner / "train").glob("*.parquet")):
+    for path in sorted(below(run.home, "rollouts", owner, "train").glob("*.parquet")):
         table = pq.read_table(path, columns=["step", "prompt_id", "text"])
         for step, prompt_id, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
             texts.setdefault(step, []).append((prompt_id, text))

@@ -22,6 +22,7 @@ from pipeline_lib.experiments.markdown import one_line, table
 from pipeline_lib.experiments.metric_text import MetricText, describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
 from pipeline_lib.experiments.setting_text import settings_table, setup_sentences, shown_name
+from pipeline_lib.home import below
 from pipeline_lib.report.finding import ArmSeries, finding_budgets, finding_dynamics, save_small_png
 from pipeline_lib.report.summary import MINUS, MISSING
 
@@ -58,13 +59,13 @@ def write_page(results: ExperimentResults, folder: Path) -> tuple[Path, Verdict,
     }
     pictures = {}
     for what, figure in figures.items():
-        path = folder / f"{name}-{what}.png"
+        path = below(folder, f"{name}-{what}.png")
         path.unlink(missing_ok=True)
         if figure is not None:
             pictures[what] = save_small_png(figure, path)
     judgements = judged_claims(results)
     verdict = judge_finding([judgement for judgement in judgements if not judgement.claim.is_ours])
-    page = folder / f"{name}.md"
+    page = below(folder, f"{name}.md")
     names = {what: path.name for what, path in pictures.items()}
     page.write_text(page_text(results, judgements, verdict, names), encoding="utf-8")
     return page, verdict, list(pictures.values())

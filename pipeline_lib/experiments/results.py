@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_lib.config import RunConfig
+from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.experiments.metrics import style_shares, training_texts
 from pipeline_lib.experiments.specification import Arm, ExperimentConfig
 from pipeline_lib.report.data import Row
@@ -78,7 +78,7 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
     }
     children = []
     for row in rows:
-        run_id, config = row["run_id"], RunConfig.model_validate(configs[row["run_id"]])
+        run_id, config = row["run_id"], stored_config(configs[row["run_id"]], RunConfig)
         child = ChildResult(
             arm=arms[row["arm"]],
             seed=row["seed"],

@@ -8,18 +8,17 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline_lib.config import NonNegativeInt, RunConfig, Section, digest, load_config, parse_config
+from pipeline_lib.config import Name, NonNegativeInt, RunConfig, Section, digest, is_name, load_config, parse_config
 from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml, to_toml_value
 from pipeline_lib.experiments.metric_text import describe_metric
 
 EXPERIMENTS_FOLDER = SHIPPED_CONFIGS / "experiments"
-_NAME = r"^[a-z0-9][a-z0-9-]*$"
 
 
 class Arm(Section):
     """One setting of an experiment: what it changes in the base configuration."""
 
-    name: str = Field(pattern=_NAME, description="Short name; part of the child runs' names.")
+    name: Name = Field(description="Short name; part of the child runs' names.")
     label: str = Field(description="The setting in words, for figures and tables.")
     set: dict[str, Any] = Field(default_factory=dict, description="section.key = value, applied to the base configuration.")
     is_control: bool = Field(False, description="The correctness-only control: drawn in grey, named as such.")
@@ -45,7 +44,7 @@ class Claim(Section):
 class ExperimentConfig(Section):
     """One experiment."""
 
-    name: str = Field(pattern=_NAME)
+    name: Name
     finding: str = Field(description="Finding of the paper, such as F3.")
     title: str
     paper: str = Field(description="What the paper says, in a sentence or two.")
@@ -122,7 +121,7 @@ def experiment_file(name: str) -> Path:
     if path.suffix == ".toml" and path.is_file():
         return path
     shipped = EXPERIMENTS_FOLDER / f"{name}.toml"
-    if not shipped.is_file():
+    if not is_name(name) or not shipped.is_file():
         raise ValueError(f"no experiment {name!r}; there are {', '.join(experiment_names())}, or give a .toml file")
     return shipped
 

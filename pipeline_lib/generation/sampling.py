@@ -10,6 +10,7 @@ from typing import Any
 from pipeline_lib.config import PromptSource
 from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling, rollout_seed
 from pipeline_lib.grading import grade_responses
+from pipeline_lib.home import below
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
 from pipeline_lib.store.rollout_files import write_rollout_file
@@ -140,7 +141,7 @@ def write_shards(
     sampling = Sampling(unit.limit_tokens, unit.temperature, unit.top_p)
     num_tokens = 0
     for number, shard in enumerate(shards):
-        path = Path(unit.output_folder) / f"{unit.shard_prefix}-{number:05d}-of-{len(shards):05d}.parquet"
+        path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{number:05d}-of-{len(shards):05d}.parquet")
         if number % world_size != rank:
             continue
         if path.exists():

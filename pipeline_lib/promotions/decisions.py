@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from pipeline_lib.config import GateConfig, TrackingConfig
+from pipeline_lib.base_model import check_model_name
+from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.gate import GateVerdict, judge_challenger
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
@@ -38,8 +39,10 @@ class Decisions:
     def opened(cls, model_name: str, store: "Store", tracking: TrackingConfig) -> Iterator["Decisions"]:
         """Hold the model's decisions for this process.
 
-        Raises RegistryUnreachableError before anything is touched, ValueError when another process decides for long.
+        Raises RegistryUnreachableError before anything is touched, ValueError when another process decides for long, or for what
+        is no name of a model.
         """
+        check_model_name(model_name)
         decisions = cls(model_name, store, Registry(tracking, store.home))
         decisions.registry.aliases(model_name)
         with _lock(store.home, model_name):
@@ -202,7 +205,7 @@ def _lock(home: Path, model_name: str) -> IO[str]:
 def tracking_of_model(model_name: str, store: "Store") -> TrackingConfig:
     """The [tracking] of the newest run that trains a registered model; the defaults when there is none."""
     rows = store.named("runs_of_model", model_name=model_name)
-    return TrackingConfig.model_validate(rows[0]["config"]["tracking"]) if rows else TrackingConfig()
+    return stored_config(rows[0]["config"]["tracking"], TrackingConfig) if rows else TrackingConfig()
 
 
 def _registered_checkpoint(run: RunSession, model_name: str) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The evaluation rollouts of a run that the gate judges by, read from their files."""
 
+import glob
+
+from pipeline_lib.home import below
 from pipeline_lib.records import Rollout
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
@@ -24,15 +27,9 @@ def evaluation_rollouts(run: RunSession, step: int, benchmarks: list[str]) -> di
             )
         fingerprint = done[unit]["fingerprint"]
         owners = run.store.named("stage_result_owner", stage=STAGE, unit=unit, fingerprint=fingerprint)
-        folders = [run.rollouts_folder(STAGE), *(run.home / "rollouts" / row["run_id"] / STAGE for row in owners)]
-        shards = next(
-            (
-                files
-                for folder in folders
-                if (files := sorted(folder.glob(f"{benchmark}-{step:05d}-{fingerprint[:12]}-*.parquet")))
-            ),
-            [],
-        )
+        folders = [run.rollouts_folder(STAGE), *(below(run.home, "rollouts", row["run_id"], STAGE) for row in owners)]
+        pattern = glob.escape(f"{benchmark}-{step:05d}-{fingerprint[:12]}") + "-*.parquet"
+        shards = next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])
         found[benchmark] = [rollout for shard in shards for rollout in read_rollout_file(shard)]
         if not shards:
             raise ValueError(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline_lib.base_model import pinned
 from pipeline_lib.config import ControlConfig, PromptSource, RetrainConfig, RunConfig
+from pipeline_lib.home import below
 from pipeline_lib.prompts import resolve_source
 from pipeline_lib.prompts.collecting import to_prompt
 from pipeline_lib.prompts.tables import read_rows
@@ -65,7 +66,7 @@ def _prompts(planned: RunConfig, retrain: RetrainConfig, number: int, store: "St
     seen = store.named(
         "profiled_prompts", model_name=name, source=source.name, base_model=planned.base_model, seed=planned.seed
     )
-    path = store.home / "new_prompts" / name / f"{number:04d}.parquet"
+    path = below(store.home, "new_prompts", name, f"{number:04d}.parquet")
     return unseen_prompts(source, {row["prompt_id"] for row in seen}, path)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.home import below
 from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
 from pipeline_lib.report.dynamics import training_dynamics
@@ -124,7 +125,7 @@ def draw_section(
 ) -> Section:
     """Draw a figure into `folder/NAME.png` and into the section; where there is nothing to draw, a former PNG is removed."""
     figure: Any = draw()
-    path = folder / f"{name}.png"
+    path = below(folder, f"{name}.png")
     if figure is None:
         path.unlink(missing_ok=True)
         return Section(name, title, caption, missing, None)

@@ -2,18 +2,17 @@
 
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
 import duckdb
 import pyarrow as pa
 
+from pipeline_lib.home import below
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
 from pipeline_lib.store.migrate import prepare_store
@@ -24,7 +23,6 @@ from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
 
 QUERIES_FOLDER = Path(__file__).parent / "queries"
 DATABASE_NAME = "laconic.duckdb"
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 
@@ -125,14 +123,14 @@ class Store:
         """Write the rollouts of one unit of a stage (a shard, a step) as a file; the same name again replaces it."""
         for rollout in rollouts:
             assert (rollout.run_id, rollout.stage) == (run_id, stage), "a rollout of another run or stage"
-        return write_rollout_file(self._rollout_folder(run_id, stage) / f"{_file_name(name)}.parquet", rollouts)
+        return write_rollout_file(below(self._rollout_folder(run_id, stage), f"{name}.parquet"), rollouts)
 
-    def delete_rollout_files(self, run_id: str, stage: Stage, pattern: str = "*", keep_prefixes: Sequence[str] = ()) -> int:
-        """Delete the files whose name (as given to `write_rollouts`) matches a glob pattern and starts with none of the prefixes.
+    def delete_rollout_files(self, run_id: str, stage: Stage, prefix: str = "", keep_prefixes: Sequence[str] = ()) -> int:
+        """Delete the files whose name (as given to `write_rollouts`) starts with `prefix` and with none of `keep_prefixes`.
 
         Returns how many.
         """
-        names = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if fnmatchcase(path.stem, pattern)]
+        names = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if path.stem.startswith(prefix)]
         paths = [path for path in names if not path.stem.startswith(tuple(keep_prefixes))]
         for path in paths:
             path.unlink(missing_ok=True)
@@ -177,7 +175,7 @@ class Store:
     def _rollout_folder(self, run_id: str, stage: str) -> Path:
         if stage not in get_args(Stage):
             raise ValueError(f"stage = {stage!r} has no rollouts; {', '.join(get_args(Stage))} do")
-        return self.rollouts_folder / _file_name(run_id) / stage
+        return below(self.rollouts_folder, run_id, stage)
 
     @contextmanager
     def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -220,11 +218,3 @@ def _equals(table: TableSchema, where: Mapping[str, Any]) -> tuple[str, dict[str
     check_columns(table, where)
     condition = " AND ".join(f"{column} IS NOT DISTINCT FROM $where_{column}" for column in where)
     return condition, {f"where_{column}": value for column, value in where.items()}
-
-
-def _file_name(name: str) -> str:
-    if not _FILE_NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} cannot name a file: allowed are letters, digits, '.', '_', '-', the first a letter or digit"
-        )
-    return name

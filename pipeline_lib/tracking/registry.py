@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from pipeline_lib.config import TrackingConfig
+from pipeline_lib.home import below
 from pipeline_lib.tracking.connection import DIGEST_TAG, Connection, http_limits
 from pipeline_lib.tracking.conversion import folder_digest
 
@@ -85,7 +86,7 @@ class Registry:
             ) from error
 
     def _copy(self, name: str, version: int, digest: str | None) -> Path:
-        folder = self._home / "registry" / name / str(version)
+        folder = below(self._home, "registry", name, str(version))
         if folder.is_dir():
             return folder
         partial = folder.with_name(f".{version}.{os.getpid()}.partial")

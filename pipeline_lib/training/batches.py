@@ -28,19 +28,43 @@ class TokenSequence:
         return len(self.prompt_ids) + len(self.response_ids)
 
 
-def prompts_of_step(prompts: Sequence[Prompt], step: int, prompts_per_step: int, seed: int) -> list[Prompt]:
-    """The prompts of step 1, 2, ...: epochs of seeded permutations laid end to end.
+def most_batches_of_step(num_prompts: int, prompts_per_step: int, dynamic_sampling_batches: int) -> int:
+    """Batches that a step may draw: one, and those of dynamic sampling as far as there are prompts that it has not seen."""
+    return min(1 + dynamic_sampling_batches, num_prompts // prompts_per_step)
+
+
+def prompts_of_step(
+    prompts: Sequence[Prompt], step: int, prompts_per_step: int, seed: int, batches_of_step: int = 1
+) -> list[Prompt]:
+    """The prompts of step 1, 2, ... (with dynamic sampling: of batch 1, 2, ...): epochs of seeded permutations laid end to end.
 
     A pure function of its arguments, so the data position after a resume is the step number and nothing else. No prompt comes
-    twice in a step unless there are fewer prompts than `prompts_per_step`.
+    twice in a step, nor in `batches_of_step` batches in a row (at most `most_batches_of_step`), and every epoch holds every
+    prompt once: one that would come back too early changes places with one at the end of its epoch. Raises ValueError when a
+    step has more places than there are prompts.
     """
-    first = (step - 1) * prompts_per_step
-    return [prompts[_permutation(len(prompts), position // len(prompts), seed)[position % len(prompts)]]
-            for position in range(first, first + prompts_per_step)]  # fmt: skip
+    size, stop = len(prompts), step * prompts_per_step
+    if not 1 <= batches_of_step <= size // prompts_per_step:
+        raise ValueError(f"{batches_of_step} x prompts_per_step = {prompts_per_step} is above the {size} prompts there are")
+    free_from = np.zeros(size, dtype=np.int64)  # by prompt: the first batch, from 0, that may hold it again
+    former, order = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    for epoch in range(-(-stop // size)):
+        batches = np.arange(epoch * size, (epoch + 1) * size) // prompts_per_step
+        former, order = order, np.random.default_rng([seed, epoch]).permutation(size)
+        _postpone(order, batches, free_from)
+        free_from[order] = batches + batches_of_step
+    ahead = -stop % size  # places of the last epoch that come after this batch
+    wanted = np.concatenate([former, order])[-prompts_per_step - ahead :][:prompts_per_step]
+    return [prompts[index] for index in wanted]
 
 
-def _permutation(size: int, epoch: int, seed: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(size)
+def _postpone(order: np.ndarray, batches: np.ndarray, free_from: np.ndarray) -> None:
+    """Reorder an epoch in place so that no prompt comes before the batch that it is free from; `batches` are its places'."""
+    for place in range(int(np.searchsorted(batches, free_from.max()))):
+        if free_from[order[place]] > batches[place]:
+            # One is there: the first prompts of the former epoch are free, one more of them than there are places before this.
+            other = next(late for late in range(len(order) - 1, place, -1) if free_from[order[late]] <= batches[place])
+            order[[place, other]] = order[[other, place]]
 
 
 def split_by_tokens(sequences: Sequence[TokenSequence], micro_batch_tokens: int) -> list[list[TokenSequence]]:

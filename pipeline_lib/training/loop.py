@@ -23,7 +23,7 @@ from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Alarm, Prompt
 from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
-from pipeline_lib.training.batches import prompts_of_step
+from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, gather_outcomes, share_groups
 from pipeline_lib.training.metrics import StepClock, Validation, sum_over_ranks, training_step
@@ -150,12 +150,13 @@ def generate_groups(
     """N judged and rewarded rollouts for each of this rank's prompts.
 
     With dynamic sampling further batches are drawn until `prompts_per_step` groups of all ranks have a signal: a variance of
-    the *shaped* reward, since a group that is right throughout still has one under a length reward.
+    the *shaped* reward, since a group that is right throughout still has one under a length reward. A step sees no prompt twice.
     """
     train = config.train
+    most_batches = most_batches_of_step(len(prompts), train.prompts_per_step, train.dynamic_sampling_batches)
 
     def draw(number: int) -> list[Any]:
-        batch = prompts_of_step(prompts, number, train.prompts_per_step, config.seed)
+        batch = prompts_of_step(prompts, number, train.prompts_per_step, config.seed, most_batches)
         mine = batch[dist.get_rank() :: dist.get_world_size()]
         sampling = Sampling(train.rollout_limit_tokens, train.temperature)
         samples, seconds = sample_and_judge(
@@ -169,7 +170,7 @@ def generate_groups(
     groups.assign_rewards(reward, sum_tensor_over_ranks)
     if not train.dynamic_sampling_batches:
         return groups
-    while groups.batches_drawn <= train.dynamic_sampling_batches:
+    while groups.batches_drawn < most_batches:
         if sum(gather_counts(int(groups.signal_P.sum()))) >= train.prompts_per_step:
             break
         groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))

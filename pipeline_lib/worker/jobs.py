@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_lib.config import NonNegativeInt, PositiveFloat, PositiveInt, PromptSource, RunConfig, Section
+from pipeline_lib.config import NonNegativeInt, PositiveFloat, PositiveInt, PromptSource, RunConfig, Section, stored_config
 from pipeline_lib.records import Prompt
 
 
@@ -71,6 +71,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_job(path: Path) -> Job:
+    """Take over a job from a task."""
+    tree = read_json(path)
+    return stored_config(tree, JOB_KINDS[tree["kind"]])
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:

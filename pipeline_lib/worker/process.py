@@ -15,6 +15,7 @@ from typing import IO, Any
 import psutil
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.home import below
 from pipeline_lib.worker.jobs import GenerateJob, TrainJob, read_json, write_json
 
 POLL_SECONDS = 0.1
@@ -33,7 +34,7 @@ class WorkerProcess:
 
     def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool) -> None:
         self._config = config
-        self.folder = home / "workers" / f"{config.run_id}-{uuid.uuid4().hex[:8]}"
+        self.folder = below(home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
         self._process: subprocess.Popen[bytes] | None = None
         self._next_job = 0
@@ -143,7 +144,7 @@ def lock_run(home: Path, run_id: str) -> IO[str]:
 
     Raises ValueError when another process holds it.
     """
-    path = home / "workers" / f"{run_id}.lock"
+    path = below(home, "workers", f"{run_id}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (held open as long as the run is worked on)
     try:

@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from pipeline_lib.config import RunConfig
-from pipeline_lib.worker.jobs import JOB_KINDS, GenerateJob, Job, read_json, read_prompts, write_json
+from pipeline_lib.config import RunConfig, stored_config
+from pipeline_lib.worker.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_json
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
@@ -61,7 +61,7 @@ def serve(folder: Path) -> None:
     """Start the engine and run jobs one after another."""
     started = time.perf_counter()
     settings = read_json(folder / "worker.json")
-    config = RunConfig.model_validate(settings["config"])
+    config = stored_config(settings["config"], RunConfig)
     worker = Worker(config, settings["base_folder"], folder)
     logger.info("engine ready after %.1f s", time.perf_counter() - started)
     if settings["will_train"]:
@@ -99,7 +99,7 @@ class Worker:
 
     def run(self, number: int, path: Path) -> None:
         """Run one job; its error becomes its result, and ends the process: the engine's state is then unknown."""
-        job = JOB_KINDS[read_json(path)["kind"]].model_validate(read_json(path))
+        job = read_job(path)
         try:
             result = self._dispatch(number, job)
         except Exception as error:

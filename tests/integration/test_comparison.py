@@ -72,7 +72,7 @@ def test_the_page_is_self_contained_and_safe(home: Path, tmp_path: Path) -> None
     page = Page(html)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == [
         "accuracy_by_budget.png",
-        "pareto_tiny_sum.png",
+        "pareto_tiny-sum.png",
         "training_dynamics.png",
     ]
     assert html.count("data:image/png;base64,") == 3

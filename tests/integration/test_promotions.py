@@ -14,6 +14,7 @@ import pytest
 from pipeline_lib.base_model import pinned, resolve_base_model
 from pipeline_lib.config import PromptSource, RunConfig, TrackingConfig, load_config
 from pipeline_lib.promotions.decisions import Decisions, tracking_of_model
+from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining, unseen_prompts
 from pipeline_lib.records import CheckpointRecord, DifficultyEstimate, Promotion, Rollout
@@ -189,7 +190,7 @@ def test_what_is_missing_is_named(store: Store, configured: Callable[..., RunCon
     with pytest.raises(ValueError, match="has no version of 'small' in the registry .* repeat the retraining"):
         decide(run)
     run = finished(configured(), tokens=60)
-    store.delete_rollout_files(run.run_id, "evaluate", "tiny-sum-00006-*")
+    store.delete_rollout_files(run.run_id, "evaluate", "tiny-sum-00006-")
     with pytest.raises(ValueError, match="the evaluation rollouts of step 6 of run .* are gone"):
         decide(run)
     store.replace("stage_results", {"run_id": run.run_id, "stage": "evaluate"}, [])
@@ -198,10 +199,30 @@ def test_what_is_missing_is_named(store: Store, configured: Callable[..., RunCon
     assert store.named("promotions") == []
 
 
+def test_rollouts_of_a_benchmark_with_an_old_name_are_found(store: Store, configured: Callable[..., RunConfig]) -> None:
+    """What an earlier version stored under a name that is no name today, and that a glob would take for a pattern."""
+    run = RunSession(configured())
+    rollouts = [Rollout(run.run_id, "evaluate", 0, "m", "tiny[1]*", "p", 0, 9, "stop", None, True, "", "")]
+    store.write_rollouts(rollouts, run.run_id, "evaluate", f"tiny[1]*-00000-{'0' * 12}-00000-of-00001")
+    store.write_rollouts([], run.run_id, "evaluate", f"tiny1x-00000-{'0' * 12}-00000-of-00001")
+    run.record_stage("evaluate", "step-00000/tiny[1]*", "0" * 64, 1.0, {})
+    assert evaluation_rollouts(run, 0, ["tiny[1]*"]) == {"tiny[1]*": rollouts}
+
+
+def test_a_model_from_the_command_line_leads_to_no_file_outside(store: Store) -> None:
+    for name in ("x/../../../outside", "", "it's"):
+        with (
+            pytest.raises(ValueError, match="is no name of a registered model"),
+            Decisions.opened(name, store, TrackingConfig()),
+        ):
+            pass
+    assert not list(store.home.parent.rglob("outside*"))
+
+
 def test_a_base_that_another_run_evaluated_counts(configured: Callable[..., RunConfig]) -> None:
     owner = finished(configured(), tokens=60)
     sharing = finished(configured("seed=1"), tokens=50)
-    sharing.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-*")
+    sharing.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
     sharing.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
     assert decide(sharing).decision == "promoted"
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 import torch
 
 from pipeline_lib.records import Prompt
@@ -24,6 +25,23 @@ def test_a_step_that_straddles_two_epochs_continues_in_the_next() -> None:
     taken = [prompt for step in (1, 2, 3, 4, 5) for prompt in prompts_of_step(PROMPTS, step, 4, seed=0)]
     assert Counter(taken[:10]) == Counter(PROMPTS)
     assert Counter(taken[10:]) == Counter(PROMPTS)
+
+
+def test_a_step_across_an_epochs_end_holds_no_prompt_twice() -> None:
+    """Prompt 1 ends the first epoch and would open the second, too: it changes places with the second's last, 5."""
+    steps = [prompts_of_step(PROMPTS, step, 4, seed=0) for step in range(1, 6)]
+    assert [[int(prompt.problem) for prompt in step] for step in steps] == [
+        [4, 6, 2, 7],
+        [3, 5, 9, 0],
+        [8, 1, 9, 5],
+        [3, 8, 7, 6],
+        [0, 4, 2, 1],
+    ]
+
+
+def test_more_places_than_prompts_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 x prompts_per_step = 11 is above the 10 prompts"):
+        prompts_of_step(PROMPTS, 1, 11, seed=0)
 
 
 def sequence(prompt: int, response: int) -> TokenSequence:

@@ -1,10 +1,10 @@
 """The comparison of runs as one self-contained HTML page, with its figures as PNG files beside it."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_lib.config import digest
+from pipeline_lib.home import below, plain_key
 from pipeline_lib.report.comparison.data import Comparison
 from pipeline_lib.report.comparison.figures import budget_curves, dynamics_overlaid
 from pipeline_lib.report.comparison.pareto import pareto_figure
@@ -18,7 +18,7 @@ PAGE_FILE = "compare.html"
 
 def comparison_folder(home: Path, run_ids: Sequence[str]) -> Path:
     """Where the page about these runs, in this order, lies by default."""
-    return home / "reports" / f"compare-{digest(list(run_ids))[:8]}"
+    return below(home, "reports", f"compare-{digest(list(run_ids))[:8]}")
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -46,7 +46,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 def _pareto_section(comparison: Comparison, benchmark: str, folder: Path) -> Section:
     return draw_section(
         folder,
-        f"pareto_{re.sub(r'[^A-Za-z0-9]+', '_', benchmark)}",
+        f"pareto_{plain_key(benchmark)}",
         f"Tokens against accuracy: {benchmark}",
         "Up and to the left is better. Filled is the last model of a run, open an earlier checkpoint (or a run drawn with a dashed "
         "line); the square is the model before RL. Models ringed in grey are the Pareto front: no other has fewer tokens and is as "
