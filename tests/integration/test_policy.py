@@ -16,7 +16,8 @@ from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
-from pipeline_lib.training.checkpoints import Checkpoints, Progress, saved_steps
+from pipeline_lib.training.checkpoint_files import checkpoints_in, choose_resume_step
+from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
 from pipeline_lib.training.policy import Policy
@@ -297,10 +298,10 @@ def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tm
         update_policy(policy, None, make_groups(), config)
         progress = progress.with_checkpoint(step, accuracy, 40.0)
         checkpoints.save(policy, tokenizer, progress, accuracy)
-    assert saved_steps(tmp_path) == [2, 3, 4]
-    (tmp_path / "step-00009").mkdir()  # what a crash leaves: no progress.json
+    assert list(checkpoints_in(tmp_path)) == [2, 3, 4]
+    (tmp_path / ".step-00009.partial").mkdir()  # what a crash leaves
     resumed = Policy(config, str(BASE_FOLDER), None)
-    assert Checkpoints(tmp_path, 2).restore(resumed) == progress
+    assert Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path)) == progress
     assert progress.best_step == 2
     assert resumed.optimizer_steps == 4
     assert resumed.learning_rate == policy.learning_rate
@@ -346,7 +347,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
 
     resumed, fresh = Policy(config, str(BASE_FOLDER), None), make_reward(run.reward, 192)
-    restored = Checkpoints(tmp_path, 2).restore(resumed)
+    restored = Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path))
     resume_from(restored, resumed, fresh, run)
     assert restored == replace(rolled, reward_state=at_best)
     assert fresh.state() == at_best
