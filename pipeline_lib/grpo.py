@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.config.training import AdvantageEstimator, LossAggregation, TrainConfig
+from pipeline_lib.finite import NotFiniteError, not_finite
 
 STD_EPSILON = 1e-4
 
@@ -26,9 +27,13 @@ def group_advantages(rewards_PN: Tensor, estimator: AdvantageEstimator = "grpo",
 
     `counted_PN` (bool; absent: all) marks the rollouts that the statistics are taken over; the others get 0. A group whose
     counted rewards are all equal, or with fewer than 2 of them, gets exactly 0: rounding of the mean must not turn into a
-    gradient. Needs N >= 2.
+    gradient. Needs N >= 2. Raises NotFiniteError for a reward that is NaN or infinite.
     """
     assert rewards_PN.ndim == 2 and rewards_PN.shape[1] >= 2, f"rewards_PN of shape {tuple(rewards_PN.shape)}, N >= 2 needed"
+    if problem := not_finite(
+        rewards_PN.numpy(force=True), "the reward", lambda group, index: f"rollout {index} of group {group}"
+    ):
+        raise NotFiniteError(problem)
     counted_PN = torch.ones_like(rewards_PN, dtype=torch.bool) if counted_PN is None else counted_PN
     num_P1 = counted_PN.sum(dim=1, keepdim=True)
     mean_P1 = rewards_PN.masked_fill(~counted_PN, 0.0).sum(dim=1, keepdim=True) / num_P1.clamp(min=1)

@@ -17,7 +17,7 @@ from pipeline_lib.home import below
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
-from pipeline_lib.training.progress_files import checkpoint_weights_id
+from pipeline_lib.training.checkpoint_files import naming_remedy, read_record, require_model
 from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
@@ -97,7 +97,7 @@ def _units(run: RunSession) -> list[_Unit]:
     wanted = [
         row for row in checkpoints if which == "all" or row["step"] == last or (row["is_best"] and which == "best_and_last")
     ]
-    weights |= {row["step"]: (f"{row['path']}/model", checkpoint_weights_id(Path(row["path"]))) for row in wanted}
+    weights |= {row["step"]: (f"{row['path']}/model", _weights_id(run, row)) for row in wanted}
     return [
         _Unit(run, step, folder, weights_id, benchmark)
         for step, (folder, weights_id) in weights.items()
@@ -105,7 +105,14 @@ def _units(run: RunSession) -> list[_Unit]:
     ]
 
 
+def _weights_id(run: RunSession, checkpoint: dict[str, Any]) -> str:
+    with naming_remedy(run.run_id):
+        return str(read_record(Path(checkpoint["path"]))["weights_id"])
+
+
 def _generate(units: list[_Unit]) -> None:
+    for folder, run_id in {(unit.weights, unit.run.run_id) for unit in units if unit.weights}:
+        require_model(Path(folder).parent, run_id)
     jobs = []
     for unit in units:
         prompts = load_prompts(unit.benchmark)

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.session import RunSession
+from pipeline_lib.training.checkpoint_files import require_model
 
 ALIAS = "challenger"
 
@@ -20,6 +21,7 @@ def register_model(run: RunSession) -> dict[str, Any]:
     if not best:
         raise ValueError(f"run {run.run_id} has no checkpoint yet: run 'laconic train' with the same configuration first")
     checkpoint = best[-1]
+    model = require_model(Path(checkpoint["path"]), run.run_id)
     name = run.config.tracking.registered_model or run.config.name
     stored = run.store.named("run", run_id=run.run_id)[0]
     tags = {
@@ -29,7 +31,7 @@ def register_model(run: RunSession) -> dict[str, Any]:
         "prefect.flow_run_id": stored["prefect_flow_run_id"] or "",
     }
     child = run.tracker.start_child(run.mlflow_run_id, "register")
-    version = run.tracker.register_model(Path(checkpoint["path"]) / "model", name, child or run.mlflow_run_id, ALIAS, tags)
+    version = run.tracker.register_model(model, name, child or run.mlflow_run_id, ALIAS, tags)
     run.tracker.finish(child)
     if version is None:
         return {"registered": False}

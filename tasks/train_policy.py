@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.session import RunSession
+from pipeline_lib.training.checkpoint_files import CheckpointError, choose_resume_step, verify
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 from pipeline_lib.worker.jobs import TrainJob, write_prompts
@@ -25,9 +26,14 @@ logger = logging.getLogger(__name__)
 
 @task(name="train", cache_policy=NO_CACHE)
 def train_policy(run: RunSession) -> dict[str, Any]:
-    """Train a run to its last step, from its newest whole checkpoint if it was interrupted."""
+    """Train a run to its last step, from its newest whole checkpoint if it was interrupted.
+
+    A finished training with a damaged checkpoint is not finished: what is damaged is set aside, and trained again if it was the last.
+    """
     fingerprint = run.fingerprint(STAGE)
     stored = run.stored_training()
+    if stored and not _is_whole(run, stored["run_id"]):
+        stored = None
     if stored and stored["run_id"] == run.run_id:
         return {**stored["summary"], "skipped": True}
     if stored:
@@ -54,6 +60,17 @@ def train_policy(run: RunSession) -> dict[str, Any]:
     run.tracker.log_summary(child, summary)
     run.tracker.finish(child)
     return summary
+
+
+def _is_whole(run: RunSession, run_id: str) -> bool:
+    """Whether the models in the checkpoints of a finished training are as they were written; says what is not."""
+    try:
+        for row in run.store.named("checkpoints_of_run", run_id=run_id):
+            verify(Path(row["path"]), "model/")
+    except CheckpointError as error:
+        logger.warning("%s: the training of %s is not whole", error, run_id)
+        return False
+    return True
 
 
 def note_dynamics(run: RunSession) -> list[dict[str, Any]]:
@@ -110,6 +127,7 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
         rollouts_folder=str(run.rollouts_folder(STAGE)),
         steps_folder=str(steps_folder),
         checkpoints_folder=str(run.checkpoints_folder()),
+        resume_step=choose_resume_step(run.checkpoints_folder()),
     )
 
 

@@ -47,9 +47,9 @@ Name = Annotated[
 
 
 class Section(BaseModel):
-    """A section of the configuration: frozen, unknown keys refused."""
+    """A section of the configuration: frozen, unknown keys and numbers that are NaN or infinite refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 def digest(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Prompts in, judged rollouts out, in shards that survive a crash: what profiling and evaluation do with an engine."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling, rollout_seed
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.home import below
@@ -38,6 +40,12 @@ class Sample:
     def num_tokens(self) -> int:
         """Length of the response in tokens, the end token included."""
         return len(self.completion.token_ids)
+
+    @property
+    def label(self) -> str:
+        """The sample in a message."""
+        judged = "correct" if self.grade.correct else "incorrect"
+        return f"sample {self.sample_index} of prompt {self.prompt.prompt_id!r} ({self.num_tokens} tokens, {judged})"
 
     def rollout(self, run_id: str, stage: Stage, step: int, model: str, source: str) -> Rollout:
         """The sample as a row of the `rollouts` view."""
@@ -93,6 +101,15 @@ def sample_and_judge(
         for (prompt, index), completion, grade in zip(requests, completions, grades, strict=True)
     ]
     return samples, seconds
+
+
+def logprob_problem(samples: Sequence[Sample]) -> str | None:
+    """The first sample with a token whose log-prob is not finite, which says that the model's weights are broken; None: none."""
+    for sample in samples:
+        # A sum of numbers that are never positive is finite only if all of them are.
+        if not math.isfinite(total := sum(sample.completion.logprobs)):
+            return f"the engine's log-prob is {total} for {sample.label}: the model gives no probabilities"
+    return None
 
 
 def surely_fits(source: PromptSource, prompt: Prompt, limit_tokens: int) -> bool:
@@ -157,6 +174,8 @@ def write_shards(
             (unit.seed, unit.stage, unit.step),
             report_progress,
         )
+        if problem := logprob_problem(samples):
+            raise NotFiniteError(f"{unit.stage}, step {unit.step}: {problem}")
         rollouts = [sample.rollout(unit.run_id, unit.stage, unit.step, unit.model, unit.source.name) for sample in samples]
         write_rollout_file(path, rollouts)
         shard_tokens = sum(rollout.num_tokens for rollout in rollouts)

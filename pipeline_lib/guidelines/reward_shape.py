@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_lib.config import RewardConfig
+from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 
@@ -39,7 +40,10 @@ class RewardShape:
 
 
 def probe_reward(config: RewardConfig, limit_tokens: int) -> RewardShape:
-    """Ask the reward about groups of 8 rollouts whose lengths are spread evenly up to L_R and up to half of L_T, or lie beyond L_T."""
+    """Ask the reward about groups of 8 rollouts whose lengths are spread evenly up to L_R and up to half of L_T, or lie beyond L_T.
+
+    Raises NotFiniteError for a reward that is not finite.
+    """
     target = config.target_tokens
     lengths, brief, beyond = _spread(limit_tokens), _spread(target // 2), np.full(NUM_ROLLOUTS, target + 1)
     half_correct = np.arange(NUM_ROLLOUTS) % 2 == 0
@@ -51,7 +55,12 @@ def probe_reward(config: RewardConfig, limit_tokens: int) -> RewardShape:
         outcomes = Outcomes.of([lengths_N], [correct_N])
         if not moves_target:  # a moved target would be that of the made-up lengths
             reward.observe(outcomes)
-        rewards_N: FloatArray = reward.score(outcomes)[0]
+        rewards_GN = reward.score(outcomes)
+        if problem := not_finite(
+            rewards_GN, f"reward {config.name!r}", lambda _, index: f"a rollout of {lengths_N[index]} tokens"
+        ):
+            raise NotFiniteError(problem)
+        rewards_N: FloatArray = rewards_GN[0]
         return rewards_N
 
     correct, correct_brief, wrong = ask(lengths, all_correct), ask(brief, all_correct), ask(lengths, all_wrong)

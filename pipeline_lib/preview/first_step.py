@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pipeline_lib.config import RunConfig, TrainConfig
+from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
 from pipeline_lib.preview.drifts import correlation, group_drifts, row_sums, score_of
 from pipeline_lib.preview.groups import Cut, RolloutGroups, bucket_edges
@@ -68,15 +69,22 @@ class Signal:
 
     @classmethod
     def of(cls, setting: PreviewSetting, cut: Cut, train: TrainConfig) -> "Signal":
-        """As the training loop does it: score, mask, advantages, and the weight that the loss gives to a rollout."""
+        """As the training loop does it: score, mask, advantages, and the weight that the loss gives to a rollout.
+
+        Raises NotFiniteError for a reward or an advantage that is not finite: training would stop at it.
+        """
         reward = make_reward(setting.reward, setting.limit_tokens)
         reward.observe(cut.seen)
         rewards_GN = reward.score(cut.seen)
+        if problem := not_finite(rewards_GN, f"reward {setting.reward.name!r}", cut.label):
+            raise NotFiniteError(problem)
         short_GN = cut.seen.lengths_PN <= reward.target_tokens
         kept_GN = kept_rollouts(setting.negative_rollouts, cut.seen.correct_PN, short_GN)
         if train.overlong_filtering:
             kept_GN = kept_GN & cut.seen.finished_PN
         push_GN = _advantages(reward, rewards_GN, kept_GN, cut, train) * kept_GN
+        if problem := not_finite(push_GN, f"the advantage of reward {setting.reward.name!r}", cut.label):
+            raise NotFiniteError(problem)
         if train.loss_aggregation == "sequence_mean" and kept_GN.any():
             # The loss averages each rollout over its tokens: a long one is pushed less.
             push_GN = push_GN * (cut.tokens_GN[kept_GN].mean() / cut.tokens_GN)

@@ -44,6 +44,8 @@ class RolloutGroups:
         self.correct_GN: BoolArray = self._gather(outcomes.correct_PN)
         self.finished_GN: BoolArray = self._gather(outcomes.finished_PN)
         self._logprobs_GN: FloatArray | None = None if outcomes.logprobs_PN is None else self._gather(outcomes.logprobs_PN)
+        names_P = np.array(outcomes.prompt_ids or ("unnamed",) * outcomes.num_prompts)
+        self._prompt_ids_G = np.concatenate([names_P[rows_P] for rows_P, _ in self._parts])
         self._cuts: dict[int, Cut] = {}
         self._short: dict[float, OutcomeOfGroups] = {}
         self._short_correct: dict[float, OutcomeOfGroups] = {}
@@ -111,7 +113,7 @@ class RolloutGroups:
         if limit_tokens not in self._cuts:
             fits_GN = self.lengths_GN <= limit_tokens
             seen = Outcomes.of(np.minimum(self.lengths_GN, limit_tokens), self.correct_GN & fits_GN, self.finished_GN & fits_GN)
-            self._cuts[limit_tokens] = Cut(seen, edges)
+            self._cuts[limit_tokens] = Cut(seen, edges, self._prompt_ids_G)
         return self._cuts[limit_tokens]
 
 
@@ -121,6 +123,12 @@ class Cut:
 
     seen: Outcomes
     edges: tuple[int, ...]
+    prompt_ids_G: "np.ndarray[Any, Any]"
+
+    def label(self, group: int, index: int) -> str:
+        """A rollout in a message."""
+        judged = "correct" if self.seen.correct_PN[group, index] else "incorrect"
+        return f"a rollout of prompt {str(self.prompt_ids_G[group])!r} ({self.seen.lengths_PN[group, index]} tokens, {judged})"
 
     @cached_property
     def tokens_GN(self) -> FloatArray:

@@ -31,7 +31,8 @@ class ProfileOutcomes:
     """Rollouts of the base model by prompt.
 
     `counts_P`: rollouts of each prompt; `lengths_PN` in tokens, cut at `limit_tokens`; `finished_PN` is False where they were
-    cut; `logprobs_PN`: mean log-prob of a rollout's tokens (nats), None when it is not known. `origin` says where they are from.
+    cut; `logprobs_PN`: mean log-prob of a rollout's tokens (nats), None when it is not known. `origin` says where they are from;
+    `prompt_ids` name the prompts, where they are known.
     """
 
     origin: str
@@ -41,6 +42,7 @@ class ProfileOutcomes:
     correct_PN: BoolArray
     finished_PN: BoolArray
     logprobs_PN: FloatArray | None = None
+    prompt_ids: tuple[str, ...] = ()
 
     @property
     def num_prompts(self) -> int:
@@ -109,7 +111,7 @@ def recorded_outcomes(path: Path, config: RunConfig) -> ProfileOutcomes:
         group["lengths"].append(rollout.num_tokens)
         group["correct"].append(correct)
         group["finished"].append(rollout.finish_reason == "stop")
-    return outcomes_of(list(groups.values()), str(path))
+    return outcomes_of([{"prompt_id": prompt_id, **group} for (_, prompt_id), group in groups.items()], str(path))
 
 
 def _stated_judgements(path: Path, recorded: Sequence[RecordedRollout]) -> list[tuple[RecordedRollout, bool]]:
@@ -156,6 +158,7 @@ def outcomes_of(rows: Sequence[Mapping[str, Any]], origin: str, limit_tokens: in
         correct_PN=_padded([row["correct"] for row in groups], counts_P, np.bool_),
         finished_PN=_padded([row["finished"] for row in groups], counts_P, np.bool_),
         logprobs_PN=_padded([row["logprobs"] for row in groups], counts_P, np.float64) if has_logprobs else None,
+        prompt_ids=tuple(row["prompt_id"] for row in groups if "prompt_id" in row),
     )
 
 

@@ -21,6 +21,7 @@ class TokenSequence:
     engine_logprobs: list[float]
     advantage: float
     is_filler: bool = False
+    label: str = ""  # names the rollout in a message
 
     @property
     def num_tokens(self) -> int:
@@ -91,6 +92,7 @@ class PaddedBatch:
     engine_logprobs_BT: torch.Tensor
     advantages_B: torch.Tensor
     signal_B: torch.Tensor  # False for the filler that keeps the number of micro-batches equal over ranks
+    labels: tuple[str, ...]
 
     @property
     def has_signal(self) -> bool:
@@ -111,4 +113,5 @@ class PaddedBatch:
             logprobs[row, start:stop] = torch.tensor(sequence.engine_logprobs)
         advantages = torch.tensor([sequence.advantage for sequence in sequences])
         signal = torch.tensor([not sequence.is_filler for sequence in sequences])
-        return cls(input_ids.to(device), mask.to(device), logprobs.to(device), advantages.to(device), signal.to(device))
+        labels = tuple(sequence.label for sequence in sequences)
+        return cls(input_ids.to(device), mask.to(device), logprobs.to(device), advantages.to(device), signal.to(device), labels)

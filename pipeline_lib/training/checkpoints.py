@@ -1,7 +1,8 @@
 """Checkpoints: the whole state of training, written under a temporary name and renamed, so that a killed run finds whole ones only.
 
 `step-00020/` holds `state/` (DeepSpeed: weights, optimiser, schedule), `model/` (a plain model folder), `random-<rank>.pt` and
-`progress.json` (step, best checkpoint so far, data position, what the reward has learned, world size).
+`progress.json` (step, best checkpoint so far, data position, what the reward has learned, world size, and the digests that prove
+it whole: `checkpoint_files`).
 """
 
 import logging
@@ -9,7 +10,7 @@ import os
 import random
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,19 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from pipeline_lib.training.policy import Policy
-from pipeline_lib.worker.jobs import read_json, write_json
+from pipeline_lib.training.checkpoint_files import (
+    CheckpointError,
+    best_checkpoint,
+    checkpoints_in,
+    flush_folder,
+    read_record,
+    seal,
+    set_aside,
+    step_name,
+    verify,
+)
+from pipeline_lib.training.policy import Policy, load_plain
+from pipeline_lib.training.ranks import first_problem
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +71,14 @@ class Checkpoints:
         self._keep_last = keep_last
         self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
 
-    def save(self, policy: Policy, tokenizer: Any, progress: Progress, validation_accuracy: float | None) -> Path:
+    def save(
+        self,
+        policy: Policy,
+        tokenizer: Any,
+        progress: Progress,
+        validation_accuracy: float | None,
+        validation_mean_tokens: float | None = None,
+    ) -> Path:
         """Write a checkpoint and remove those that are neither among the newest nor the best; all ranks must call."""
         final = self._folder / step_name(progress.step)
         partial = self._folder / f".{final.name}.partial"
@@ -76,65 +95,90 @@ class Checkpoints:
                 **asdict(progress),
                 "world_size": self._world_size,
                 "validation_accuracy": validation_accuracy,
+                "validation_mean_tokens": validation_mean_tokens,
                 "weights_id": uuid.uuid4().hex,
             }
-            write_json(partial / "progress.json", saved)
-            shutil.rmtree(final, ignore_errors=True)
+            seal(partial, saved)
+            self._remove(final)
             os.replace(partial, final)
+            flush_folder(self._folder)
             self._prune(progress)
         dist.barrier()
         return final
 
-    def restore(self, policy: Policy) -> Progress:
-        """Load the newest whole checkpoint; without one, step 0. Raises ValueError when it was written by another world size."""
-        steps = saved_steps(self._folder)
-        if not steps:
+    def restore(self, policy: Policy, step: int) -> Progress:
+        """Load the checkpoint of a step that `choose_resume_step` found whole; 0 is the beginning.
+
+        Raises ValueError when it was written by another world size.
+        """
+        if step == 0:
             return Progress()
-        folder = self._folder / step_name(steps[-1])
-        saved = read_json(folder / "progress.json")
-        if saved.pop("world_size") != self._world_size:
+        folder = self._folder / step_name(step)
+        saved = read_record(folder)
+        if saved["world_size"] != self._world_size:
             raise ValueError(
                 f"{folder} was written by another number of processes than train.num_processes = {self._world_size}: "
                 "set it back, or start again with --force"
             )
-        for key in ("validation_accuracy", "weights_id"):
-            saved.pop(key)
         policy.load_state(folder)
-        _set_random_state(torch.load(folder / f"random-{self._rank}.pt", weights_only=False))
+        if "files" in saved:  # before there were digests, random states were pickled
+            _set_random_state(load_plain(folder / f"random-{self._rank}.pt"))
         logger.info("resumed from %s", folder)
-        return Progress(**saved)
+        progress = Progress(**{each.name: saved[each.name] for each in fields(Progress) if each.name in saved})
+        best = best_checkpoint(self._folder, saved)
+        if best is None or best["step"] == progress.best_step:
+            return progress
+        accuracy, mean_tokens = best["validation_accuracy"], best.get("validation_mean_tokens")
+        return replace(progress, best_step=best["step"], best_accuracy=accuracy, best_mean_tokens=mean_tokens)
 
     def load_best(self, policy: Policy, progress: Progress) -> dict[str, Any]:
-        """Load weights and optimiser of the best checkpoint so far and return the reward's state in it."""
+        """Load weights and optimiser of the best checkpoint so far and return the reward's state in it; all ranks must call.
+
+        Raises CheckpointError on every rank when it is gone or damaged.
+        """
         assert progress.best_step is not None, "there is no checkpoint to roll back to"
         folder = self._folder / step_name(progress.best_step)
+        problem = None
+        if self._rank == 0:
+            try:
+                verify(folder)
+            except CheckpointError as error:
+                set_aside(folder)
+                problem = (
+                    f"{error}: it is the best, and an alarm asks to go back to it; the same command again goes on without it"
+                )
+        if problem := first_problem(problem):
+            raise CheckpointError(problem)
         policy.load_state(folder)
-        state: dict[str, Any] = read_json(folder / "progress.json")["reward_state"]
+        state: dict[str, Any] = read_record(folder)["reward_state"]
         return state
 
     def _prune(self, progress: Progress) -> None:
-        steps = saved_steps(self._folder)
-        kept = set(steps[-self._keep_last :]) | {progress.best_step}
-        for step in steps:
+        there = checkpoints_in(self._folder)
+        kept = {*list(there)[-self._keep_last :], progress.best_step}
+        for step, path in there.items():
             if step not in kept:
-                shutil.rmtree(self._folder / step_name(step))
+                self._remove(path)
 
-
-def step_name(step: int) -> str:
-    """Folder name of a checkpoint."""
-    return f"step-{step:05d}"
-
-
-def saved_steps(folder: Path) -> list[int]:
-    """Steps with a whole checkpoint, rising."""
-    return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob("step-*/progress.json"))
+    def _remove(self, checkpoint: Path) -> None:
+        """Delete a checkpoint under another name: what a kill leaves of it must not pass for a damaged one."""
+        for left in self._folder.glob(".step-*.removed"):
+            shutil.rmtree(left, ignore_errors=True)
+        if checkpoint.exists():
+            removed = checkpoint.with_name(f".{checkpoint.name}.removed")
+            os.replace(checkpoint, removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def _random_state() -> dict[str, Any]:
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+    """The state of every source of randomness as tensors and plain values, which load without running anything."""
+    name, keys, *rest = np.random.get_state()
+    numpy_state = [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest]
+    return {"python": random.getstate(), "numpy": numpy_state, "torch": torch.get_rng_state()}
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
+    name, keys, *rest = state["numpy"]
     random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])

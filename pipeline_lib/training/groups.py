@@ -3,6 +3,7 @@
 Shape suffixes: P prompts of this rank, N rollouts a prompt.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import TrainConfig
-from pipeline_lib.generation.sampling import Sample
+from pipeline_lib.finite import NotFiniteError, not_finite
+from pipeline_lib.generation.sampling import Sample, logprob_problem
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.negatives import kept_rollouts
 from pipeline_lib.training.batches import TokenSequence
+from pipeline_lib.training.ranks import first_problem
 
 # Sums a tensor over all ranks, in place, and returns it.
 SumTensor = Callable[[torch.Tensor], torch.Tensor]
@@ -62,9 +65,15 @@ class RolloutGroups:
         )
 
     def assign_rewards(self, reward: Reward[Any], sum_tensor: SumTensor = lambda tensor: tensor) -> None:
-        """Score every group, decide which rollouts are kept, and turn the rewards into advantages."""
+        """Score every group, decide which rollouts are kept, and turn the rewards into advantages.
+
+        Raises NotFiniteError, on all ranks, for a log-prob of the engine, a reward, a target or an advantage that is not finite.
+        """
         config, outcomes = self.config, self.outcomes(reward.reads_text)
-        self.rewards_PN = torch.from_numpy(reward.score(outcomes))
+        rewards_PN = reward.score(outcomes)
+        target = None if math.isfinite(reward.target_tokens) else f"the target L_T of the reward is {reward.target_tokens}"
+        _stop_for(logprob_problem(self.samples) or not_finite(rewards_PN, "the reward", self._label) or target)
+        self.rewards_PN = torch.from_numpy(rewards_PN)
         kept_PN = kept_rollouts(config.negative_rollouts, outcomes.correct_PN, outcomes.lengths_PN <= reward.target_tokens)
         if config.overlong_filtering:
             kept_PN = kept_PN & outcomes.finished_PN
@@ -74,6 +83,11 @@ class RolloutGroups:
         if config.advantage == "batch_whitened":
             advantages_PN = whiten(advantages_PN, sum_tensor(batch_moments(advantages_PN, self.kept_PN)))
         self.advantages_PN = torch.from_numpy(reward.weigh(advantages_PN.numpy(), outcomes))
+        what = f"the advantage (train.advantage = {config.advantage!r}, of finite rewards)"
+        _stop_for(not_finite(self.advantages_PN.numpy(), what, self._label))
+
+    def _label(self, group: int, index: int) -> str:
+        return self.samples[group * self.num_rollouts + index].label
 
     @property
     def signal_P(self) -> torch.Tensor:
@@ -104,7 +118,9 @@ class RolloutGroups:
         ]
         groups = self._groups()
         return [
-            TokenSequence(sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage))
+            TokenSequence(
+                sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage), label=sample.label
+            )
             for group in wanted
             for sample, advantage, kept in zip(groups[group], self.advantages_PN[group], self.kept_PN[group], strict=True)
             if kept
@@ -123,6 +139,11 @@ class RolloutGroups:
             row.policy_lag = policy_lag_P[group]
             rows.append(row)
         return rows
+
+
+def _stop_for(problem: str | None) -> None:
+    if problem := first_problem(problem):
+        raise NotFiniteError(problem)
 
 
 def gather_outcomes(outcomes: Outcomes) -> Outcomes:

@@ -6,7 +6,8 @@ Shape suffixes: P prompts of this rank, N rollouts a prompt, B sequences, T padd
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
-from pipeline_lib.generation.sampling import sample_and_judge
+from pipeline_lib.generation.sampling import logprob_problem, sample_and_judge
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Alarm, Prompt
 from pipeline_lib.rewards import Reward, make_reward
@@ -29,6 +31,7 @@ from pipeline_lib.training.groups import RolloutGroups, gather_outcomes, share_g
 from pipeline_lib.training.metrics import StepClock, Validation, sum_over_ranks, training_step
 from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
 from pipeline_lib.training.progress_files import StepFolder
+from pipeline_lib.training.ranks import first_problem
 from pipeline_lib.training.update import Reference, update_policy
 from pipeline_lib.training.watch import DynamicsWatch
 from pipeline_lib.worker.jobs import TrainJob, read_prompts
@@ -41,10 +44,10 @@ logger = logging.getLogger(__name__)
 def train(
     job: TrainJob, generator: Generator, tokenizer: Any, report_progress: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Train to `config.train.steps`, from the newest whole checkpoint if there is one; return the final progress.
+    """Train to `config.train.steps`, from the checkpoint of `job.resume_step`; return the final progress.
 
     An alarm of the watch can end training earlier, or restore the best checkpoint. Raises ParityError when the engine does not
-    follow the trainer's weights.
+    follow the trainer's weights, NotFiniteError for a reward or loss that is NaN or infinite.
     """
     config = job.config
     prompts = read_prompts(Path(job.prompts_file))
@@ -52,7 +55,7 @@ def train(
     policy = Policy(config.train, job.base_folder, config.model_revision)
     reference = Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None
     checkpoints = Checkpoints(Path(job.checkpoints_folder), config.checkpoint.keep_last)
-    progress = checkpoints.restore(policy)
+    progress = checkpoints.restore(policy, job.resume_step)
     resume_from(progress, policy, reward, config)
     watch = DynamicsWatch(config.watch, job.run_id)
     folder = StepFolder(Path(job.steps_folder), is_writer=dist.get_rank() == 0)
@@ -66,10 +69,11 @@ def train(
         clock = StepClock()
         say = partial(report_phase, report_progress, step, config.train.steps)
         say("generating")
-        groups = generate_groups(generator, tokenizer, config, prompts, reward, progress.batches_drawn, clock)
+        with naming_step(step, config):
+            groups = generate_groups(generator, tokenizer, config, prompts, reward, progress.batches_drawn, clock)
         progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
         say("updating")
-        with clock.measure("update"):
+        with clock.measure("update"), naming_step(step, config):
             update = update_policy(policy, reference, groups, config.train)
         with clock.measure("sync"):
             gap = sync_weights(policy, generator, tokenizer, config, prompts, step)
@@ -84,7 +88,7 @@ def train(
         ends = step == config.train.steps or "stop" in actions
         if step % config.checkpoint.every_steps == 0 or ends or rolls_back:
             say("checkpointing")
-            with clock.measure("checkpoint"):
+            with clock.measure("checkpoint"), naming_step(step, config):
                 if rolls_back:
                     progress = roll_back(checkpoints, policy, reward, progress, config, step)
                     sync_weights(policy, generator, tokenizer, config, prompts, step)
@@ -96,7 +100,7 @@ def train(
                 # Before the checkpoint, too: a run killed right after it must not miss the step.
                 record = training_step(job.run_id, step, groups, update, gap, clock, validation, reward.target_tokens)
                 folder.write_step(record)
-                checkpoints.save(policy, tokenizer, progress, validation.accuracy)
+                checkpoints.save(policy, tokenizer, progress, validation.accuracy, validation.mean_tokens)
             record = training_step(job.run_id, step, groups, update, gap, clock, validation, reward.target_tokens)
         rows[-1] = asdict(record)
         folder.write_step(record)
@@ -109,6 +113,16 @@ def train(
 def report_phase(report_progress: Callable[[dict[str, Any]], None], step: int, steps: int, phase: str) -> None:
     """Say what is being done in a step that is not finished yet."""
     report_progress({"step": step - 1, "steps": steps, "phase": phase})
+
+
+@contextmanager
+def naming_step(step: int, config: RunConfig) -> Iterator[None]:
+    """Say of a number that is not finite in which step and under which reward it came up."""
+    try:
+        yield
+    except NotFiniteError as error:
+        remedy = "no optimiser step was taken on it, and the same command goes on from the newest checkpoint"
+        raise NotFiniteError(f"step {step}, reward {config.reward.name!r}: {error}; {remedy}") from error
 
 
 def resume_from(progress: Progress, policy: Policy, reward: Reward[Any], config: RunConfig) -> None:
@@ -223,6 +237,8 @@ def validate(generator: Generator, tokenizer: Any, config: RunConfig, validation
         "tokens": sum(s.num_tokens for s in samples),
         "samples": len(samples),
     }
+    if problem := first_problem(logprob_problem(samples)):
+        raise NotFiniteError(f"validation: {problem}")
     sums = sum_over_ranks(counts)
     return Validation(*(sums[name] / sums["samples"] for name in ("within", "tokens", "correct")))
 

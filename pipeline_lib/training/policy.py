@@ -3,6 +3,8 @@
 Shape suffixes: B sequences, T padded tokens, K response tokens of a micro-batch, D hidden size.
 """
 
+import math
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils.tensor_fragment import fragment_address
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM
@@ -20,6 +25,8 @@ from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_t
 
 # Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
 HEAD_CHUNK_TOKENS = 2048
+# What DeepSpeed keeps in an optimiser's state beside tensors and plain values: classes that hold numbers.
+DEEPSPEED_VALUES = [LossScaler, ZeroStageEnum, fragment_address]
 
 
 class ResponseLogprobs(nn.Module):
@@ -81,6 +88,7 @@ class Policy:
         self.engine, _, _, self._schedule = deepspeed.initialize(
             model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config)
         )
+        self.engine.checkpoint_engine.load = load_plain
         self.device: torch.device = self.engine.device
         self.optimizer_steps = 0
 
@@ -123,9 +131,14 @@ class Policy:
         if not is_last:
             self.engine.step()
 
-    def step(self) -> float:
-        """Take the optimiser step and return the gradient norm before clipping."""
+    def step(self) -> float | None:
+        """Take the optimiser step and return the gradient norm before clipping.
+
+        None, on all ranks alike, when DeepSpeed skipped the step, which it does for a gradient that is not finite.
+        """
         self.engine.step()
+        if not self.engine.was_step_applied():
+            return None
         self.optimizer_steps += 1
         return float(self.engine.get_global_grad_norm())
 
@@ -169,6 +182,20 @@ class Policy:
             tokenizer.save_pretrained(folder)
 
 
+def load_plain(path: str | Path, map_location: Any = None) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain values: a pickle could name anything to be called.
+
+    DeepSpeed's own loading takes any pickle. Raises ValueError for a file that holds anything else, which nothing of it runs.
+    """
+    try:
+        with torch.serialization.safe_globals(DEEPSPEED_VALUES):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors and plain values: it is not from a training run, and is not loaded"
+        ) from error
+
+
 def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
@@ -183,7 +210,9 @@ def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
 
 
 def sum_or_max_over_ranks(value: float, device: torch.device, operation: Any) -> float:
-    """All-reduce one number."""
+    """All-reduce one number. For a maximum NaN counts as infinite: a collective may drop it, and what it says is as bad."""
+    if operation == dist.ReduceOp.MAX and math.isnan(value):
+        value = math.inf
     tensor = torch.tensor(float(value), dtype=torch.float64, device=device)
     dist.all_reduce(tensor, op=operation)
     return float(tensor)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.records import Alarm, CheckpointRecord, TrainingStep
+from pipeline_lib.training.checkpoint_files import best_checkpoint, readable_records, step_name
 from pipeline_lib.worker.jobs import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -70,14 +71,16 @@ class StepFiles:
 
 
 def checkpoint_records(run_id: str, folder: Path) -> list[CheckpointRecord]:
-    """The whole checkpoints of a run. The best is the one that the newest of them names."""
-    paths = sorted(folder.glob("step-*/progress.json"))
-    if not paths:
+    """The checkpoints of a run whose records are as they were written, and which is the best (`best_checkpoint`)."""
+    records = readable_records(folder)
+    if not records:
         return []
-    best_step = read_json(paths[-1])["best_step"]
+    best = best_checkpoint(folder, next(reversed(records.values())))
     return [
-        CheckpointRecord(run_id, saved["step"], str(path.parent), saved["step"] == best_step, saved["validation_accuracy"])
-        for path, saved in ((path, read_json(path)) for path in paths)
+        CheckpointRecord(
+            run_id, step, str(folder / step_name(step)), best is not None and step == best["step"], saved["validation_accuracy"]
+        )
+        for step, saved in records.items()
     ]
 
 
@@ -86,9 +89,3 @@ def last_metrics(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     last = curve[-1]
     kept = ("step", "reward_mean", "accuracy", "mean_tokens", "entropy", "positive_fraction", "zero_variance_fraction")
     return {**{key: last[key] for key in kept}, "largest_logprob_gap": max(row["logprob_gap"] for row in curve)}
-
-
-def checkpoint_weights_id(folder: Path) -> str:
-    """The id drawn when a checkpoint was written: equal ids mean equal weights."""
-    weights_id: str = read_json(folder / "progress.json")["weights_id"]
-    return weights_id

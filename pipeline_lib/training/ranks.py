@@ -21,3 +21,12 @@ def init_distributed() -> tuple[int, int]:
 def barrier() -> None:
     """Wait for all ranks."""
     dist.barrier()
+
+
+def first_problem(problem: str | None) -> str | None:
+    """The problem of the lowest rank that has one, told to all: a rank that stops alone leaves the others waiting for it."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return problem
+    problems: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(problems, problem)
+    return next((each for each in problems if each is not None), None)

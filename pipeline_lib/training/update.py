@@ -3,6 +3,7 @@
 Shape suffixes: B sequences of a micro-batch, T padded tokens.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig, TrainConfig
+from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import sum_over_ranks
 from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm, sum_or_max_over_ranks
+from pipeline_lib.training.ranks import first_problem
 
 
 @dataclass(slots=True)
@@ -55,7 +58,8 @@ class Reference:
 def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGroups, config: TrainConfig) -> UpdateMetrics:
     """Take S optimiser steps on a batch, each on its share of the groups; one without any signal is not taken.
 
-    Skipping matters: Adam's momentum would move the weights even with zero gradients.
+    Skipping matters: Adam's momentum would move the weights even with zero gradients. Raises NotFiniteError, on all ranks and before
+    the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
     metrics = UpdateMetrics(learning_rate=policy.learning_rate)
     settings = LossSettings.of(config)
@@ -124,14 +128,42 @@ def _optimizer_step(
     metrics: UpdateMetrics,
 ) -> dict[str, float]:
     sums: dict[str, float] = {}
+    problem: str | None = None
     for number, batch in enumerate(batches):
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
         metrics.logprob_gap = float(np.maximum(metrics.logprob_gap, _largest_gap(old_BT, batch)))
         loss, parts = loss_of(batch, logprobs_BT, old_BT)
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
+        problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)
         policy.backward(loss, is_last=number == len(batches) - 1)
-    return {**sum_over_ranks(sums), "grad_norm": policy.step()}
+    if problem := first_problem(problem):
+        raise NotFiniteError(problem)
+    norm = policy.step()
+    if norm is None:
+        labels = [label for batch in batches for label in batch.labels if label]
+        raise NotFiniteError(
+            f"the gradient is not finite, though the loss is; it is that of {len(labels)} rollouts: {labels[0]} ..."
+        )
+    return {**sum_over_ranks(sums), "grad_norm": norm}
+
+
+def _loss_problem(batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor, parts: dict[str, float]) -> str | None:
+    """What in a micro-batch makes a part of the loss not finite, and of which rollout; None when all are finite."""
+    bad = [f"{name} = {value}" for name, value in parts.items() if not math.isfinite(value)]
+    if not bad:
+        return None
+    suspects = {
+        "the trainer's log-prob": logprobs_BT,
+        "the log-prob before the update": old_BT,
+        "the importance ratio": (logprobs_BT - old_BT).exp(),
+        "the advantage": batch.advantages_B.unsqueeze(1).expand_as(logprobs_BT),
+    }
+    for what, values_BT in suspects.items():
+        values_BT = values_BT.masked_fill(~_mask(batch), 0.0)
+        if problem := not_finite(values_BT.float().cpu().numpy(), what, lambda row, token: f"a token of {batch.labels[row]}"):
+            return problem
+    return f"{bad[0]}, with finite log-probs and advantages, over {len(batch.labels)} rollouts: {batch.labels[0]} ..."
 
 
 def _mask(batch: PaddedBatch) -> torch.Tensor:

@@ -44,7 +44,7 @@ class GenerateJob(Section):
 
 
 class TrainJob(Section):
-    """A whole training run, resumed from its newest whole checkpoint when there is one."""
+    """A whole training run, resumed from the checkpoint of `resume_step`; 0 is the beginning."""
 
     kind: Literal["train"] = "train"
     run_id: str
@@ -55,6 +55,7 @@ class TrainJob(Section):
     rollouts_folder: str
     steps_folder: str
     checkpoints_folder: str
+    resume_step: NonNegativeInt = 0
 
 
 Job = GenerateJob | TrainJob

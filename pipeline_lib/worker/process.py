@@ -91,7 +91,8 @@ class WorkerProcess:
 
     def _result(self, result: dict[str, Any]) -> Any:
         if "error" in result:
-            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'})\n{result['traceback']}")
+            details = f"\n{result['traceback']}" if result["traceback"] else ""
+            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'}){details}")
         return result["value"]
 
     def _exit_code(self) -> int | None:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,14 +13,16 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig, load_config
+from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
-from pipeline_lib.training.checkpoints import Checkpoints, Progress, saved_steps
+from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step
+from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
-from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
 from pipeline_lib.training.ranks import init_distributed
 from pipeline_lib.training.update import Reference, update_policy
 
@@ -239,18 +242,43 @@ def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict
     return present, {name: weight.clone() for name, weight in policy.named_weights()}
 
 
-def update_as_rank(rank: int, port: int, results: str) -> None:
+def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
+    """What a rank is told where the second alone meets a reward that is not a number, and the first alone looks at files."""
+    told = []
+    reward: Any = make_reward(RewardConfig(name="vanilla", target_tokens=16))
+    score = reward.score
+    reward.score = lambda outcomes: score(outcomes) * (float("nan") if rank == 1 else 1.0)
+    try:
+        RolloutGroups(make_samples(), settings(advantage="batch_whitened")).assign_rewards(reward)
+    except NotFiniteError as error:
+        told.append(str(error))
+    try:
+        Checkpoints(folder, 2).load_best(cast(Policy, None), Progress(step=2, best_step=1))
+    except CheckpointError as error:
+        told.append(str(error))
+    value = float("nan") if rank == 1 else 1.0
+    return told, sum_or_max_over_ranks(value, torch.device("cpu"), dist.ReduceOp.MAX)
+
+
+def act_as_rank(rank: int, port: int, results: str) -> None:
     """Be one of two ranks."""
     os.environ.update(rank_variables(rank, 2, port))
     init_distributed()
     outcomes = [update_twice(groups[rank], settings(**changes)) for changes, groups in SHARED_UPDATES]
-    torch.save(outcomes, f"{results}/{rank}.pt")
+    torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints")), f"{results}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_ranks_take_the_steps_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(update_as_rank, (free_port(), str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any]]:
+    """What each of two ranks has seen of updates and of stops."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> None:
+    ranks = [updates for updates, _ in two_ranks]
     for (changes, _), (metrics, weights), (other_metrics, other_weights) in zip(SHARED_UPDATES, *ranks, strict=True):
         expected_metrics, expected_weights = update_twice([0, 1, 2, 3], settings(**changes))
         assert metrics == other_metrics
@@ -259,6 +287,14 @@ def test_two_ranks_take_the_steps_of_one(tmp_path: Path) -> None:
         for name, weight in expected_weights.items():
             assert torch.allclose(weights[name], weight, atol=2e-4), name
             assert torch.equal(weights[name], other_weights[name])
+
+
+def test_two_ranks_stop_together(two_ranks: list[tuple[Any, Any]]) -> None:
+    (_, (told, largest)), (_, (told_too, largest_too)) = two_ranks
+    assert told == told_too
+    assert told[0].startswith("the reward is nan for sample 0 of prompt 'p0' "), told
+    assert "step-00001 is gone: it is the best, and an alarm asks to go back to it" in told[1]
+    assert largest == largest_too == float("inf"), "a maximum must not drop what is not a number"
 
 
 def test_a_batch_without_any_signal_takes_no_step() -> None:
@@ -297,10 +333,10 @@ def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tm
         update_policy(policy, None, make_groups(), config)
         progress = progress.with_checkpoint(step, accuracy, 40.0)
         checkpoints.save(policy, tokenizer, progress, accuracy)
-    assert saved_steps(tmp_path) == [2, 3, 4]
-    (tmp_path / "step-00009").mkdir()  # what a crash leaves: no progress.json
+    assert list(checkpoints_in(tmp_path)) == [2, 3, 4]
+    (tmp_path / ".step-00009.partial").mkdir()  # what a crash leaves
     resumed = Policy(config, str(BASE_FOLDER), None)
-    assert Checkpoints(tmp_path, 2).restore(resumed) == progress
+    assert Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path)) == progress
     assert progress.best_step == 2
     assert resumed.optimizer_steps == 4
     assert resumed.learning_rate == policy.learning_rate
@@ -346,7 +382,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
 
     resumed, fresh = Policy(config, str(BASE_FOLDER), None), make_reward(run.reward, 192)
-    restored = Checkpoints(tmp_path, 2).restore(resumed)
+    restored = Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path))
     resume_from(restored, resumed, fresh, run)
     assert restored == replace(rolled, reward_state=at_best)
     assert fresh.state() == at_best

@@ -121,6 +121,16 @@ def test_mistakes_name_key_value_and_what_is_allowed(override: str, words: list[
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "key", ["generation.parity_tolerance", "train.learning_rate", "train.max_grad_norm", "train.clip_high"]
+)
+def test_a_setting_that_is_not_finite_is_refused(key: str, value: str) -> None:
+    """A tolerance that is infinite proves nothing, and an infinite rate makes every weight NaN."""
+    with pytest.raises(ValueError, match=rf"{key} = -?(nan|inf)"):
+        load_config(CONFIGS / "smoke.toml", [f"{key}={value}"])
+
+
 def test_a_missing_or_broken_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no configuration file"):
         load_config(tmp_path / "absent.toml")

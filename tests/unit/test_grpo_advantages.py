@@ -7,6 +7,7 @@ import statistics
 import pytest
 import torch
 
+from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
 
 ESTIMATORS = ("grpo", "mean", "rloo", "batch_whitened")
@@ -173,3 +174,10 @@ def test_standard_deviation_is_that_of_a_sample():
     rewards = [0.2, 1.4, -0.3, 0.9, 1.1]
     expected = [(r - statistics.mean(rewards)) / (statistics.stdev(rewards) + 1e-4) for r in rewards]
     assert group_advantages(tensor([rewards]))[0].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "mean", "rloo", "batch_whitened"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_reward_that_is_not_finite_is_refused(estimator, value):
+    with pytest.raises(NotFiniteError, match=rf"the reward is {value} for rollout 0 of group 1$"):
+        group_advantages(torch.tensor([[1.0, 0.0, 0.0], [value, 1.0, 0.0]]), estimator)

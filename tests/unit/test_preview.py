@@ -15,7 +15,9 @@ import pytest
 from rich.console import Console
 
 from flows.previewing import check_figure, show_preview, write_figure
-from pipeline_lib.config import RunConfig, load_config
+from pipeline_lib.config import RewardConfig, RunConfig, load_config
+from pipeline_lib.finite import NotFiniteError
+from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.preview import (
     FirstStep,
     NothingToPreviewError,
@@ -32,6 +34,9 @@ from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
 from pipeline_lib.report.preview import MOST_ROWS, shown_rows
+from pipeline_lib.rewards import REWARDS, Outcomes
+from pipeline_lib.rewards.base import FloatArray
+from pipeline_lib.rewards.truncation import TruncationReward
 
 # L_T is 10: prompt a has two short and correct, one long and correct and one long and wrong rollout; b is hard, c never solved.
 LENGTHS = [[4, 8, 12, 16], [6, 10, 14, 18], [5, 5, 9, 20]]
@@ -353,3 +358,21 @@ def test_a_hundred_settings_over_forty_thousand_prompts_take_at_most_five_second
     seconds = time.process_time() - started
     assert len(preview.rows) >= 100
     assert seconds <= 5.0
+
+
+def test_a_reward_that_is_not_finite_is_named_with_its_prompt(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LogReward(TruncationReward):
+        """A user's reward that takes the logarithm of the distance to the target."""
+
+        def score(self, outcomes: Outcomes) -> FloatArray:
+            with np.errstate(all="ignore"):
+                return super().score(outcomes) + np.log(np.abs(outcomes.lengths_PN - self.target_tokens))  # type: ignore[no-any-return]
+
+    monkeypatch.setitem(REWARDS, "truncation", LogReward)
+    rollouts = outcomes(prompt_id=["a", "b", "c"])
+    with pytest.raises(
+        NotFiniteError, match=r"^reward 'truncation' is -inf for a rollout of prompt 'b' \(10 tokens, incorrect\)$"
+    ):
+        make_preview(config, rollouts)
+    with pytest.raises(NotFiniteError, match="reward 'truncation' is -inf for a rollout of 20 tokens"):
+        probe_reward(RewardConfig(name="truncation", target_tokens=20), 81)

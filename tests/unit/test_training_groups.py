@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from pipeline_lib.config import RewardConfig, TrainConfig
+from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.records import Completion, Grade, Prompt
-from pipeline_lib.rewards import make_reward
+from pipeline_lib.rewards import Outcomes, make_reward
+from pipeline_lib.rewards.base import FloatArray
+from pipeline_lib.rewards.truncation import TruncationReward
 from pipeline_lib.training.groups import RolloutGroups, share_groups
 
 SHORT, LONG = 4, 11
@@ -165,3 +168,43 @@ def test_the_advantages_of_rare_positives_are_larger_than_those_of_common_ones()
         made.assign_rewards(TRUNCATION)
     assert rare.advantages_PN[0, 0] == pytest.approx(3 * common.advantages_PN[0, 0])
     assert isinstance(rare.advantages_PN, torch.Tensor)
+
+
+class BrokenReward(TruncationReward):
+    """Gives one rollout a value that is no number to train on."""
+
+    value = float("nan")
+
+    def score(self, outcomes: Outcomes) -> FloatArray:
+        rewards_PN = super().score(outcomes)
+        rewards_PN[1, 1] = self.value
+        return rewards_PN
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_reward_that_is_not_finite_stops_and_names_the_rollout(value: float) -> None:
+    made = RolloutGroups(samples([[True, False], [True, True]], [[4, 4], [4, 11]]), settings())
+    reward = BrokenReward(RewardConfig(name="truncation", target_tokens=10))
+    reward.value = value
+    with pytest.raises(NotFiniteError) as caught:
+        made.assign_rewards(reward)
+    assert str(caught.value) == f"the reward is {value} for sample 1 of prompt 'p1' (11 tokens, correct)"
+
+
+def test_finite_rewards_whose_advantage_is_not_stop_too() -> None:
+    made = RolloutGroups(samples([[True, False], [True, True]], [[4, 4], [4, 11]]), settings())
+    reward = BrokenReward(RewardConfig(name="truncation", target_tokens=10))
+    reward.value = 1e308
+    reward.weigh = lambda advantages_PN, outcomes: advantages_PN * 1e308 * 1e308  # type: ignore[method-assign]
+    with pytest.raises(
+        NotFiniteError, match=r"the advantage \(train.advantage = 'grpo', of finite rewards\) is .* prompt 'p\d'"
+    ):
+        made.assign_rewards(reward)
+
+
+def test_a_target_that_is_not_finite_stops() -> None:
+    made = RolloutGroups(samples([[True, False]], [[4, 4]]), settings())
+    reward = TruncationReward(RewardConfig(name="truncation", target_tokens=10))
+    reward.target_tokens = float("nan")
+    with pytest.raises(NotFiniteError, match="the target L_T of the reward is nan"):
+        made.assign_rewards(reward)
