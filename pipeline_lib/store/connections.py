@@ -44,9 +44,6 @@ def connect(path: Path, read_only: bool, wait_seconds: float) -> Iterator[duckdb
         connection = _open(path, read_only, wait_seconds, deadline)
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            # A query that names a remote file must not make DuckDB download code and run it.
-            connection.execute("SET autoinstall_known_extensions = false")
-            connection.execute("SET allow_community_extensions = false")
             yield connection
         except duckdb.IOException as error:
             raise OSError(f"{path}: {error}") from error

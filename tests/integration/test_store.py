@@ -239,15 +239,6 @@ def make_point(budget_tokens: int, step: int = 0, run_id: str = "a") -> BudgetPo
     )
 
 
-def test_a_query_reads_own_files_and_installs_nothing(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("a,b\n1,2\n")
-    assert Store(home).query(f"select a + b as sum from '{tmp_path}/own.csv'").rows == [(3,)]
-    settings = "current_setting('autoinstall_known_extensions'), current_setting('allow_community_extensions')"
-    assert Store(home).query(f"select {settings}").rows == [(False, False)]
-    with pytest.raises(ValueError, match="httpfs"):
-        Store(home).query("select * from 'https://127.0.0.1:9/x.parquet'")
-
-
 def test_schema_holds_every_column_of_the_contract(store: Store) -> None:
     schema = store.schema()
     assert set(schema) == {*CONTRACT, "schema_version"}
