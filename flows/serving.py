@@ -221,6 +221,7 @@ def _services(home: Path, addresses: Addresses, environment: dict[str, str]) -> 
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--default-artifact-root", artifacts.as_uri(), "--no-serve-artifacts"),
     ]
+    mlflow = [*python, "pipeline_lib.tracking.database", str(home / "mlflow.db"), str(artifacts), *mlflow]
     worker = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "laconic"]
     return [
         Service("the Prefect server", prefect, logs / "prefect.log", environment, PROJECT, f"{addresses.prefect}/api/health"),
