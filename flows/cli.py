@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    result_callback=lambda _: _say_what_is_missing(),
 )
 
 
@@ -40,6 +41,14 @@ def main() -> None:
             traceback.clear_frames(link.__traceback__)
             link = link.__cause__ or link.__context__
         sys.exit(1)
+
+
+def _say_what_is_missing() -> None:
+    """A command that ended well, but for MLflow: RuntimeError with a line for each run."""
+    from pipeline_lib.tracking import undelivered_notes
+
+    if notes := undelivered_notes():
+        raise RuntimeError("\n".join(notes))
 
 
 def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:

@@ -23,6 +23,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from flows.slots import LIMIT
 from pipeline_lib.config import RunConfig, digest, load_config
 from pipeline_lib.config.shipped import PROJECT, config_choices
+from pipeline_lib.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def register_deployments(home: Path, slots: int) -> list[str]:
     # Where the worker finds the code: paths such as configs/demo.toml are relative to it.
     pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT)}}]
     tree = {"name": "laconic", "pull": pull, "deployments": deployments}
-    file.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_whole(file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     _deploy(file)
     with get_client(sync_client=True) as client:
         _forget_retrainings(client, home)

@@ -25,6 +25,7 @@ from pipeline_lib.experiments.specification import (
     with_overrides,
 )
 from pipeline_lib.session import RunSession
+from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
@@ -90,6 +91,7 @@ def _run_and_write(
         for child in children:
             if child.config.run_id in recorded:
                 refresh_child(child)
+        _deliver([child.config for child in children if child.config.run_id in recorded])
     started = time.monotonic()
     if todo:
         children = repeats_last(sorted(todo.values(), key=lambda child: child.seed))
@@ -104,6 +106,16 @@ def _run_and_write(
         ran = sum(child.config.run_id in todo for child in children)
         results.append({"experiment": experiment.name, "child_runs": len(children), "ran": ran, **page})
     return [*results, {"seconds_in_all": seconds}]
+
+
+def _deliver(recorded: list[RunConfig]) -> None:
+    """Send MLflow what it has not got of child runs that are done, until it is out of reach again."""
+    for config in recorded:
+        if is_behind(laconic_home(), config.run_id):
+            with opened([RunSession(config)]) as runs:
+                pass
+            if not runs[0].tracker.available:
+                return
 
 
 def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:

@@ -63,24 +63,28 @@ def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
 
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
+    unfinished = list(runs)
     try:
         for run in runs:
             run.open(flow_run_id)
             publish_lineage(run)
         yield runs
+        for run in runs:
+            run.close_worker()
+        while unfinished:
+            unfinished[0].finish("completed")
+            del unfinished[0]
     except BaseException as error:
         # The signal may have run into a library that makes an error of its own of it.
         failed = isinstance(error, Exception) and not termination_requested()
         reason = "told to end" if termination_requested() else f"{type(error).__name__}: {error}"
-        for run in runs:
+        for run in unfinished:
             run.close_worker(at_once=True)
             run.finish("failed" if failed else "cancelled", reason)
-            run.release()
         raise
-    for run in runs:
-        run.close_worker()
-        run.finish("completed")
-        run.release()
+    finally:
+        for run in runs:
+            run.release()
 
 
 @contextmanager

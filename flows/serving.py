@@ -236,6 +236,7 @@ def _services(home: Path, addresses: Addresses, environment: dict[str, str], pas
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--default-artifact-root", artifacts.as_uri(), "--no-serve-artifacts"),
     ]
+    mlflow = [*python, "pipeline_lib.tracking.database", str(home / "mlflow.db"), str(artifacts), *mlflow]
     worker = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "laconic"]
     return [
         Service(

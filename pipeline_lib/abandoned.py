@@ -7,14 +7,18 @@ from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
 from pipeline_lib.store.database import Store
-from pipeline_lib.tracking import Tracker
+from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
 from pipeline_lib.worker.process import lock_run
 
 REASON = "its process ended without a word; the same command goes on from what is stored"
+MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
 def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
-    """Mark as failed every run that is called running while no process holds it; returns their rows as they were."""
+    """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
+
+    MLflow is told of these, and of runs whose end it could not be told before.
+    """
     store = Store(home)
     if not store.path.exists():
         return []
@@ -30,14 +34,33 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
             ended = {"status": "failed", "finished_at": datetime.now(UTC), "error": REASON}
             store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
         closed.append(row)
-        if row["mlflow_run_id"]:
-            Tracker(_tracking(row["config"]), home).finish(row["mlflow_run_id"], "FAILED")
+    _end_in_mlflow(store, [row["run_id"] for row in closed])
     return closed
 
 
-def _tracking(config: str) -> TrackingConfig:
+def _end_in_mlflow(store: Store, closed: list[str]) -> None:
+    """End what MLflow calls running of runs that nobody works on, unless it is out of reach: then the next command does it."""
+    out_of_reach: set[str] = set()
+    for run_id in dict.fromkeys([*closed, *runs_behind(store.home)]):
+        try:
+            lock = lock_run(store.home, run_id)
+        except ValueError:
+            continue
+        with lock:
+            rows = store.named("run", run_id=run_id)
+            tracker = Tracker(_tracking(rows[0]["config"]), store.home) if rows else None
+            if tracker is None or rows[0]["status"] == "running" or tracker.uri in out_of_reach:
+                continue
+            tracker.end_runs(run_id, MLFLOW_STATUS[rows[0]["status"]])
+            if tracker.pending:
+                out_of_reach.add(tracker.uri)
+            elif rows[0]["status"] != "completed":  # of a completed one it may lack figures, which its command sends
+                note_delivery(store.home, run_id, tracker)
+
+
+def _tracking(config: Any) -> TrackingConfig:
     """Where the run was tracked; the default where an older version of the configuration said it otherwise."""
     try:
-        return stored_config(json.loads(config)["tracking"], TrackingConfig)
-    except (ValueError, KeyError):
+        return stored_config((json.loads(config) if isinstance(config, str) else config)["tracking"], TrackingConfig)
+    except (ValueError, KeyError, TypeError):
         return TrackingConfig()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pipeline_lib.worker.process import WorkerProcess
 
 
+# Told to end, a process has few seconds in all; what MLflow does not take in these is settled by the next command.
+CANCELLED_TRACKING_SECONDS = 1.5
+
+
 class RunSession:
     """What the stages of one run share. `control_of` is the run that this one is the control of."""
 
@@ -146,16 +150,28 @@ class RunSession:
         """Note that a stage is done for these inputs."""
         self.store.write("stage_results", [StageResult(self.run_id, stage, unit, fingerprint, seconds, reused_from, summary)])
 
-    def track(self, stage: str, summary: dict[str, Any], steps: list[dict[str, Any]] | None = None) -> None:
-        """Send a finished stage's figures (and step metrics) to its MLflow child run."""
+    def track(self, stage: str) -> None:
+        """Send what is stored of a finished stage to its MLflow child run."""
         child = self.tracker.start_child(self.mlflow_run_id, stage)
-        if steps:
-            self.tracker.log_steps(child, steps)
-        self.tracker.log_summary(child, summary)
+        if stage == "train":
+            self.tracker.log_steps(child, self.store.named("training_curve", run_id=self.run_id))
+        if stage == "evaluate":
+            rows = self.store.named("budget_table", run_ids=[self.run_id])
+            figures = {f"{r['benchmark']}.step{r['step']}.mean_at_k.{r['budget_tokens']}": r["mean_at_k"] for r in rows}
+            self.tracker.log_summary(child, figures)
+        elif stage == "report":
+            self.tracker.log_artifacts(
+                child, [self.report_folder() / "report.html", *sorted(self.report_folder().glob("*.png"))], "report"
+            )
+        elif stage != "register":
+            [row] = self.store.named("stage_results_of_run", run_id=self.run_id, stage=stage)
+            self.tracker.log_summary(child, row["summary"])
         self.tracker.finish(child)
 
     def open(self, prefect_flow_run_id: str | None) -> None:
         """Note in the store and in MLflow that the run is being worked on."""
+        from pipeline_lib.tracking import expect_delivery
+
         row: dict[str, Any] = {
             "run_id": self.run_id,
             "name": self.config.name,
@@ -171,6 +187,8 @@ class RunSession:
         if not self.store.named("run", run_id=self.run_id):
             row["started_at"] = datetime.now(UTC)
         self.store.write("runs", [row])
+        if self.tracker.enabled:
+            expect_delivery(self.home, self.run_id)
         tags = {"laconic.name": self.config.name, "prefect.flow_run_id": prefect_flow_run_id or ""}
         mlflow_run_id = self.tracker.start_parent(self.config.name, self.run_id, tags, self.config.model_dump(mode="json"))
         if mlflow_run_id:
@@ -178,22 +196,44 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
-        # First of all: whoever told this process to end may not wait for a slow tracker.
-        ended = {
-            "run_id": self.run_id,
-            "name": self.config.name,
-            "status": status,
-            "finished_at": datetime.now(UTC),
-            "error": error,
-        }
-        self.store.write("runs", [ended])
-        if self.tracker.flush() and self.mlflow_run_id is None:
-            # The tracker was out of reach when the run was opened.
-            found = self.tracker.start_parent(self.config.name, self.run_id)
-            self.store.write("runs", [{"run_id": self.run_id, "name": self.config.name, "mlflow_run_id": found}])
-        mlflow_status = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}[status]
-        self.tracker.finish(self.mlflow_run_id, mlflow_status)  # type: ignore[arg-type]
-        self.tracker.flush()
+        ended = {"run_id": self.run_id, "name": self.config.name, "status": status, "error": error}
+        if status == "completed":
+            # Before the row: a run that is killed here is gone on with, which a completed one need not be.
+            if self.tracker.flush():
+                self._catch_up()
+            self.tracker.end_runs(self.run_id, "FINISHED")
+            if self.tracker.available:
+                self.tracker.flush()
+            self.store.write("runs", [{**ended, "finished_at": datetime.now(UTC)}])
+        else:
+            # After the row: whoever told this process to end may not wait for a slow tracker.
+            self.store.write("runs", [{**ended, "finished_at": datetime.now(UTC)}])
+            if status == "cancelled":
+                self.tracker.end_within(CANCELLED_TRACKING_SECONDS)
+            self.tracker.end_runs(self.run_id, "FAILED" if status == "failed" else "KILLED")
+            self.tracker.flush()
+        self._note_delivery()
+
+    def _catch_up(self) -> None:
+        """Send MLflow the stages that are done and that it has not got: of a command that was killed, or found it out of reach."""
+        from pipeline_lib.tracking import PARENT_STAGE
+
+        runs = self.tracker.stage_runs(self.run_id)
+        if runs is None:
+            return
+        if self.mlflow_run_id is None and PARENT_STAGE in runs:  # it was out of reach when the run was opened
+            known = {"run_id": self.run_id, "name": self.config.name, "mlflow_run_id": runs[PARENT_STAGE][0]}
+            self.store.write("runs", [known])
+        for row in self.store.named("stage_durations", run_id=self.run_id):
+            # Of what was taken over from another run, that run's MLflow run tells; the sweep of every run has one of its own.
+            is_own = row["stage"] == "evaluate" or not row["reused_from"]
+            if is_own and runs.get(row["stage"], ("", ""))[1] != "FINISHED":
+                self.track(row["stage"])
+
+    def _note_delivery(self) -> None:
+        from pipeline_lib.tracking import note_delivery
+
+        note_delivery(self.home, self.run_id, self.tracker)
 
     @property
     def mlflow_run_id(self) -> str | None:

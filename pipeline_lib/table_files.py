@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.whole_files import replacing
+
 FORMATS = (".parquet", ".jsonl", ".csv")
 
 
@@ -78,8 +80,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as the format that the file's name ends in; a reader finds the old file or the whole new one."""
     _check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         if path.suffix == ".parquet":
             pq.write_table(table, temporary, compression="zstd")
         elif path.suffix == ".jsonl":
@@ -90,9 +91,6 @@ def write_table(path: Path, table: pa.Table) -> None:
                 writer = csv.writer(file)
                 writer.writerow(table.column_names)
                 writer.writerows([_cell(value) for value in row.values()] for row in table.to_pylist())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_format(path: Path) -> None:

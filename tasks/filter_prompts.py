@@ -53,7 +53,7 @@ def filter_prompts(run: RunSession) -> dict[str, Any]:
         for (kept, cause, subset), count in sorted(causes.items())
     ]
     publish_table(run.config.name, "selection", table, "Which prompts were selected, and why")
-    run.track(STAGE, summary)
+    run.track(STAGE)
     return summary
 
 

@@ -50,7 +50,7 @@ def profile_prompts(run: RunSession) -> dict[str, Any]:
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     histogram = "\n".join(pass_rate_histogram(estimates))
     publish_markdown(run.config.name, "pass-rate-histogram", f"```\n{histogram}\n```", "Pass rates of the profiled prompts")
-    run.track(STAGE, summary)
+    run.track(STAGE)
     return summary
 
 

@@ -15,6 +15,7 @@ from pipeline_lib.session import RunSession
 from pipeline_lib.training.checkpoint_files import CheckpointError, choose_resume_step, verify
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
+from pipeline_lib.whole_files import write_whole
 from pipeline_lib.worker.jobs import TrainJob, write_prompts
 from tasks.progress import StageProgress, stage_progress
 from tasks.training_display import TrainingDisplay
@@ -98,7 +99,7 @@ def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str)
         run.store.replace("alarms", {"run_id": run.run_id}, [])
         run.store.replace("phases", {"run_id": run.run_id}, [])
     steps_folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(fingerprint)
+    write_whole(marker, fingerprint)
 
 
 def _job(run: RunSession, steps_folder: Path) -> TrainJob:

@@ -36,7 +36,7 @@ def compare_runs(run_ids: list[str], out: str | None = None) -> dict[str, Any]:
 
 def _keep_in_mlflow(store: "Store", run_id: str, name: str, files: list[Path]) -> str | None:
     """Send the files to a child of the first run's MLflow run; returns the child's address where MLflow has pages."""
-    from pipeline_lib.tracking import Tracker
+    from pipeline_lib.tracking import Tracker, note_delivery
 
     run = store.named("run", run_id=run_id)[0]
     if not run["mlflow_run_id"]:
@@ -47,6 +47,7 @@ def _keep_in_mlflow(store: "Store", run_id: str, name: str, files: list[Path]) -
     address = tracker.run_address(child)
     tracker.finish(child)
     tracker.flush()
+    note_delivery(store.home, name, tracker)
     return address
 
 

@@ -25,6 +25,7 @@ from pipeline_lib.experiments.setting_text import settings_table, setup_sentence
 from pipeline_lib.home import below
 from pipeline_lib.report.finding import ArmSeries, finding_budgets, finding_dynamics, save_small_png
 from pipeline_lib.report.summary import MINUS, MISSING
+from pipeline_lib.whole_files import write_whole
 
 ALARM_KINDS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 VERDICT_WORDS = {
@@ -67,7 +68,7 @@ def write_page(results: ExperimentResults, folder: Path) -> tuple[Path, Verdict,
     verdict = judge_finding([judgement for judgement in judgements if not judgement.claim.is_ours])
     page = below(folder, f"{name}.md")
     names = {what: path.name for what, path in pictures.items()}
-    page.write_text(page_text(results, judgements, verdict, names), encoding="utf-8")
+    write_whole(page, page_text(results, judgements, verdict, names))
     return page, verdict, list(pictures.values())
 
 

@@ -1,6 +1,5 @@
 """What the next retraining of a registered model is: which base, which seed, which prompts. A definite configuration."""
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline_lib.home import below
 from pipeline_lib.prompts import resolve_source
 from pipeline_lib.prompts.collecting import to_prompt
 from pipeline_lib.prompts.tables import read_rows
+from pipeline_lib.whole_files import replacing
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -87,9 +87,8 @@ def unseen_prompts(source: PromptSource, seen: Collection[str], path: Path) -> P
     if not rows:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
     drawn = source.num_prompts if source.num_prompts is not None and source.num_prompts < len(ids) else None
     changed = {"kind": "file", "path": str(path), "local": None, "num_problems": None, "num_prompts": drawn}
     return resolved.model_copy(update=changed)

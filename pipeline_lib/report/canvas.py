@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.whole_files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -60,7 +62,8 @@ def styled(make: FigureMaker) -> FigureMaker:
 
 def save_png(figure: "Figure", path: Path) -> Path:
     """Write a figure as PNG at 200 dots an inch."""
-    figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     return path
 
 

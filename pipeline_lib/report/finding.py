@@ -14,6 +14,7 @@ from pipeline_lib.report.canvas import INK, MUTED, panel_grid, plain_log_axis, s
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.dynamics import Panel, moving_average
 from pipeline_lib.report.recorded import COLOURS
+from pipeline_lib.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -281,5 +282,6 @@ def save_small_png(figure: "Figure", path: Path) -> Path:
     figure.savefig(buffer, dpi=DOTS_PER_INCH, format="png")
     with Image.open(buffer) as picture:
         small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(path, format="PNG", optimize=True)
+    with replacing(path) as temporary:
+        small.save(temporary, format="PNG", optimize=True)
     return path

@@ -13,6 +13,7 @@ from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.report.figures import accuracy_by_budget, length_by_correctness, pass_rate_histogram
 from pipeline_lib.report.preview import first_step_figure
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
+from pipeline_lib.whole_files import write_whole
 
 if TYPE_CHECKING:
     import jinja2
@@ -49,7 +50,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
         has_control=any(item.role == "control" for item in data.series),
     )
     path = folder / REPORT_FILE
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 

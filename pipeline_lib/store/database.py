@@ -1,7 +1,6 @@
 """The store of a home folder: idempotent writes by key, SQL over everything, rollouts as Parquet files read in place."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pipeline_lib.store.read_only_sql import check_reads_only, one_line
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.store.schema import TableSchema, read_schema
 from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
+from pipeline_lib.whole_files import replacing, write_whole
 
 QUERIES_FOLDER = Path(__file__).parent / "queries"
 DATABASE_NAME = "laconic.duckdb"
@@ -155,16 +155,15 @@ class Store:
             paths = []
             for name, table in tables.items():
                 path = folder / f"{name}.parquet"
-                temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
                 some = only_runs is not None and "run_id" in table.types
                 rows = f"SELECT * FROM {name}" + (" WHERE list_contains($run_ids, run_id)" if some else "")
                 parameters = {"run_ids": list(only_runs or ())} if some else None
-                connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
-                os.replace(temporary, path)
+                with replacing(path) as temporary:
+                    connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
                 paths.append(path)
         description = folder / "schema.json"
         tree = {"tables": [asdict(table) for table in tables.values()]}
-        description.write_text(json.dumps(tree, indent=2, ensure_ascii=False), encoding="utf-8")
+        write_whole(description, json.dumps(tree, indent=2, ensure_ascii=False))
         return [*paths, description]
 
     def schema(self) -> dict[str, TableSchema]:

@@ -1,7 +1,5 @@
 """Rollouts as Parquet files: written whole or not at all, read back as records. Needs pyarrow only, so workers can use it."""
 
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.records import Rollout
+from pipeline_lib.whole_files import replacing
 
 ROLLOUT_SCHEMA = pa.schema(
     [
@@ -41,13 +40,8 @@ def write_rollout_file(path: Path, rollouts: Sequence[Rollout]) -> Path:
     columns = [pa.array([getattr(rollout, field.name) for rollout in rollouts], type=field.type) for field in ROLLOUT_SCHEMA]
     table = pa.Table.from_arrays(columns, schema=ROLLOUT_SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The rollouts view reads *.parquet, so the temporary name must end differently.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -5,14 +5,15 @@ Importing mlflow takes seconds, so it is imported by the first call.
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.tracking.conversion import folder_digest
+from pipeline_lib.tracking.database import database_path, prepare_database
+from pipeline_lib.tracking.limits import TRANSFER_TIMEOUT_SECONDS, LimitedClient, Limits, environment, size_bytes
 
 RUN_ID_TAG = "laconic.run_id"
 STAGE_TAG = "laconic.stage"
@@ -23,8 +24,8 @@ DIGEST_TAG = "laconic.model_digest"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 
-TRANSFER_TIMEOUT_SECONDS = 600
-TRANSFER_RETRIES = 2
+# Of a new database; seconds on an idle machine.
+MAKING_SECONDS = 300.0
 
 MetricPoint = tuple[str, float, int]  # key, value, step
 
@@ -41,8 +42,9 @@ class RegisteredVersion:
 class Connection:
     """One experiment on one tracking server or database."""
 
-    def __init__(self, uri: str, experiment: str, artifact_folder: Path) -> None:
+    def __init__(self, uri: str, experiment: str, artifact_folder: Path, limits: Limits) -> None:
         self.uri = uri
+        self._limits = limits
         self._experiment = experiment
         self._artifact_folder = artifact_folder
         self._logged_steps: dict[str, dict[str, int]] = {}
@@ -59,23 +61,13 @@ class Connection:
                 ("MLFLOW_LOGGING_LEVEL", "WARNING"),
             ):
                 os.environ.setdefault(variable, value)
-            self._check_database()
+            database = database_path(self.uri)
+            if database:
+                self._limits.run(lambda: prepare_database(database, self._artifact_folder), MAKING_SECONDS)
             from mlflow import MlflowClient
 
-            self._client_ = MlflowClient(tracking_uri=self.uri)
+            self._client_ = LimitedClient(MlflowClient(tracking_uri=self.uri), self._limits)
         return self._client_
-
-    def _check_database(self) -> None:
-        # MLflow itself would retry a broken SQLite file for more than a minute.
-        if not self.uri.startswith("sqlite:///"):
-            return
-        path = Path(self.uri.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with closing(sqlite3.connect(path)) as database:
-                database.execute("PRAGMA schema_version")
-        except sqlite3.Error as error:
-            raise OSError(f"{path}: {error}") from error
 
     def experiment_id(self) -> str:
         """MLflow's id of the experiment, which is created when it is not there."""
@@ -140,16 +132,36 @@ class Connection:
             batch = [Metric(key, value, timestamp_ms, step) for key, value, step in metrics[start : start + METRICS_PER_BATCH]]
             self.client().log_batch(mlflow_run_id, metrics=batch)
 
+    def send_summary(self, mlflow_run_id: str, metrics: Sequence[MetricPoint], timestamp_ms: int) -> None:
+        """Send the metrics whose newest value is another."""
+        known = self.client().get_run(mlflow_run_id).data.metrics
+        self.send_metrics(mlflow_run_id, [metric for metric in metrics if known.get(metric[0]) != metric[1]], timestamp_ms)
+
+    def stage_runs(self, run_id: str) -> dict[str, tuple[str, str]]:
+        """The MLflow runs of one of our runs by stage: MLflow id and status; of several of a stage the oldest."""
+        runs = self._runs_of(run_id)
+        return {run.data.tags.get(STAGE_TAG, ""): (run.info.run_id, run.info.status) for run in reversed(runs)}
+
+    def end_runs(self, run_id: str, parent_stage: str, status: str, end_ms: int) -> None:
+        """End every MLflow run of one of our runs that is still called running; children are never FINISHED by this."""
+        of_children = "FAILED" if status == "FINISHED" else status
+        for run in self._runs_of(run_id):
+            if run.info.status == "RUNNING":
+                is_parent = run.data.tags.get(STAGE_TAG) == parent_stage
+                self.client().set_terminated(run.info.run_id, status if is_parent else of_children, end_ms)
+
+    def _runs_of(self, run_id: str) -> list[Any]:
+        condition, order = f"tags.`{RUN_ID_TAG}` = '{run_id}'", ["attributes.start_time ASC"]
+        return list(self.client().search_runs([self.experiment_id()], condition, max_results=1000, order_by=order))
+
     def send_artifacts(self, mlflow_run_id: str, paths: Sequence[Path], artifact_path: str | None) -> None:
         """Upload files and folders; LookupError when one is missing."""
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
             raise LookupError(f"no such file: {', '.join(missing)}")
         self.client().get_run(mlflow_run_id)
-        with http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
-            for path in paths:
-                send = self.client().log_artifacts if path.is_dir() else self.client().log_artifact
-                send(mlflow_run_id, str(path), artifact_path)
+        for path in paths:
+            self.client().upload("log_artifacts" if path.is_dir() else "log_artifact", mlflow_run_id, path, artifact_path)
 
     def register(self, folder: Path, name: str, mlflow_run_id: str, alias: str, tags: Mapping[str, str]) -> RegisteredVersion:
         """Upload a model folder as a logged model and make it a version; LookupError when the folder is missing."""
@@ -164,8 +176,7 @@ class Connection:
             logged = client.create_logged_model(
                 run.info.experiment_id, name=logged_name, source_run_id=mlflow_run_id, tags=all_tags, model_type="transformers"
             )
-            with http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
-                client.log_model_artifacts(logged.model_id, str(folder))
+            client.upload("log_model_artifacts", logged.model_id, folder)
             client.finalize_logged_model(logged.model_id, "READY")
             if not client.search_registered_models(filter_string=f"name = '{name}'", max_results=1):
                 client.create_registered_model(name)
@@ -188,44 +199,26 @@ class Connection:
         return self.download_version(name, int(version.version), destination)
 
     def download_version(self, name: str, version: int, destination: Path | None) -> Path:
-        """The local folder of a version: a copy in `destination`, else where MLflow has or puts it."""
+        """The local folder of a version: a copy in `destination` (as long as bytes arrive), else where MLflow has or puts it."""
         from mlflow.artifacts import download_artifacts
 
         if destination is not None:
             destination.mkdir(parents=True, exist_ok=True)
-        with self._as_default(), http_limits(TRANSFER_TIMEOUT_SECONDS, TRANSFER_RETRIES):
-            return Path(download_artifacts(f"models:/{name}/{version}", dst_path=str(destination) if destination else None))
+
+        def download() -> str:
+            return str(download_artifacts(f"models:/{name}/{version}", dst_path=str(destination) if destination else None))
+
+        with self._as_default():
+            return Path(self._limits.run(download, TRANSFER_TIMEOUT_SECONDS, lambda: destination and size_bytes(destination)))
 
     @contextmanager
     def _as_default(self) -> Iterator[None]:
         """Make this tracker MLflow's default: it resolves `models:/` addresses by the process-wide address only."""
         import mlflow
 
-        with _environment({"MLFLOW_TRACKING_URI": self.uri}):
+        with environment({"MLFLOW_TRACKING_URI": self.uri}):
             mlflow.set_tracking_uri(self.uri)
             try:
                 yield
             finally:
                 mlflow.set_tracking_uri(None)
-
-
-@contextmanager
-def http_limits(timeout_seconds: int, retries: int = 0) -> Iterator[None]:
-    """Bound the time of MLflow's HTTP requests: MLflow's own limits are two minutes and seven retries."""
-    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries)}
-    with _environment(limits):
-        yield
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value

@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlparse
 
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.home import below
-from pipeline_lib.tracking.connection import DIGEST_TAG, Connection, http_limits
+from pipeline_lib.tracking.connection import DIGEST_TAG, Connection
 from pipeline_lib.tracking.conversion import folder_digest
+from pipeline_lib.tracking.limits import Limits
 
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 
@@ -28,8 +29,7 @@ class Registry:
             raise ValueError("tracking.enabled = false: the model registry is MLflow's, so it has to be on")
         self.uri = tracking_address(config, home)
         self._home = home.resolve()
-        self._connection = Connection(self.uri, config.experiment, self._home / "mlartifacts")
-        self._timeout_seconds = max(1, round(config.timeout_seconds))
+        self._connection = Connection(self.uri, config.experiment, self._home / "mlartifacts", Limits(config.timeout_seconds))
 
     def aliases(self, name: str) -> dict[str, int]:
         """The version behind each alias of a model; empty when there is no such model."""
@@ -106,8 +106,7 @@ class Registry:
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
-            with http_limits(self._timeout_seconds):
-                yield
+            yield
         except ValueError:
             raise
         except Exception as error:

@@ -1,17 +1,19 @@
 """The line of one run to MLflow that outlives an outage: calls wait in a queue, in order, and catch up."""
 
 import logging
-import math
 import os
+import re
+import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_lib.config import TrackingConfig
-from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion, http_limits
+from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion
 from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
+from pipeline_lib.tracking.limits import Limits
 from pipeline_lib.tracking.registry import tracking_address
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ PAGES_VARIABLE = "LACONIC_MLFLOW_PAGES"
 COOLDOWN_FACTOR = 3.0
 # Errors that sending the same call again cannot cure.
 REJECTIONS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+# How SQLAlchemy begins the message about an error of the database; MLflow passes it on, some as BAD_REQUEST.
+DATABASE_ERROR = re.compile(r"\((\w+\.)+(Operational|Database|Internal|Interface)Error\)")
+# How MLflow's client begins the message about an answer that no MLflow server gave, such as a proxy's page.
+NO_ANSWER = "API request to"
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -54,11 +60,15 @@ class Tracker:
         self.enabled = config.enabled
         self.available = config.enabled
         self.uri = tracking_address(config, home)
-        self._connection = Connection(self.uri, config.experiment, home.resolve() / "mlartifacts")
-        self._timeout_seconds = math.ceil(config.timeout_seconds)
+        self._limits = Limits(config.timeout_seconds)
+        self._connection = Connection(self.uri, config.experiment, home.resolve() / "mlartifacts", self._limits)
+        self._sending = threading.RLock()  # a run that is told to end is closed by another thread than that of its stage
         self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
         self._open_runs: list[_OpenRun] = []
         self._retry_at = 0.0
+        self._last_error = ""
+        self._not_registered: set[str] = set()
+        self._refused: list[str] = []
 
     @property
     def pending(self) -> int:
@@ -101,7 +111,7 @@ class Tracker:
         """Send the figures that sum up a stage; sent again, the newest values stand."""
         target, now_ms = self._target(child_id), time.time_ns() // 1_000_000
         values = [(key, value, 0) for key, value in numeric_metrics(metrics)]
-        self._submit("summary metrics", lambda: self._connection.send_metrics(target(), values, now_ms))
+        self._submit("summary metrics", lambda: self._connection.send_summary(target(), values, now_ms))
 
     def log_artifacts(self, run_id: str | None, paths: Iterable[Path], artifact_path: str | None = None) -> None:
         """Send files and folders (a folder's contents) to a run's artifacts, under `artifact_path`."""
@@ -127,7 +137,12 @@ class Tracker:
         def register() -> RegisteredVersion:
             return self._connection.register(Path(model_folder), registered_model, target(), alias, all_tags)
 
-        result: RegisteredVersion | None = self._submit(f"model {registered_model}", register, keep=False)
+        label = f"model {registered_model}"
+        result: RegisteredVersion | None = self._submit(label, register, keep=False)
+        if result is None and not self.available and self.enabled:
+            self._not_registered.add(label)
+        else:
+            self._not_registered.discard(label)
         return result
 
     def download_model(self, name: str, alias: str, destination: Path | None = None) -> Path | None:
@@ -155,10 +170,42 @@ class Tracker:
             self._open_runs = [opened for opened in self._open_runs if opened.mlflow_run_id != run_id]
         self._submit("end of run", lambda: self._connection.client().set_terminated(target(), status, now_ms))
 
+    def stage_runs(self, run_id: str) -> dict[str, tuple[str, str]] | None:
+        """MLflow id and status of the runs of `run_id`, by stage; None while the tracker cannot be reached."""
+        result: dict[str, tuple[str, str]] | None = self._submit(
+            "runs", lambda: self._connection.stage_runs(run_id), keep=False
+        )
+        return result
+
+    def end_runs(self, run_id: str, status: RunStatus) -> None:
+        """End the parent of `run_id` with a status, and with it every child that nobody will work on any more."""
+        now_ms = time.time_ns() // 1_000_000
+        self._open_runs.clear()
+        self._submit("end of run", lambda: self._connection.end_runs(run_id, PARENT_STAGE, status, now_ms))
+
+    def end_within(self, seconds: float) -> None:
+        """Give up, in so many seconds, whatever is under way and what comes: the process has been told to end."""
+        self._limits.end_within(seconds)
+
     def flush(self) -> bool:
         """Send what waits, now; True when nothing is left."""
-        self._drain(force=True)
+        if self._queue:
+            self._drain(force=True)
         return not self._queue
+
+    def undelivered(self) -> str | None:
+        """What MLflow never got, as a sentence without its end; None when it has everything that it did not refuse."""
+        labels = Counter([label for label, _ in self._queue] + sorted(self._not_registered))
+        if not labels:
+            return None
+        calls = ", ".join(f"{label} ({count} times)" if count > 1 else label for label, count in labels.items())
+        total = sum(labels.values())
+        were = "call was" if total == 1 else "calls were"
+        return f"{total} {were} never delivered to MLflow at {self.uri} ({self._last_error}): {calls}"
+
+    def refused(self) -> str | None:
+        """What MLflow refused, as a sentence without its end; None when it refused nothing."""
+        return f"MLflow at {self.uri} refused {'; '.join(self._refused)}" if self._refused else None
 
     def _start(self, opened: _OpenRun, label: str) -> str | None:
         if self.enabled:
@@ -183,39 +230,45 @@ class Tracker:
             return None
         entry = (label, call)
         self._queue.append(entry)
-        result = self._drain(force=not keep)
-        if not keep and entry in self._queue:
-            self._queue.remove(entry)
-            return None
+        with self._sending:
+            result = self._drain(force=not keep)
+            if not keep and entry in self._queue:
+                self._queue.remove(entry)
+                return None
         return result
 
     def _drain(self, force: bool = False) -> Any:
         """Send the queue in order until an outage; returns the last call's result when everything was sent."""
-        if not force and time.monotonic() < self._retry_at:
-            return None
-        result = None
-        while self._queue:
-            label, call = self._queue[0]
-            started = time.monotonic()
-            try:
-                with http_limits(self._timeout_seconds):
+        with self._sending:
+            if not force and time.monotonic() < self._retry_at:
+                return None
+            result = None
+            while self._queue:
+                label, call = self._queue[0]
+                started = time.monotonic()
+                try:
                     result = call()
-            except Exception as error:
-                if not _is_rejection(error):
-                    self._note_outage(label, error, time.monotonic() - started)
-                    return None
-                logger.warning("MLflow refused %s, which is left out: %s", label, _first_line(error))
-                result = None
-            else:
-                self._note_success()
-            self._queue.popleft()
-        return result
+                except Exception as error:
+                    if not _is_rejection(error):
+                        self._note_outage(label, error, time.monotonic() - started)
+                        return None
+                    self._note_refusal(label, error)
+                    result = None
+                else:
+                    self._note_success()
+                self._queue.popleft()
+            return result
 
     def _note_outage(self, label: str, error: Exception, seconds: float) -> None:
         self._retry_at = time.monotonic() + COOLDOWN_FACTOR * seconds
+        self._last_error = _first_line(error)
         level = logging.WARNING if self.available else logging.DEBUG
-        logger.log(level, "MLflow at %s cannot be reached (%s): %s. The run goes on.", self.uri, label, _first_line(error))
+        logger.log(level, "MLflow at %s cannot be reached (%s): %s. The run goes on.", self.uri, label, self._last_error)
         self.available = False
+
+    def _note_refusal(self, label: str, error: Exception) -> None:
+        logger.warning("MLflow refused %s, which is left out: %s", label, _first_line(error))
+        self._refused.append(f"{label}: {_first_line(error)}")
 
     def _note_success(self) -> None:
         if not self.available:
@@ -224,8 +277,10 @@ class Tracker:
 
 
 def _is_rejection(error: Exception) -> bool:
-    code = getattr(error, "error_code", None)
-    return code in REJECTIONS if code is not None else not isinstance(error, OSError)
+    """Whether it is the call that is at fault; whatever else went wrong may have passed when it is sent again."""
+    if isinstance(error, OSError) or DATABASE_ERROR.search(str(error)) or str(error).startswith(NO_ANSWER):
+        return False
+    return getattr(error, "error_code", None) in REJECTIONS or isinstance(error, LookupError | TypeError | ValueError)
 
 
 def _first_line(error: Exception) -> str:

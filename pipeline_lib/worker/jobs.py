@@ -5,7 +5,6 @@ ranks and crashes, and can be read by a person.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from pipeline_lib.config import NonNegativeInt, PositiveFloat, PositiveInt, PromptSource, RunConfig, Section, stored_config
 from pipeline_lib.records import Prompt
+from pipeline_lib.whole_files import write_whole
 
 
 class GenerateUnit(Section):
@@ -64,9 +64,7 @@ JOB_KINDS: dict[str, type[GenerateJob] | type[TrainJob]] = {"generate": Generate
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader finds the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(value))
 
 
 def read_json(path: Path) -> Any:

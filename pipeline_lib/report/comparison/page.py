@@ -12,6 +12,7 @@ from pipeline_lib.report.comparison.settings import differing_settings
 from pipeline_lib.report.comparison.tables import comparison_budget_tables, difference_tables, overview
 from pipeline_lib.report.html import Section, draw_section, page_template
 from pipeline_lib.report.watched import alarm_sentence, phases_sentence
+from pipeline_lib.whole_files import write_whole
 
 PAGE_FILE = "compare.html"
 
@@ -39,7 +40,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         notes=_notes(comparison),
     )
     path = folder / PAGE_FILE
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 

@@ -1,0 +1,46 @@
+"""Runs of which MLflow has not got everything, or has not been told the end: an empty file in the home stands for each.
+
+It is there from before MLflow hears of a run until it is known to have all of it, so whatever ends a process leaves the file.
+"""
+
+from pathlib import Path
+
+from pipeline_lib.tracking.tracker import Tracker
+
+_notes: list[str] = []
+
+
+def expect_delivery(home: Path, run_id: str) -> None:
+    """MLflow is about to hear of a run."""
+    path = _file(home, run_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def note_delivery(home: Path, run_id: str, tracker: Tracker) -> None:
+    """MLflow has everything of a run, as far as its tracker knows, or not: then the command says so at its end."""
+    missing = tracker.undelivered()
+    if missing is None:
+        _file(home, run_id).unlink(missing_ok=True)
+    else:
+        _notes.append(f"{run_id}: {missing}; the same command sends what is missing")
+
+
+def is_behind(home: Path, run_id: str) -> bool:
+    """Whether MLflow may lack something of a run."""
+    return _file(home, run_id).exists()
+
+
+def runs_behind(home: Path) -> list[str]:
+    """Ids of all runs of which MLflow may lack something; some are being worked on."""
+    folder = home / "tracking"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def undelivered_notes() -> list[str]:
+    """What the runs of this process could not deliver, a line a run."""
+    return list(_notes)
+
+
+def _file(home: Path, run_id: str) -> Path:
+    return home / "tracking" / run_id
