@@ -15,7 +15,7 @@ from uuid import UUID
 
 from flows.termination import termination_requested
 from pipeline_lib.config import laconic_home
-from tasks.outbox import PATIENCE_SECONDS, Unreachable, is_outage, named, outbox
+from tasks.outbox import PATIENCE_SECONDS, Unreachable, named, outbox
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -95,36 +95,40 @@ class Outbox:
 
     def _tell_all(self) -> None:
         while True:
-            with self._changed:
-                while not self._kept or time.monotonic() < self._next_try:
-                    self._changed.wait(max(0.0, self._next_try - time.monotonic()) if self._kept else None)
-                message = None  # an idle thread must not hold what its last call held
-                key = next(iter(self._kept))
-                message = self._under_way = self._kept.pop(key)
-                self._started = time.monotonic()
-            try:
-                message.result, message.error = message.call(), None
-            except BaseException as error:
-                message.error = error
-            with self._changed:
-                self._under_way = None
-                self._settle(key, message)
-                self._changed.notify_all()
+            self._tell(*self._take())  # an idle thread holds nothing of what its last call held
 
-    def _settle(self, key: Hashable, message: _Message) -> None:
-        if message.error is not None and is_outage(message.error):
-            self._kept.setdefault(key, message)  # behind the others: what this one asks for may be what fails
-            self._note_outage(_in_words(message.error))
-            hurried = time.monotonic() < self._hurried_until
-            self._next_try = time.monotonic() + (HURRIED_SECONDS if hurried else AGAIN_SECONDS)
+    def _take(self) -> tuple[Hashable, _Message]:
+        with self._changed:
+            while not self._kept or time.monotonic() < self._next_try:
+                self._changed.wait(max(0.0, self._next_try - time.monotonic()) if self._kept else None)
+            key = next(iter(self._kept))
+            self._under_way, self._started = self._kept.pop(key), time.monotonic()
+            return key, self._under_way
+
+    def _tell(self, key: Hashable, message: _Message) -> None:
+        try:
+            message.result, message.error = message.call(), None
+        except BaseException as error:
+            message.error = error
+        with self._changed:
+            self._under_way = None
+            if message.error is not None and is_outage(message.error):
+                self._kept.setdefault(key, message)  # behind the others: what this one asks for may be what fails
+                self._note_outage(_in_words(message.error))
+                hurried = time.monotonic() < self._hurried_until
+                self._next_try = time.monotonic() + (HURRIED_SECONDS if hurried else AGAIN_SECONDS)
+            else:
+                message.is_done = True
+                self._note_answer()
+                if message.error is not None and not message.is_asked:
+                    logger.warning("%s is not shown in Prefect: %s", message.what, _in_words(message.error))
+            self._changed.notify_all()
+
+    def _note_answer(self) -> None:
+        if self._away_since is None:
             return
-        message.is_done = True
-        if message.error is not None and not message.is_asked:
-            logger.warning("%s is not shown in Prefect: %s", message.what, _in_words(message.error))
-        elif self._away_since is not None:
-            seconds = time.monotonic() - self._away_since
-            self._away_since = None
-            logger.warning("the Prefect server answers again after %.0f s; events in between may be missing there", seconds)
+        seconds, self._away_since = time.monotonic() - self._away_since, None
+        logger.warning("the Prefect server answers again after %.0f s; events in between may be missing there", seconds)
 
     def _note_outage(self, reason: str) -> None:
         if self._away_since is not None:
