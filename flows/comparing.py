@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from flows.outages import outlive_server
 from pipeline_lib.chosen_runs import choose_runs
 from pipeline_lib.config import laconic_home
 from tasks.write_comparison import compare_runs, stored_sessions
 from tasks.write_report import write_report
 
 
-@flow(name="laconic-compare", log_prints=True)
+@flow(name="laconic-compare", log_prints=True, on_running=[outlive_server])
 def run_comparison(runs: Annotated[list[str], Field(min_length=1)], out: str | None = None) -> dict[str, Any]:
     """Compare several runs on one page; of a single one, write its usual report beside its control.
 

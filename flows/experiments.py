@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.outages import outlive_server
 from flows.parameters import Count, ExperimentName
 from flows.runs import HOOKS, opened
 from flows.slots import accelerator_slot
@@ -29,6 +30,7 @@ from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
+from tasks.outbox import is_outage, outbox
 from tasks.profile_prompts import profile_prompts
 from tasks.record_experiment import is_recorded, record_child, refresh_child
 from tasks.train_policy import train_policy
@@ -148,11 +150,24 @@ def _child_task(child: ChildRun, pool: WorkerPool, force: bool) -> None:
         session.lend_worker(worker)
         _lent[session.run_id] = session
         started = time.monotonic()
-        run_child(child.config.model_dump(mode="json"))
+        _run_as_flow(child.config)
         record_child.fn(child, session, time.monotonic() - started)
 
 
-@flow(name="laconic-experiment-run", flow_run_name="{config[name]}")
+def _run_as_flow(config: RunConfig) -> None:
+    """Work on a child run as a flow of its own; without one where the Prefect server does not answer."""
+    settings = config.model_dump(mode="json")
+    try:
+        if not outbox.is_away:
+            run_child(settings)
+            return
+    except Exception as error:
+        if config.run_id not in _lent or not is_outage(error):  # it had begun, or it is no matter of the server's
+            raise
+    run_child.fn(settings)
+
+
+@flow(name="laconic-experiment-run", flow_run_name="{config[name]}", on_running=[outlive_server])
 def run_child(config: dict[str, Any]) -> dict[str, Any]:
     """One arm at one seed: profile, filter, train, evaluate. What is stored for the same inputs is taken over."""
     settings = RunConfig.model_validate(config)

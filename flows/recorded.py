@@ -5,11 +5,12 @@ from typing import Any
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from flows.outages import outlive_server
 from pipeline_lib.config import RecordedConfig
 from tasks.evaluate_recorded import evaluate_recorded
 
 
-@flow(name="laconic-evaluate-recorded", log_prints=True)
+@flow(name="laconic-evaluate-recorded", log_prints=True, on_running=[outlive_server])
 def run_recorded_evaluation(config: RecordedConfig) -> dict[str, Any]:
     """Score recorded rollouts of any models on any benchmarks at every token budget; no model is needed.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.outages import outlive_server
 from flows.parameters import RetrainConfigFile
 from flows.pipeline import run_stages
 from flows.runs import HOOKS, one_retraining, opened
@@ -35,7 +36,7 @@ def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None
             return decide_promotion(runs[0], "retrain")
 
 
-@flow(name="laconic-promote", flow_run_name="{run_id}", log_prints=True)
+@flow(name="laconic-promote", flow_run_name="{run_id}", log_prints=True, on_running=[outlive_server])
 def run_promotion(run_id: str) -> dict[str, Any]:
     """Hold a finished run against the champion it was trained from, and make it the champion if it passes the gate.
 
@@ -45,7 +46,7 @@ def run_promotion(run_id: str) -> dict[str, Any]:
     return decide_promotion(finished_run(run_id), "promote")
 
 
-@flow(name="laconic-rollback", flow_run_name="{model}", log_prints=True)
+@flow(name="laconic-rollback", flow_run_name="{model}", log_prints=True, on_running=[outlive_server])
 def run_rollback(model: str) -> dict[str, Any]:
     """Make the previous champion of a registered model the champion again.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from flows.outages import outlive_server
 from flows.slots import accelerator_slot
 from flows.termination import noticing_termination, termination_requested
 from pipeline_lib.base_model import pinned
@@ -104,4 +105,4 @@ def settle_runs(**_: Any) -> None:
 
 
 # Of every flow that works on runs.
-HOOKS: dict[str, Any] = {"on_crashed": [settle_runs], "on_cancellation": [settle_runs]}
+HOOKS: dict[str, Any] = {"on_running": [outlive_server], "on_crashed": [settle_runs], "on_cancellation": [settle_runs]}

@@ -137,10 +137,13 @@ def _wait(service: Service, told: list[int]) -> None:
 def _watch(services: list[Service], home: Path, note: Callable[..., None], told: list[int], say: Callable[[str], None]) -> None:
     """Until told to end: start again what ended by itself, and settle the runs that it left."""
     from flows.deploying import free_slots
+    from flows.outages import tell_ends_in_time
     from flows.settling import settle_home
 
     while not told:
         time.sleep(WATCH_SECONDS)
+        for line in tell_ends_in_time(home):
+            say(line)
         for service in services:
             if service.is_running or told:
                 continue

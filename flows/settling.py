@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
 from flows.deploying import POOL
+from flows.outages import tell_ends
 from pipeline_lib.abandoned import close_abandoned_runs
 
 UNFINISHED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]))
@@ -26,7 +27,7 @@ MESSAGE = "Nothing runs it any more; started again with the same parameters it g
 def settle_home(home: Path) -> list[str]:
     """Mark flow runs and runs that nothing works on as ended; a line on each. Right only while no worker runs flows."""
     closed = close_abandoned_runs(home)
-    lines = [f"run {row['run_id']} was abandoned: marked as failed" for row in closed]
+    lines = [f"run {row['run_id']} was abandoned: marked as failed" for row in closed] + tell_ends(home)
     flow_runs = [UUID(row["prefect_flow_run_id"]) for row in closed if row["prefect_flow_run_id"]]
     with get_client(sync_client=True) as client:
         stale = client.read_flow_runs(

@@ -3,7 +3,12 @@
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+
+from tasks.outbox import PATIENCE_SECONDS, Unreachable, is_outage, outbox
 
 from flows.server.temporary import is_temporary
 
@@ -12,6 +17,7 @@ logger = logging.getLogger(__name__)
 LIMIT = "gpu"
 # A flow that was killed gives its slot back when the lease runs out.
 LEASE_SECONDS = 60.0
+RETURN_SECONDS = 3.0
 
 _holder = threading.Lock()
 _depth = 0
@@ -32,15 +38,48 @@ def accelerator_slot() -> Iterator[None]:
         if nested or is_temporary() or not get_current_settings().api.url:
             yield
             return
-        from prefect.concurrency.sync import concurrency
-
-        _say_if_taken()
-        with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
-            logger.info("holding a slot of the limit %r", LIMIT)
+        with _held_slot():
             yield
     finally:
         with _holder:
             _depth -= 1
+
+
+@contextmanager
+def _held_slot() -> Iterator[None]:
+    """Hold the slot in a thread of its own: a server that died answers neither its renewal nor its return in time."""
+    waited: Future[None] = Future()
+    is_over = threading.Event()
+
+    def hold() -> None:
+        from prefect.concurrency.sync import concurrency
+
+        try:
+            with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+                waited.set_result(None)
+                is_over.wait()
+        except Exception as error:
+            if not waited.done():
+                waited.set_exception(error)
+            else:
+                logger.info("the slot of the limit %r comes back when its lease runs out: %s", LIMIT, error)
+
+    holder = threading.Thread(target=partial(copy_context().run, hold), daemon=True, name="gpu-slot")
+    try:
+        _say_if_taken()
+        holder.start()
+        waited.result()
+        logger.info("holding a slot of the limit %r", LIMIT)
+    except Exception as error:
+        if not is_outage(error.__cause__ or error) and not isinstance(error, Unreachable):
+            raise
+        logger.warning("the Prefect server does not answer: going on without a slot of the limit %r", LIMIT)
+    try:
+        yield
+    finally:
+        is_over.set()
+        if holder.is_alive() and not outbox.is_away:
+            holder.join(RETURN_SECONDS)
 
 
 def _say_if_taken() -> None:
@@ -48,7 +87,8 @@ def _say_if_taken() -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        limit = client.read_global_concurrency_limit_by_name(LIMIT)
+    with suppress(ObjectNotFound):
+        client = get_client(sync_client=True)
+        limit = outbox.ask("the limit", lambda: client.read_global_concurrency_limit_by_name(LIMIT), PATIENCE_SECONDS)
         if limit.active_slots >= limit.limit:
             logger.warning("waiting for a slot of the limit %r: all %d are taken", LIMIT, limit.limit)

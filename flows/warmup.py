@@ -5,12 +5,13 @@ from typing import Any
 
 from prefect import flow
 
+from flows.outages import outlive_server
 from pipeline_lib.config import WarmupConfig, laconic_home, load_config
 from pipeline_lib.home import below
 from tasks.warm_up_model import warm_up_model
 
 
-@flow(name="laconic-warmup", log_prints=True)
+@flow(name="laconic-warmup", log_prints=True, on_running=[outlive_server])
 def run_warmup(config: str, overrides: list[str] | None = None, output: str | None = None) -> dict[str, Any]:
     """Train a base model for the tiny world from scratch and judge it by the gate; returns its folder, verdict and reasons.
 

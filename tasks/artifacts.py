@@ -3,23 +3,19 @@
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import (
-    ImageArtifact,
-    TableArtifact,
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import Artifact, ImageArtifact, LinkArtifact, MarkdownArtifact, ProgressArtifact, TableArtifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.exceptions import ObjectNotFound
 
 from pipeline_lib.home import plain_key
 from pipeline_lib.session import RunSession
+from tasks.outbox import outbox
 
 
 def artifact_key(run_name: str, *what: str) -> str:
@@ -29,7 +25,7 @@ def artifact_key(run_name: str, *what: str) -> str:
 
 def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
     """A table of plain values."""
-    create_table_artifact(table=readable(rows), key=artifact_key(run_name, what), description=description)
+    _publish(TableArtifact(table=readable(rows), key=artifact_key(run_name, what), description=description))
 
 
 def readable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -39,15 +35,13 @@ def readable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def publish_markdown(run_name: str, what: str, markdown: str, description: str) -> None:
     """A text."""
-    create_markdown_artifact(markdown=markdown, key=artifact_key(run_name, what), description=description)
+    _publish(MarkdownArtifact(markdown=markdown, key=artifact_key(run_name, what), description=description))
 
 
 def publish_image(run_name: str, path: Path, description: str) -> None:
     """A picture, inside the artifact itself: no server needs to reach the file."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    create_image_artifact(
-        image_url=f"data:image/png;base64,{data}", key=artifact_key(run_name, path.stem), description=description
-    )
+    address = _png_address(path.read_bytes())
+    _publish(ImageArtifact(image_url=address, key=artifact_key(run_name, path.stem), description=description))
 
 
 def publish_page(run_name: str, path: Path, mlflow_address: str | None) -> None:
@@ -64,7 +58,7 @@ def publish_lineage(run: RunSession) -> None:
     if address:
         text += f" [Open it in MLflow]({address})."
         words = f"{run.run_id} in MLflow"
-        create_link_artifact(link=address, link_text=words, key=artifact_key(name, "mlflow"), description=words)
+        _publish(LinkArtifact(link=address, link_text=words, key=artifact_key(name, "mlflow"), description=words))
     publish_markdown(name, "lineage", text, "The run in the store and in MLflow")
 
 
@@ -88,16 +82,34 @@ class LiveArtifact:
 
     def show_image(self, png: bytes, description: str) -> None:
         """Show a picture, which lies inside the artifact."""
-        address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-        self._write(ImageArtifact(key=self._key, description=description, image_url=address))
+        self._write(ImageArtifact(key=self._key, description=description, image_url=_png_address(png)))
 
-    def _write(self, artifact: TableArtifact | ImageArtifact) -> None:
-        started = time.monotonic()
-        if self._id is None:
-            self._id = artifact.create(_sync=True).id  # type: ignore[call-arg, union-attr]
-        else:
-            data = artifact.format(_sync=True)  # type: ignore[call-arg]
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._id, ArtifactUpdate(data=data, description=artifact.description))
-        # On a slow server, at most a tenth of the time goes into what is shown.
-        self._next = time.monotonic() + max(self._every_seconds, 9 * (time.monotonic() - started))
+    def show_progress(self, percent: float, description: str) -> None:
+        """Show a bar."""
+        self._write(ProgressArtifact(key=self._key, description=description, progress=percent))
+
+    def _write(self, artifact: Artifact) -> None:
+        self._next = time.monotonic() + self._every_seconds
+        outbox.put(_name_of(artifact), partial(self._send, artifact), key=self)
+
+    def _send(self, artifact: Artifact) -> None:
+        if self._id is not None:
+            update = ArtifactUpdate(data=artifact.format(_sync=True), description=artifact.description)  # type: ignore[call-arg]
+            try:
+                get_client(sync_client=True).update_artifact(self._id, update)
+                return
+            except ObjectNotFound:  # the server came back without what it had
+                pass
+        self._id = artifact.create(_sync=True).id  # type: ignore[call-arg, union-attr]
+
+
+def _publish(artifact: Artifact) -> None:
+    outbox.put(_name_of(artifact), partial(artifact.create, _sync=True))  # type: ignore[call-arg]
+
+
+def _name_of(artifact: Artifact) -> str:
+    return f"artifact {artifact.key}"
+
+
+def _png_address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -4,13 +4,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tasks.artifacts import artifact_key
+from tasks.artifacts import LiveArtifact
 
 ARTIFACT_SECONDS = 2.0
 LINE_SECONDS = 10.0
@@ -30,9 +28,9 @@ _bars = Progress(
 class StageProgress:
     """One stage's progress; on a terminal a live bar, elsewhere a line every ten seconds."""
 
-    def __init__(self, bar: TaskID, artifact: UUID, description: str) -> None:
+    def __init__(self, bar: TaskID, artifact: LiveArtifact, description: str) -> None:
         self._bar, self._artifact, self._description = bar, artifact, description
-        self._started = self._sent = self._printed = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._first: int | None = None
         self._last_note = ""
 
@@ -42,12 +40,11 @@ class StageProgress:
         now = time.monotonic()
         if self._first is None:  # a resumed stage has done some of it before; an engine starts before anything is done
             self._first, self._started = done, now
-        if now - self._sent > ARTIFACT_SECONDS or done >= total:
-            self._sent = now
+        if self._artifact.is_due or done >= total:
             left = time_left(done - self._first, total - done, now - self._started)
             words = "  ".join(part for part in (f"{self._description}: {done} of {total}", left, note) if part)
             share = min(100.0, 100.0 * done / max(total, 1))
-            update_progress_artifact(artifact_id=self._artifact, progress=share, description=words)
+            self._artifact.show_progress(share, words)
         if not console.is_terminal and (now - self._printed > LINE_SECONDS or done >= total):
             self._printed = now
             console.print(f"  {self._description}: {done}/{total} {note}", highlight=False)
@@ -56,7 +53,7 @@ class StageProgress:
     def finish(self) -> None:
         """The stage is done, whatever the last report of its worker was."""
         words = "  ".join(part for part in (f"{self._description}: done", self._last_note) if part)
-        update_progress_artifact(artifact_id=self._artifact, progress=100.0, description=words)
+        self._artifact.show_progress(100.0, words)
 
 
 def time_left(done: int, left: int, seconds: float) -> str:
@@ -74,8 +71,8 @@ def time_left(done: int, left: int, seconds: float) -> str:
 def stage_progress(run_name: str, stage: str) -> Iterator[StageProgress]:
     """Show the progress of a stage of a run while the block runs."""
     description = f"{run_name}: {stage}"
-    artifact = create_progress_artifact(progress=0.0, key=artifact_key(run_name, stage, "progress"), description=description)
-    assert isinstance(artifact, UUID)
+    artifact = LiveArtifact(run_name, f"{stage}-progress", ARTIFACT_SECONDS)
+    artifact.show_progress(0.0, description)
     if console.is_terminal and not _bars.tasks:
         _bars.start()
     bar = _bars.add_task(description, total=None, note="")
