@@ -16,6 +16,8 @@ CONFIG = Path(__file__).with_name("chaos.toml")
 LACONIC = [sys.executable, "-m", "flows.cli"]
 POLL_SECONDS = 0.01
 ORPHAN_SECONDS = 30.0
+# Where libraries keep caches and settings of the user's.
+LIBRARY_FOLDERS = (".cache", ".config", ".triton")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Place:
     def strays(self) -> list[str]:
         """What lies outside the home although nothing should."""
         found = [*(self.folder / "working").rglob("*"), *(self.folder / "user").iterdir()]
-        return sorted(str(path) for path in found if path.name != ".cache")
+        return sorted(str(path) for path in found if path.name not in LIBRARY_FOLDERS)
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs for the home: each process of a command inherits LACONIC_HOME."""
