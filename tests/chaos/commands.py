@@ -93,6 +93,8 @@ class Command:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                # A shell starts what it puts in the background deaf to ctrl-c.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
