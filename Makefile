@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test test-slow check constraints schema docs findings clean browser screenshots
+.PHONY: setup servers demo smoke test test-slow chaos check constraints schema docs findings clean browser screenshots
 
 setup: $(STAMP)
 
@@ -45,6 +45,15 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Faults at random moments (docs/howto/fault-campaign.md): make chaos ROUNDS=100 SEED=7. Two rounds at a time; one with LANES=0.
+ROUNDS ?= 20
+SEED ?= 0
+FIRST ?= 0
+LANES ?= 2
+chaos: setup
+	ROUNDS=$(ROUNDS) SEED=$(SEED) FIRST=$(FIRST) $(BIN)/python -m pytest tests/chaos/test_campaign.py -m slow -v -n $(LANES) \
+		--dist load --maxschedchunk 1
 
 # What the browser test drives; without it, that test is skipped with a reason.
 browser:

@@ -1,0 +1,39 @@
+"""The campaign: ROUNDS rounds of the SEED from the one numbered FIRST (docs/howto/fault-campaign.md)."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from typing import Any
+
+import pytest
+from faults import play
+from lane import Lane
+from plans import Plan, draw
+
+SEED, FIRST, ROUNDS = (int(os.environ.get(name) or default) for name, default in (("SEED", 0), ("FIRST", 0), ("ROUNDS", 8)))
+PLANS = [draw(SEED, number) for number in range(FIRST, FIRST + ROUNDS)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("plan", PLANS, ids=[f"{plan.number}-{plan.fault}-{plan.command}" for plan in PLANS])
+def test_round(plan: Plan, lane: Lane, record_property: Callable[[str, Any], None]) -> None:
+    started, before = time.monotonic(), getrusage(RUSAGE_CHILDREN)
+    print(plan)
+    played = play(lane, plan)
+    seconds, after = time.monotonic() - started, getrusage(RUSAGE_CHILDREN)
+    record_property("cpu_seconds", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    for name, value in (("number", plan.number), ("fault", plan.fault), ("came", played.came), ("broken", played.broken)):
+        record_property(name, value)
+    record_property("seconds", seconds)
+    if not played.broken:
+        return
+    kept = Path(tempfile.gettempdir()) / f"laconic-chaos-kept-seed-{SEED}-round-{plan.number}"
+    lane.keep(kept)
+    again = f"make chaos ROUNDS=1 SEED={SEED} FIRST={plan.number}"
+    told = "\n".join([str(plan), *(f"- {line}" for line in played.broken), f"kept: {kept}", f"again: {again}", ""])
+    (kept / "violations.txt").write_text(told, encoding="utf-8")
+    pytest.fail(told, pytrace=False)
