@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline_lib import fingerprints
+from pipeline_lib.addresses import without_password
 from pipeline_lib.base_model import BaseModel, resolve_base_model
 from pipeline_lib.config import RunConfig, laconic_home
 from pipeline_lib.records import StageResult
@@ -183,7 +184,7 @@ class RunSession:
             "name": self.config.name,
             "status": status,
             "finished_at": datetime.now(UTC),
-            "error": error,
+            "error": error and without_password(error),
         }
         self.store.write("runs", [ended])
         if self.tracker.flush() and self.mlflow_run_id is None:

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline_lib.harmless import HarmlessConsole, visible_line
 from tasks.artifacts import artifact_key
 
 ARTIFACT_SECONDS = 2.0
 LINE_SECONDS = 10.0
 
-console = Console(file=sys.stderr)
+console = HarmlessConsole(file=sys.stderr)
 _bars = Progress(
-    TextColumn("{task.description}", justify="left"),
+    TextColumn("{task.description}", justify="left", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
     TimeElapsedColumn(),
     TimeRemainingColumn(),
-    TextColumn("{task.fields[note]}"),
+    TextColumn("{task.fields[note]}", markup=False),
     console=console,
 )
 
@@ -38,6 +38,7 @@ class StageProgress:
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` are done."""
+        note = visible_line(note)
         _bars.update(self._bar, completed=done, total=total, note=note)
         now = time.monotonic()
         if self._first is None:  # a resumed stage has done some of it before; an engine starts before anything is done
@@ -73,7 +74,7 @@ def time_left(done: int, left: int, seconds: float) -> str:
 @contextmanager
 def stage_progress(run_name: str, stage: str) -> Iterator[StageProgress]:
     """Show the progress of a stage of a run while the block runs."""
-    description = f"{run_name}: {stage}"
+    description = visible_line(f"{run_name}: {stage}")
     artifact = create_progress_artifact(progress=0.0, key=artifact_key(run_name, stage, "progress"), description=description)
     assert isinstance(artifact, UUID)
     if console.is_terminal and not _bars.tasks:
