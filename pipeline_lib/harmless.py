@@ -131,6 +131,8 @@ class _HarmlessRecord(logging.LogRecord):
 
 def make_messages_harmless() -> None:
     """From here on, what this process logs, warns of or dies of is shown without escapes and passwords."""
+    if logging.getLogRecordFactory() is _HarmlessRecord:
+        return
     logging.setLogRecordFactory(_HarmlessRecord)
     format_warning = warnings.formatwarning
     warnings.formatwarning = lambda *args, **options: _message(format_warning(*args, **options))
