@@ -1,16 +1,15 @@
 """`laconic check`: a configuration held against the guidelines; no flow, since nothing runs and nothing is stored."""
 
-import json
 import shlex
 import textwrap
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.guidelines import SEVERITIES, Remark, check_config
+from pipeline_lib.harmless import HarmlessConsole, json_text, visible_line
 
 WIDTH = 100
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -29,10 +28,10 @@ def check_and_show(config: RunConfig, home: Path, output_format: str, strict: bo
     passed = not counts["error"] and not (strict and counts["warning"])
     if output_format == "json":
         rows = [remark.as_row() for remark in remarks]
-        print(json.dumps({"run_id": config.run_id, "passed": passed, "profile": profile_status, "remarks": rows}, indent=2))
+        print(json_text({"run_id": config.run_id, "passed": passed, "profile": profile_status, "remarks": rows}, indent=2))
         return passed
-    terminal = Console()
-    console = Console(width=min(WIDTH, terminal.width) if terminal.is_terminal else WIDTH)
+    terminal = HarmlessConsole()
+    console = HarmlessConsole(width=min(WIDTH, terminal.width) if terminal.is_terminal else WIDTH)
     for remark in remarks:
         _show(remark, console)
     summary = ", ".join(_count(counts[severity], severity) for severity in SEVERITIES)
@@ -40,7 +39,7 @@ def check_and_show(config: RunConfig, home: Path, output_format: str, strict: bo
     return passed
 
 
-def _show(remark: Remark, console: Console) -> None:
+def _show(remark: Remark, console: HarmlessConsole) -> None:
     """One remark: its severity in colour, the rule and what it rests on; below, what was found, why, and what to do."""
     advice, rule = remark.advice, remark.rule
     head = Text(f"{advice.severity:<{INDENT}}", style=STYLES[advice.severity])
@@ -57,7 +56,12 @@ def _show(remark: Remark, console: Console) -> None:
 def _wrapped(text: str, width: int) -> str:
     indent = " " * INDENT
     return textwrap.fill(
-        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        visible_line(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

@@ -1,6 +1,5 @@
 """The command line: `laconic COMMAND`. Prefect and everything heavy is imported by the command that needs it."""
 
-import csv
 import json
 import signal
 import sys
@@ -12,9 +11,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flows.commands import looking, relocating, retraining, serving
-from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
+from flows.commands.terminal import ConfigPath, Force, Overrides, Raw, cell, console, errors, text_table
 from flows.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
+from pipeline_lib.harmless import json_text, make_messages_harmless, visible_line, write_csv
 
 app = typer.Typer(
     name="laconic",
@@ -29,6 +29,7 @@ app = typer.Typer(
 def main() -> None:
     """Entry point: user mistakes are one line on stderr and exit status 1."""
     prepare_environment()
+    make_messages_harmless()
     # Prefect hands SIGTERM on to what handled it before; a plain death would leave flows and runs marked as running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
@@ -131,6 +132,7 @@ def preview(
     ] = None,
     output_format: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as well.")] = None,
+    raw: Raw = False,
 ) -> None:
     """Show what the first training step would see, from the profile and without a model.
 
@@ -142,7 +144,7 @@ def preview(
     if out:
         check_figure(out)
     found = preview_configuration(config, overrides, Requested(rewards, negatives, targets, subsets, nums_rollouts), rollouts)
-    show_preview(found, output_format, console)
+    show_preview(found, output_format, console, raw)
     if out:
         write_figure(found, out)
         errors.print(f"figure: {out}", markup=False, highlight=False, soft_wrap=True)
@@ -204,11 +206,12 @@ def grade(
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
     strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
+    raw: Raw = False,
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict)
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 
@@ -275,6 +278,7 @@ def results(
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in the README.")],
     output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    raw: Raw = False,
 ) -> None:
     """Query everything that was stored, with SQL."""
     from pipeline_lib.config import laconic_home
@@ -282,11 +286,9 @@ def sql(
 
     result = Store(laconic_home()).query(query)
     if output_format == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows)
+        write_csv(sys.stdout, result.columns, result.rows, raw)
     elif output_format == "json":
-        json.dump([dict(zip(result.columns, row, strict=True)) for row in result.rows], sys.stdout, default=str)
+        sys.stdout.write(json_text([dict(zip(result.columns, row, strict=True)) for row in result.rows]))
     elif output_format == "table":
         console.print(text_table(None, list(result.columns), [[cell(value) for value in row] for row in result.rows]))
     else:
@@ -315,7 +317,7 @@ app.add_typer(relocating.commands)
 def show_summaries(summaries: list[dict[str, Any]]) -> None:
     """Print what stages returned, a line each."""
     for summary in summaries:
-        console.print("  ".join(f"{key}: {cell(value)}" for key, value in summary.items()), markup=False, soft_wrap=True)
+        console.print("  ".join(f"{key}: {visible_line(cell(value))}" for key, value in summary.items()), soft_wrap=True)
 
 
 def show_results(run_ids: list[str]) -> None:

@@ -3,19 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipeline_lib.grading import Isolation
 from pipeline_lib.grading.files import grade_file
+from pipeline_lib.harmless import HarmlessConsole
 
 
 def grade_with_progress(
-    file: Path, out: Path | None, grader: str, timeout_seconds: float | None, sandbox: Isolation, strict: bool
+    file: Path,
+    out: Path | None,
+    grader: str,
+    timeout_seconds: float | None,
+    sandbox: Isolation,
+    strict: bool,
+    raw: bool = False,
 ) -> list[dict[str, Any]]:
     """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=HarmlessConsole(stderr=True)) as progress:
         bar = progress.add_task("grading", total=None, visible=False)
         return grade_file(
             file,
@@ -26,4 +32,5 @@ def grade_with_progress(
             strict,
             on_start=lambda total: progress.update(bar, total=total, visible=True),
             on_done=lambda count: progress.advance(bar, count),
+            raw=raw,
         )

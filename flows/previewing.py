@@ -1,6 +1,5 @@
 """`laconic preview`: what the first step would see, printed; no flow, since nothing is stored and no model runs."""
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.config import load_config
+from pipeline_lib.harmless import json_text, visible_line, write_csv
 from pipeline_lib.preview import Preview, Requested, make_preview, recorded_outcomes, stored_outcomes
 from pipeline_lib.preview.table import COLUMNS, LEGEND, bucket_names, masked_rows, plain_preview, plain_rows, text_rows
 from pipeline_lib.session import RunSession
@@ -45,19 +45,15 @@ def check_figure(path: Path) -> None:
         raise ValueError(f"--out {path} does not end in .png")
 
 
-def show_preview(preview: Preview, output_format: Format, console: Console) -> None:
-    """Print a preview as tables and sentences, or as JSON or CSV on standard output."""
+def show_preview(preview: Preview, output_format: Format, console: Console, raw: bool = False) -> None:
+    """Print a preview as tables and sentences, or as JSON or CSV on standard output; `raw` as in `write_csv`."""
     if output_format == "json":
-        json.dump(plain_preview(preview), sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text(plain_preview(preview), indent=2) + "\n")
         return
     if output_format == "csv":
         rows = plain_rows(preview.rows)
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows(
-            [json.dumps(value) if isinstance(value, dict | tuple) else value for value in row.values()] for row in rows
-        )
+        cells = [[json.dumps(value) if isinstance(value, dict | tuple) else value for value in row.values()] for row in rows]
+        write_csv(sys.stdout, list(rows[0]), cells, raw)
         return
     console.width = min(console.width, WIDTH)
     console.print(f"{preview.name}: what the first training step would see", style="bold", markup=False)
@@ -76,7 +72,7 @@ def _settings_table(preview: Preview) -> Table:
     factors = [row.factor for row in preview.rows]
     for row, cells, following in zip(preview.rows, text_rows(preview.rows), [*factors[1:], None], strict=True):
         style = "bold" if row.factor == "configured" else None
-        table.add_row(*map(Text, cells), style=style, end_section=following != row.factor)
+        table.add_row(*map(_text, cells), style=style, end_section=following != row.factor)
     return table
 
 
@@ -85,5 +81,9 @@ def _table(columns: list[str], rows: list[list[str]]) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=number > 0, vertical="bottom", overflow="fold")
     for cells in rows:
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(_text, cells))
     return table
+
+
+def _text(cell: str) -> Text:
+    return Text(visible_line(cell))

@@ -9,6 +9,7 @@ from flows.slots import accelerator_slot
 from flows.termination import noticing_termination, termination_requested
 from pipeline_lib.base_model import pinned
 from pipeline_lib.config import laconic_home, load_config
+from pipeline_lib.harmless import make_messages_harmless
 from pipeline_lib.session import RunSession
 
 _started: dict[str, RunSession] = {}
@@ -55,6 +56,7 @@ def opened_runs(
 @contextmanager
 def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
     """Note runs as being worked on, and how that ended."""
+    make_messages_harmless()  # a worker of Prefect's calls flows without the command line
     settle_runs()  # of earlier commands that were killed
     for run in runs:
         run.acquire()

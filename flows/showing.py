@@ -1,6 +1,5 @@
 """`laconic show`: rollouts side by side in the terminal, or as JSON; no flow, since nothing runs and nothing is stored."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.commands.terminal import cell, text_table
+from pipeline_lib.harmless import json_text, visible, visible_line
 from pipeline_lib.inspection import OTHERS, RolloutView, ShownRollout, interesting_rollouts, view_rollout
 from pipeline_lib.store.database import Store
 
@@ -36,13 +36,16 @@ def show_rollout(home: Path, rollout_id: str, beside: str | None, output_format:
     """Print a rollout next to its counterparts, or to `beside`, as `text` or `json`."""
     view = view_rollout(Store(home), rollout_id, beside)
     if output_format == "json":
-        print(json.dumps(_as_tree(view), indent=2, ensure_ascii=False, default=str))
+        print(json_text(_as_tree(view), indent=2))
         return
     rows = [shown.row for shown in view.shown]
     for row in {(row["source"], row["prompt_id"]): row for row in rows}.values():
-        console.print(Text(f"{row['source']} · {row['prompt_id']}", style="dim"))
-        console.print(Text.assemble(("problem  ", "bold"), row["problem"] or "not stored"), soft_wrap=True)
-        console.print(Text.assemble(("answer   ", "bold"), row["reference_answer"] or "decided by tests"), soft_wrap=True)
+        console.print(Text(visible_line(f"{row['source']} · {row['prompt_id']}"), style="dim"))
+        for title, column, missing in (
+            ("problem", "problem", "not stored"),
+            ("answer", "reference_answer", "decided by tests"),
+        ):
+            console.print(Text.assemble((f"{title:<9}", "bold"), visible(row[column] or missing)), soft_wrap=True)
     if console.width >= COLUMN_WIDTH * len(view.shown):
         console.print(_table(view.shown))
     else:
@@ -69,20 +72,20 @@ def _as_tree(view: RolloutView) -> dict[str, Any]:
 def _table(shown: Sequence[ShownRollout]) -> Table:
     table = Table(box=box.ROUNDED, expand=True, show_lines=True)
     for each in shown:
-        table.add_column(Text(each.role, style="bold"), ratio=1, overflow="fold")
+        table.add_column(Text(visible_line(each.role), style="bold"), ratio=1, overflow="fold")
     table.add_row(*(_facts(each) for each in shown))
-    table.add_row(*(Text(each.row["text"]) for each in shown))
+    table.add_row(*(Text(visible(each.row["text"])) for each in shown))
     return table
 
 
 def _facts(shown: ShownRollout) -> Text:
     row = shown.row
-    text = Text(f"{row['rollout_id']}\n", style="dim")
+    text = Text(f"{visible_line(row['rollout_id'])}\n", style="dim")
     is_training = row["stage"] == "train"
     names = [name for name in FACTS if (is_training or name not in TRAINING_FACTS) and row[name] is not None]
     for place, name in enumerate(names):
         style = ("green" if row[name] else "red") if name == "correct" else "default"
-        text.append(f"{name:<14}", style="default").append(cell(row[name]), style=style)
+        text.append(f"{name:<14}", style="default").append(visible_line(cell(row[name])), style=style)
         text.append("\n" if place < len(names) - 1 else "")
     return text
 
@@ -99,7 +102,7 @@ def show_run(home: Path, word: str, output_format: str, console: Console) -> Non
     """Print a few rollouts of a run that are worth a look, as `text` or `json`."""
     run_id, found = interesting_rollouts(Store(home), word)
     if output_format == "json":
-        print(json.dumps({"run_id": run_id, "rollouts": [asdict(each) for each in found]}, indent=2, ensure_ascii=False))
+        print(json_text({"run_id": run_id, "rollouts": [asdict(each) for each in found]}, indent=2))
         return
     columns = ["why", "tokens before", "tokens", "correct", "rollout_id"]
     rows = [

@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 
-from tasks.outbox import PATIENCE_SECONDS, Unreachable, is_outage, outbox
-
 from flows.server.temporary import is_temporary
+from tasks.outbox import PATIENCE_SECONDS, Unreachable, is_outage, outbox
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_lib.addresses import without_password
 from pipeline_lib.config import laconic_home
 from pipeline_lib.prompts.carriers import data_folder
 
@@ -113,4 +114,4 @@ def _home() -> Finding:
 def _addresses() -> list[Finding]:
     prefect = os.environ.get("PREFECT_API_URL", "a temporary server for each command")
     tracking = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite in {laconic_home()}")
-    return [Finding("Prefect API", prefect, True), Finding("MLflow", tracking, True)]
+    return [Finding("Prefect API", without_password(prefect), True), Finding("MLflow", without_password(tracking), True)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline_lib import fingerprints
+from pipeline_lib.addresses import without_password
 from pipeline_lib.base_model import BaseModel, resolve_base_model
 from pipeline_lib.config import RunConfig, laconic_home
 from pipeline_lib.home import below
@@ -196,7 +197,7 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
-        ended = {"run_id": self.run_id, "name": self.config.name, "status": status, "error": error}
+        ended = {"run_id": self.run_id, "name": self.config.name, "status": status, "error": error and without_password(error)}
         if status == "completed":
             # Before the row: a run that is killed here is gone on with, which a completed one need not be.
             if self.tracker.flush():

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.harmless import write_csv
 from pipeline_lib.whole_files import replacing
 
 FORMATS = (".parquet", ".jsonl", ".csv")
@@ -76,8 +77,11 @@ def check_output(path: Path) -> None:
         raise ValueError(f"{path} cannot be written: no permission in {parent}")
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as the format that the file's name ends in; a reader finds the old file or the whole new one."""
+def write_table(path: Path, table: pa.Table, raw: bool = False) -> None:
+    """Write a table as the format that the file's name ends in; a reader finds the old file or the whole new one.
+
+    Cells of a CSV that a spreadsheet would execute are defused, unless `raw`.
+    """
     _check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -88,9 +92,8 @@ def write_table(path: Path, table: pa.Table) -> None:
             temporary.write_text("".join(lines), encoding="utf-8")
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(table.column_names)
-                writer.writerows([_cell(value) for value in row.values()] for row in table.to_pylist())
+                rows = ([_cell(value) for value in row.values()] for row in table.to_pylist())
+                write_csv(file, table.column_names, rows, raw, line_end="\r\n")
 
 
 def _check_format(path: Path) -> None:

@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
 
+from pipeline_lib.harmless import markdown_code, markdown_text
 from pipeline_lib.home import plain_key
 from pipeline_lib.session import RunSession
 from tasks.outbox import outbox
@@ -29,8 +30,14 @@ def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], d
 
 
 def readable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows for reading: four significant digits; the store has the rest."""
-    return [{key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()} for row in rows]
+    """Rows for reading: four significant digits, texts that are no Markdown; the store has the rest."""
+    return [{key: _readable(value) for key, value in row.items()} for row in rows]
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return markdown_text(value)
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def publish_markdown(run_name: str, what: str, markdown: str, description: str) -> None:
@@ -47,13 +54,13 @@ def publish_image(run_name: str, path: Path, description: str) -> None:
 def publish_page(run_name: str, path: Path, mlflow_address: str | None) -> None:
     """Where a page on disk can be seen: a browser opens no file from a served page, but it opens MLflow's copy."""
     copy = f"[In MLflow]({mlflow_address}/artifacts/report/{path.name}), or the file" if mlflow_address else "The file"
-    publish_markdown(run_name, path.stem, f"{copy} `{path.resolve()}`.", "The report")
+    publish_markdown(run_name, path.stem, f"{copy} {markdown_code(str(path.resolve()))}.", "The report")
 
 
 def publish_lineage(run: RunSession) -> None:
     """Which rows of the store and which MLflow run belong to this flow run; a link where MLflow has pages."""
     name, mlflow_run_id = run.config.name, run.mlflow_run_id
-    text = f"Run `{run.run_id}` in DuckDB, MLflow run `{mlflow_run_id or 'not reached yet'}`."
+    text = f"Run `{run.run_id}` in DuckDB, MLflow run {markdown_code(mlflow_run_id or 'not reached yet')}."
     address = run.tracker.run_address(mlflow_run_id)
     if address:
         text += f" [Open it in MLflow]({address})."

@@ -5,22 +5,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline_lib.harmless import HarmlessConsole, visible_line
 from tasks.artifacts import LiveArtifact
 
 ARTIFACT_SECONDS = 2.0
 LINE_SECONDS = 10.0
 
-console = Console(file=sys.stderr)
+console = HarmlessConsole(file=sys.stderr)
 _bars = Progress(
-    TextColumn("{task.description}", justify="left"),
+    TextColumn("{task.description}", justify="left", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
     TimeElapsedColumn(),
     TimeRemainingColumn(),
-    TextColumn("{task.fields[note]}"),
+    TextColumn("{task.fields[note]}", markup=False),
     console=console,
 )
 
@@ -36,6 +36,7 @@ class StageProgress:
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` are done."""
+        note = visible_line(note)
         _bars.update(self._bar, completed=done, total=total, note=note)
         now = time.monotonic()
         if self._first is None:  # a resumed stage has done some of it before; an engine starts before anything is done
@@ -70,7 +71,7 @@ def time_left(done: int, left: int, seconds: float) -> str:
 @contextmanager
 def stage_progress(run_name: str, stage: str) -> Iterator[StageProgress]:
     """Show the progress of a stage of a run while the block runs."""
-    description = f"{run_name}: {stage}"
+    description = visible_line(f"{run_name}: {stage}")
     artifact = LiveArtifact(run_name, f"{stage}-progress", ARTIFACT_SECONDS)
     artifact.show_progress(0.0, description)
     if console.is_terminal and not _bars.tasks:

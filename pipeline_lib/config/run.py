@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from pipeline_lib.addresses import remember_address
 from pipeline_lib.config.base import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
@@ -141,10 +142,20 @@ class TrackingConfig(Section):
     """MLflow."""
 
     enabled: bool = Field(True, description="Send runs, metrics and models to MLflow.")
-    uri: str | None = Field(None, description="Tracking server; absent: MLFLOW_TRACKING_URI, else mlflow.db in LACONIC_HOME.")
+    uri: str | None = Field(
+        None,
+        description="Tracking server; absent: MLFLOW_TRACKING_URI, else mlflow.db in LACONIC_HOME. A password in it is used and "
+        "not stored (docs/sql.md).",
+    )
     experiment: Name = Field("laconic", description="Name of the MLflow experiment.")
     registered_model: Name | None = Field(None, description="Name in the model registry; absent: the run's name.")
     timeout_seconds: PositiveFloat = Field(10.0, description="How long one call may take before it is put off.")
+
+    @field_validator("uri")
+    @classmethod
+    def _without_password(cls, uri: str | None) -> str | None:
+        """A configuration is stored, sent to MLflow and shown: the password stays in this process."""
+        return uri and remember_address(uri)
 
 
 class RunConfig(Section):

@@ -29,6 +29,7 @@ def grade_file(
     strict: bool = False,
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
+    raw: bool = False,
 ) -> list[dict[str, Any]]:
     """Judge every row of a .parquet, .jsonl or .csv file and write all its columns plus correct, reason and seconds to `out`.
 
@@ -36,7 +37,7 @@ def grade_file(
     instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `source`, and `label` (boolean) to
     compare with. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises
     ValueError for bad input before anything is judged or written. `strict` reads mathematics as training does: the last box of
-    the prediction or nothing.
+    the prediction or nothing. `raw` leaves a CSV's cells as they are (see `write_table`).
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
@@ -59,7 +60,7 @@ def grade_file(
         correct, reasons, seconds = zip(*verdicts, strict=True)
         graded = table.append_column("correct", pa.array(correct, pa.bool_()))
         graded = graded.append_column("reason", pa.array(reasons, pa.string()))
-        write_table(out, graded.append_column("seconds", pa.array(seconds, pa.float64())))
+        write_table(out, graded.append_column("seconds", pa.array(seconds, pa.float64())), raw)
     return _summary(verdicts, sources, labels)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline_lib.harmless import markdown_code, markdown_text
 from pipeline_lib.records import Promotion, PromotionBudget
 
 VERDICTS = {"promoted": "promoted", "kept": "the champion is kept", "rolled_back": "rolled back"}
@@ -9,7 +10,8 @@ VERDICTS = {"promoted": "promoted", "kept": "the champion is kept", "rolled_back
 
 def decision_page(decision: Promotion, budgets: Sequence[PromotionBudget]) -> str:
     """Markdown: a headline, the reason, the versions, the tokens, a row a benchmark and budget."""
-    lines = [f"# {decision.model_name}: {VERDICTS[decision.decision]}", "", decision.reason, "", _versions(decision), ""]
+    title = f"# {markdown_text(decision.model_name)}: {VERDICTS[decision.decision]}"
+    lines = [title, "", markdown_text(decision.reason), "", _versions(decision), ""]
     if decision.token_difference is not None:
         assert decision.token_ci_low is not None and decision.token_ci_high is not None
         assert decision.accuracy_margin is not None and decision.confidence is not None
@@ -22,12 +24,15 @@ def decision_page(decision: Promotion, budgets: Sequence[PromotionBudget]) -> st
             f"loss of {100 * decision.accuracy_margin:g} ruled out |",
             "|---|---|---|---|---|---|---|",
         ]
-    lines += [
-        f"| {each.benchmark} | {each.budget_tokens} | {100 * each.champion_accuracy:.1f} | {100 * each.challenger_accuracy:.1f} | "
-        f"{100 * each.difference:+.1f} | {100 * each.ci_low:+.1f} to {100 * each.ci_high:+.1f} | {'yes' if each.passed else '**no**'} |"
-        for each in budgets
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *map(_row, budgets)]).rstrip() + "\n"
+
+
+def _row(each: PromotionBudget) -> str:
+    return (
+        f"| {markdown_text(each.benchmark)} | {each.budget_tokens} | "
+        f"{100 * each.champion_accuracy:.1f} | {100 * each.challenger_accuracy:.1f} | {100 * each.difference:+.1f} | "
+        f"{100 * each.ci_low:+.1f} to {100 * each.ci_high:+.1f} | {'yes' if each.passed else '**no**'} |"
+    )
 
 
 def _versions(decision: Promotion) -> str:
@@ -39,5 +44,6 @@ def _versions(decision: Promotion) -> str:
     if decision.challenger_version is not None:
         parts.append(f"challenger: {named(decision.challenger_version)}")
     if decision.run_id is not None:
-        parts.append(f"run `{decision.run_id}` (step {decision.challenger_step}), trained from `{decision.base_model}`")
+        run, base = markdown_code(decision.run_id), markdown_code(str(decision.base_model))
+        parts.append(f"run {run} (step {decision.challenger_step}), trained from {base}")
     return "; ".join(parts) + "."

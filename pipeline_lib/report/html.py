@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.harmless import visible
 from pipeline_lib.home import below
 from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
@@ -55,13 +56,18 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
 
 def page_template(name: str) -> "jinja2.Template":
-    """A page's template; what it shows is escaped, and a name that it does not get is an error."""
+    """A page's template; what it shows is escaped, and a name that it does not get is an error.
+
+    Characters that reorder or hide text are made visible, as in a terminal.
+    """
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

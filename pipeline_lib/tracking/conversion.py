@@ -9,6 +9,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.addresses import without_password
+from pipeline_lib.harmless import visible
+
 # MLflow refuses longer parameter values.
 PARAM_VALUE_LENGTH = 6000
 
@@ -30,7 +33,7 @@ def flatten_params(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flatten_params(value, f"{prefix}{key}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            flat[f"{prefix}{key}"] = text[:PARAM_VALUE_LENGTH]
+            flat[f"{prefix}{key}"] = _shown(text)[:PARAM_VALUE_LENGTH]
     return flat
 
 
@@ -46,4 +49,8 @@ def folder_digest(folder: Path) -> str:
 
 def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
     """Values as text, None left out."""
-    return {key: str(value) for key, value in values.items() if value is not None}
+    return {key: _shown(str(value)) for key, value in values.items() if value is not None}
+
+
+def _shown(text: str) -> str:
+    return visible(without_password(text))

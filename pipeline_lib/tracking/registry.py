@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from pipeline_lib.addresses import full_address, without_password
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.home import below
 from pipeline_lib.tracking.connection import DIGEST_TAG, Connection
@@ -27,9 +28,10 @@ class Registry:
     def __init__(self, config: TrackingConfig, home: Path) -> None:
         if not config.enabled:
             raise ValueError("tracking.enabled = false: the model registry is MLflow's, so it has to be on")
-        self.uri = tracking_address(config, home)
+        address = tracking_address(config, home)
+        self.uri = without_password(address)
         self._home = home.resolve()
-        self._connection = Connection(self.uri, config.experiment, self._home / "mlartifacts", Limits(config.timeout_seconds))
+        self._connection = Connection(address, config.experiment, self._home / "mlartifacts", Limits(config.timeout_seconds))
 
     def aliases(self, name: str) -> dict[str, int]:
         """The version behind each alias of a model; empty when there is no such model."""
@@ -110,13 +112,14 @@ class Registry:
         except ValueError:
             raise
         except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            first = without_password((str(error).splitlines() or [type(error).__name__])[0])[:200]
             raise RegistryUnreachableError(f"the model registry at {self.uri} did not do what was asked: {first}") from error
 
 
 def tracking_address(config: TrackingConfig, home: Path) -> str:
-    """Where MLflow is: as configured, as MLFLOW_TRACKING_URI says, else a database in the home."""
-    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve() / 'mlflow.db'}"
+    """Where MLflow is, password and all: as configured, as MLFLOW_TRACKING_URI says, else a database in the home."""
+    configured = full_address(config.uri) if config.uri else os.environ.get("MLFLOW_TRACKING_URI")
+    return configured or f"sqlite:///{home.resolve() / 'mlflow.db'}"
 
 
 def _is_absent(error: Exception) -> bool:

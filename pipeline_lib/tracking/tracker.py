@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline_lib.addresses import without_password
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion
 from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
@@ -59,9 +60,10 @@ class Tracker:
     def __init__(self, config: TrackingConfig, home: Path) -> None:
         self.enabled = config.enabled
         self.available = config.enabled
-        self.uri = tracking_address(config, home)
+        address = tracking_address(config, home)
+        self.uri = without_password(address)
         self._limits = Limits(config.timeout_seconds)
-        self._connection = Connection(self.uri, config.experiment, home.resolve() / "mlartifacts", self._limits)
+        self._connection = Connection(address, config.experiment, home.resolve() / "mlartifacts", self._limits)
         self._sending = threading.RLock()  # a run that is told to end is closed by another thread than that of its stage
         self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
         self._open_runs: list[_OpenRun] = []
@@ -158,7 +160,7 @@ class Tracker:
             return None
         experiment: str | None = self._submit("experiment", self._connection.experiment_id, keep=False)
         # Between containers the server has another name than for a browser.
-        pages = os.environ.get(PAGES_VARIABLE) or self.uri
+        pages = without_password(os.environ.get(PAGES_VARIABLE) or self.uri)
         return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow_run_id}" if experiment else None
 
     def finish(self, run_id: str | None, status: RunStatus = "FINISHED") -> None:
@@ -284,4 +286,4 @@ def _is_rejection(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return without_password((str(error).splitlines() or [type(error).__name__])[0])[:200]

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
@@ -185,6 +186,59 @@ def test_hostile_text_is_shown_not_run(written: Path) -> None:
     page = Page(written.read_text(encoding="utf-8"))
     assert page.text.count(HOSTILE) == 2
     assert not any("onerror" in attributes for _, attributes in page.tags)
+
+
+def test_texts_that_hide_or_reorder_are_made_visible(data: ReportData, tmp_path: Path) -> None:
+    deceiving = "\u202etxt.exe\u2066 \u200b\x1b[31m"
+    pairs = (replace(data.rollout_pairs[0], problem=deceiving, after_text=deceiving),)
+    page = write_report(replace(data, rollout_pairs=pairs, notes=[deceiving]), tmp_path).read_text(encoding="utf-8")
+    assert Page(page).text.count("<U+202E>txt.exe<U+2066> <U+200B><U+001B>[31m") == 3
+    assert not set("\u202e\u2066\u200b\x1b") & set(page)
+
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+# What a text would become if its escaping failed: a script, a picture that calls home, a style and a form that do.
+BREACH = (
+    "<script>window.hit = 1</script><img src='http://127.0.0.1:9/x' onerror='window.hit = 2'>"
+    "<link rel=stylesheet href='http://127.0.0.1:9/y'><form action='http://127.0.0.1:9/z'><button id=send></button></form>"
+    "<base href='http://127.0.0.1:9/'><iframe src='http://127.0.0.1:9/w'></iframe>"
+)
+NOTE_VIOLATIONS = (
+    "window.violated = []; document.addEventListener('securitypolicyviolation', "
+    "event => window.violated.push(event.violatedDirective))"
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_shows_the_page_without_violations_and_runs_nothing_foreign(written: Path, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    breached = tmp_path / "breached.html"
+    breached.write_text(written.read_text(encoding="utf-8").replace("</header>", f"</header>{BREACH}"), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            asked: list[str] = []
+            page = browser.new_page()
+            page.on("request", lambda request: asked.append(request.url))
+            page.add_init_script(NOTE_VIOLATIONS)
+            page.goto(written.as_uri())
+            widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+            assert len(widths) == len(FIGURES) and all(widths), "every figure is drawn"
+            # The style block and the colours of style attributes are in force.
+            assert page.evaluate("getComputedStyle(document.querySelector('.dot')).backgroundColor") != "rgba(0, 0, 0, 0)"
+            assert page.evaluate("getComputedStyle(document.querySelector('.cards')).display") == "grid"
+            assert page.evaluate("window.violated") == []
+            assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
+
+            page.goto(breached.as_uri())
+            page.evaluate("document.getElementById('send').click()")
+            page.wait_for_timeout(300)
+            assert page.evaluate("window.hit") is None
+            assert len(page.evaluate("window.violated")) >= 4
+            assert not [url for url in asked if "127.0.0.1" in url and page.url != breached.as_uri()]
+        finally:
+            browser.close()
 
 
 def test_parts_that_are_missing_are_named(data: ReportData, tmp_path: Path) -> None:

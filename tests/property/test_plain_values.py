@@ -2,13 +2,16 @@
 
 import json
 import math
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.grading.code.sandbox.plain_values import MAX_DEPTH, Encoder, TooLarge, Unplain, decode
+from pipeline_lib.grading.code.sandbox.frames import FrameTooLarge, parse_payload
+from pipeline_lib.grading.code.sandbox.plain_values import MAX_DEPTH, Encoder, TooLarge, Unplain, decode, decode_json
 
 SCALARS = st.one_of(
     st.none(),
@@ -69,6 +72,61 @@ def test_whatever_a_program_sends_is_a_plain_value_or_refused(form: Any) -> None
     except Unplain:
         return
     assert typed(decode(json.loads(json.dumps(Encoder().encode(value))))) == typed(value) or "nan" in repr(value)
+
+
+@given(JSON)
+@settings(max_examples=300, deadline=None)
+def test_what_json_tests_are_compared_with_is_json_with_tuples_or_refused(form: Any) -> None:
+    def is_plain(value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return all(map(is_plain, value))
+        if isinstance(value, dict):
+            return all(type(key) is str for key in value) and all(map(is_plain, value.values()))
+        return value is None or type(value) in (bool, int, float, str)
+
+    try:
+        value = decode_json(form)
+    except Unplain:
+        return
+    assert is_plain(value)
+    whole = decode(form)
+    assert value == whole or "nan" in repr(whole)
+
+
+# A form of n parts that is dear to read in one way or another: members of one hash, of few hashes, deep, long, many.
+PERIOD = (1 << 61) - 1  # the hash of an int is its remainder
+NUMBERS = {
+    "one hash": lambda k: {"i": hex(k * PERIOD)},
+    "hashes of -1 and -2": lambda k: -1 - k % 2,
+    "tuples of one hash": lambda k: {"t": [{"i": hex(k * PERIOD)}, {"i": hex(3 * k * PERIOD)}]},
+    "same low bits": lambda k: k << 40,
+    "few hashes": lambda k: {"i": hex(k * PERIOD + k % 7)},
+    "ranges": lambda k: {"r": [0, {"i": hex(k * PERIOD)}, 1]},
+    "complex": lambda k: {"c": [float(k % 99), float(k)]},
+    "nested": lambda k: {"t": [{"t": [{"z": [k, {"i": hex(k * PERIOD)}]}]}]},
+}
+WRAPPERS = {
+    "list": lambda forms: forms,
+    "set": lambda forms: {"s": forms},
+    "frozenset in a set": lambda forms: {"s": [{"z": forms}]},
+    "dict": lambda forms: {"d": [[form, 0] for form in forms]},
+    "dict of texts": lambda forms: {"d": [["same", form] for form in forms]},
+    "large integers": lambda forms: [{"i": "0x" + "f" * len(json.dumps(forms))}],
+    "digits": lambda forms: int("9" * min(4000, 10 * len(forms))),
+    "a set of long texts": lambda forms: {"s": ["x" * 100 + str(place) for place in range(len(forms))]},
+}
+
+
+@given(st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(WRAPPERS)), st.integers(1, 40_000))
+@settings(max_examples=60, deadline=None)
+def test_reading_a_frame_costs_time_linear_in_its_length(number: str, wrapper: str, num_parts: int) -> None:
+    payload = json.dumps(WRAPPERS[wrapper]([NUMBERS[number](k) for k in range(num_parts)])).encode()
+    for read in (decode, decode_json):
+        started = time.process_time()
+        with suppress(Unplain, FrameTooLarge, ValueError, RecursionError):
+            read(parse_payload(payload))
+        # About 0.1 microseconds a byte on an idle machine; members of one hash would cost a hundred times as much.
+        assert time.process_time() - started < 0.1 + 2e-6 * len(payload), (number, wrapper, num_parts, read)
 
 
 def test_what_a_subclass_overrides_does_not_cross() -> None:

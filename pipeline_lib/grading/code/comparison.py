@@ -10,22 +10,27 @@ def is_same_output(printed: str, expected: str) -> bool:
     Lines are stripped too. Numbers are compared exactly (1.0 equals 1, but 0.3 is not 0.30000000000000004): LiveCodeBench has
     no tolerance. Source: LiveCodeBench, lcb_runner/evaluation/testing_util.py, grade_stdio.
     """
-    printed_lines, expected_lines = _stripped_lines(printed), _stripped_lines(expected)
-    return len(printed_lines) == len(expected_lines) and all(map(_is_same_line, printed_lines, expected_lines))
-
-
-def _stripped_lines(text: str) -> list[str]:
-    return [line.strip() for line in text.strip().split("\n")]
+    printed, expected = printed.strip(), expected.strip()
+    # Counted before it is taken apart: how many objects are made here is decided by what is expected, not by what is printed.
+    if printed.count("\n") != expected.count("\n"):
+        return False
+    return all(map(_is_same_line, printed.split("\n"), expected.split("\n")))
 
 
 def _is_same_line(printed: str, expected: str) -> bool:
+    printed, expected = printed.strip(), expected.strip()
     if printed == expected:
         return True
+    numbers = expected.split()
+    tokens = printed.split(maxsplit=len(numbers))
     try:
-        numbers = [Decimal(token) for token in printed.split()], [Decimal(token) for token in expected.split()]
-        return numbers[0] == numbers[1]
+        return len(tokens) == len(numbers) and all(map(_is_same_number, tokens, numbers))
     except InvalidOperation:
         return False
+
+
+def _is_same_number(printed: str, expected: str) -> bool:
+    return Decimal(printed) == Decimal(expected)
 
 
 def is_same_result(returned: Any, expected: Any) -> bool:

@@ -19,6 +19,7 @@ from pipeline_lib.grading.code.zygote_process import SandboxGone
 _BACKSTOP_SECONDS = 2.0
 _CLEANUP_TIMEOUT_SECONDS = 20.0
 _MAX_ERROR_BYTES = 8192
+_MAX_DESCRIPTION = 400
 _LENGTH = struct.Struct(">I")
 
 
@@ -117,11 +118,21 @@ class Execution:
             raise ChannelClosed from error
 
     def receive(self, max_bytes: int) -> Any:
-        """The next message. Raises Overrun, ChannelClosed, FrameTooLarge, or ValueError or RecursionError for improper JSON."""
+        """The next message, read by the deadline.
+
+        Raises Overrun, ChannelClosed, FrameTooLarge, or ValueError or RecursionError for improper JSON.
+        """
         (length,) = _LENGTH.unpack(self._receive_exactly(_LENGTH.size))
         if length > max_bytes:
             raise FrameTooLarge(f"a message of {length} bytes, more than {max_bytes}")
-        return parse_payload(self._receive_exactly(length))
+        message = parse_payload(self._receive_exactly(length))
+        self.check_deadline()
+        return message
+
+    def check_deadline(self) -> None:
+        """Raises Overrun when the deadline has passed."""
+        if monotonic() > self.deadline:
+            raise Overrun
 
     def _receive_exactly(self, length: int) -> bytes:
         received = bytearray()
@@ -223,8 +234,9 @@ def _signal_name(number: int) -> str:
 
 
 def describe_error(error: dict[str, Any]) -> str:
-    """One line for a described exception ("" for none)."""
-    if not error:
+    """One line for a described exception; "" for none, and for a description of anything but texts."""
+    told = [error.get(name, "") for name in ("type", "text", "line")]
+    if not error or not all(isinstance(text, str) for text in told):
         return ""
-    line = f" (line {error['line']})" if error.get("line") else ""
-    return f"{error.get('type')}: {error.get('text')}{line}"[:400]
+    kind, text, line = (part[:_MAX_DESCRIPTION] for part in told)
+    return (f"{kind}: {text}" + (f" (line {line})" if line else ""))[:_MAX_DESCRIPTION]

@@ -2,7 +2,8 @@
 
 import re
 
-_FENCE = re.compile(r"^[ ]{0,3}(?P<ticks>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)$")
+# Possessive: on a line that is no fence, giving characters back would take quadratic time.
+_FENCE = re.compile(r"^[ ]{0,3}(?P<ticks>`{3,}+|~{3,}+)[ \t]*+(?P<info>[^\n`]*+)$")
 _LANGUAGES = {"", "python", "python3", "py", "py3"}
 _END_OF_THOUGHT = "</think>"
 

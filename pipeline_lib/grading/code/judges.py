@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
 from pipeline_lib.grading.code.execution import End, Execution, Launcher, Overrun, describe_error
 from pipeline_lib.grading.code.sandbox.frames import ChannelClosed, FrameTooLarge
-from pipeline_lib.grading.code.sandbox.plain_values import Encoder, Unplain, decode
+from pipeline_lib.grading.code.sandbox.plain_values import Encoder, Unplain, decode_json
 from pipeline_lib.grading.code.specifications import FunctionTests, ProgramTests, StdinTests, Tests
 from pipeline_lib.grading.code.verdicts import CodeVerdict, Reason, SandboxLimits
 
@@ -101,11 +101,12 @@ def _judge_by_calls(program: str, tests: FunctionTests, bench: Bench) -> Any:
             encoded = Encoder().encode(list(arguments))
             returned = session.ask({"op": "call", "target": target, "args": encoded, "kwargs": {"d": []}})["value"]
             try:
-                value = decode(returned)
+                value = decode_json(returned)
             except Unplain as error:
                 raise Failed("wrong", f"returned {error}") from error
             if not is_same_result(value, expected):
                 raise Failed("wrong", f"returned {_shorten(value)}, expected {_shorten(expected)}")
+            session.check_deadline()
             yield
 
 
@@ -124,7 +125,7 @@ class _Calls:
         except FrameTooLarge as error:
             raise Failed("output_limit", str(error)) from error
         except Overrun as error:
-            raise Failed("timeout", f"longer than {self._bench.timeout_seconds:g} s") from error
+            raise self._timeout() from error
         except ChannelClosed as error:
             end = self._execution.wait()
             raise Failed(end.reason or "runtime_error", end.detail or "the program ended before it was called") from error
@@ -138,6 +139,16 @@ class _Calls:
         if not isinstance(reply, dict) or expected not in reply:
             raise Failed("runtime_error", "the program wrote to the channel of its results")
         return reply
+
+    def check_deadline(self) -> None:
+        """Raises Failed when what was done with the reply ended too late."""
+        try:
+            self._execution.check_deadline()
+        except Overrun as error:
+            raise self._timeout() from error
+
+    def _timeout(self) -> Failed:
+        return Failed("timeout", f"longer than {self._bench.timeout_seconds:g} s")
 
     def find(self, name: str) -> int:
         """The number of the function of this name. Raises Failed."""
@@ -207,9 +218,14 @@ class _OnBridge:
 
 
 def _shorten(value: Any, limit: int = 80) -> str:
+    text = value if isinstance(value, str) else ""
     try:
-        text = value if isinstance(value, str) else json.dumps(value)
-    except (TypeError, ValueError):
-        # ValueError: an integer of more digits than Python converts.
+        # Piece by piece, and no further than is shown.
+        pieces = json.JSONEncoder().iterencode(value)
+        while not isinstance(value, str) and len(text) <= limit:
+            text += next(pieces)
+    except StopIteration:
+        pass
+    except ValueError:  # an integer of more digits than Python converts
         text = f"a {type(value).__name__}"
     return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -8,6 +8,8 @@ from typing import Any
 _LENGTH = struct.Struct(">I")
 # A forged message may hold more objects than an honest one of the same length: what its parsing may cost is bounded here.
 _MAX_PARTS = 4_000_000
+# Larger integers cross as hexadecimal text: reading decimal digits takes quadratic time.
+_MAX_INTEGER_DIGITS = 20
 
 
 class ChannelClosed(Exception):
@@ -43,11 +45,20 @@ def read_frame(fd: int, max_bytes: int) -> Any:
 
 
 def parse_payload(payload: bytes) -> Any:
-    """The content of a message. Raises FrameTooLarge, or ValueError or RecursionError when it is not proper JSON."""
+    """The content of a message, in time linear in its length.
+
+    Raises FrameTooLarge, or ValueError or RecursionError when it is not proper JSON.
+    """
     num_parts = payload.count(b"[") + payload.count(b"{") + payload.count(b",")
     if num_parts > _MAX_PARTS:
         raise FrameTooLarge(f"a message of {num_parts} parts, more than {_MAX_PARTS}")
-    return json.loads(payload)
+    return json.loads(payload, parse_int=_read_integer)
+
+
+def _read_integer(digits: str) -> int:
+    if len(digits) > _MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer of more than {_MAX_INTEGER_DIGITS} digits")
+    return int(digits)
 
 
 def _read_exactly(fd: int, length: int) -> bytes:

@@ -31,7 +31,7 @@ class Bridge:
         self.num_calls = 0
         self.gone = False
         self.too_large = False
-        self.raised: dict[str, Any] = {}
+        self.raised: dict[str, str] = {}
         # The exceptions that stand for one in the program, kept so that their ids stay theirs.
         self.mirrored: list[BaseException] = []
 
@@ -39,7 +39,7 @@ class Bridge:
         """Load the program; False when it raised."""
         write_frame(self._fd, job)
         reply = self._receive("ready")
-        self.raised = reply.get("raised") or {}
+        self.raised = reply.get("raised", {})
         return not self.raised
 
     def request(self, operation: str, **fields: Any) -> dict[str, Any]:
@@ -79,23 +79,27 @@ class Bridge:
         if isinstance(reply, dict) and reply.get("too_large"):
             self.too_large = True
             raise ProgramGone
-        if not isinstance(reply, dict) or not (expected in reply or isinstance(reply.get("raised"), dict)):
+        if not isinstance(reply, dict) or not (_is_description(reply["raised"]) if "raised" in reply else expected in reply):
             self.gone = True
             raise ProgramGone
         return reply
 
-    def _mirror(self, raised: dict[str, Any]) -> Exception:
-        kind = getattr(builtins, str(raised.get("type")), None)
-        text = str(raised.get("text"))[:_MAX_TEXT]
+    def _mirror(self, raised: dict[str, str]) -> Exception:
+        kind = getattr(builtins, raised["type"], None)
+        text = raised["text"][:_MAX_TEXT]
         error: Exception
         try:
             assert isinstance(kind, type) and issubclass(kind, Exception)
             error = kind(text)
         except (AssertionError, TypeError):
-            error = ProgramRaised(f"{raised.get('type')}: {text}")
+            error = ProgramRaised(f"{raised['type']}: {text}")
         self.raised = raised
         self.mirrored.append(error)
         return error
+
+
+def _is_description(raised: Any) -> bool:
+    return isinstance(raised, dict) and all(isinstance(raised.get(name), str) for name in ("type", "text", "line"))
 
 
 class RemoteObject:
@@ -241,7 +245,7 @@ def _classify(error: BaseException, bridge: Bridge) -> tuple[str, str]:
     return "wrong", f"the test could not use the result: {text}"
 
 
-def _reason_of_raised(raised: dict[str, Any]) -> tuple[str, str]:
-    line = f" (line {raised['line']})" if raised.get("line") else ""
-    detail = f"{raised.get('type')}: {raised.get('text')}{line}"
-    return ("memory_limit" if raised.get("type") == "MemoryError" else "runtime_error"), detail
+def _reason_of_raised(raised: dict[str, str]) -> tuple[str, str]:
+    line = f" (line {raised['line']})" if raised["line"] else ""
+    detail = f"{raised['type']}: {raised['text']}{line}"
+    return ("memory_limit" if raised["type"] == "MemoryError" else "runtime_error"), detail
