@@ -51,8 +51,9 @@ def accelerator_slot() -> Iterator[None]:
 @contextmanager
 def _held_slot() -> Iterator[None]:
     is_over = threading.Event()
-    holder = _hold(is_over)
+    holder: threading.Thread | None = None
     try:
+        holder = _hold(is_over)
         yield
     finally:
         is_over.set()
@@ -75,6 +76,7 @@ def _hold(is_over: threading.Event) -> threading.Thread | None:
                 holder.start()
             while not wait([held], PATIENCE_SECONDS).done:
                 _read_limit()
+                is_taken = True
             held.result()
             logger.info("holding a slot of the limit %r", LIMIT)
             return holder
