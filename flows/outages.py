@@ -60,17 +60,20 @@ class _Proposals:
         def propose() -> "OrchestrationResult[Any]":
             return self._propose(flow_run_id, state, force=force)
 
+        is_told = False
         try:
             # A flow inside another does not wait for a server that is known to be away.
             if flow_run_id != self.outermost and outbox.is_away:
                 raise Unreachable(what)
             answer: OrchestrationResult[Any] = outbox.ask(what, propose, seconds)
-        except Unreachable:
+            is_told = True
+        except Exception as error:  # also a server that came back without what it had: the work is done all the same
             answer = _agreed(state)
+            logger.debug("%s is not told: %s", what, error)
             if state.is_final():
                 _keep_end(flow_run_id, state)
         if flow_run_id == self.outermost and state.is_final():
-            _report(outbox.end(), state)
+            _report(outbox.end(), state, is_told)
         return answer
 
 
@@ -90,13 +93,11 @@ def _keep_end(flow_run_id: UUID, state: "State[Any]") -> None:
         os.replace(part, folder / f"{flow_run_id}.json")
 
 
-def _report(untold: list[str], state: "State[Any]") -> None:
-    if not outbox.is_away:
+def _report(untold: list[str], state: "State[Any]", is_told: bool) -> None:
+    if is_told and not untold:
         return
-    logger.warning(
-        "the Prefect server did not answer to the end; not shown there: %s",
-        named([*untold, "events", f"the final state {state.name} (told by the next flow or 'laconic up' on this home)"]),
-    )
+    end = [] if is_told else [f"the final state {state.name} (told by the next flow or 'laconic up' on this home), events"]
+    logger.warning("the Prefect server did not answer to the end; not shown there: %s", ", ".join([*end, *named(untold)]))
     # Prefect's services deliver what they hold before the process may end, each event for seconds or minutes.
     threading._register_atexit(_abandon_services)  # type: ignore[attr-defined]
 

@@ -2,14 +2,19 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
+from typing import TYPE_CHECKING
 
 from flows.server.temporary import is_temporary
-from tasks.outbox import PATIENCE_SECONDS, Unreachable, is_outage, outbox
+from tasks.outbox import AGAIN_SECONDS, PATIENCE_SECONDS, is_outage, outbox
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
 logger = logging.getLogger(__name__)
 
@@ -46,48 +51,76 @@ def accelerator_slot() -> Iterator[None]:
 
 @contextmanager
 def _held_slot() -> Iterator[None]:
-    """Hold the slot in a thread of its own: a server that died answers neither its renewal nor its return in time."""
-    waited: Future[None] = Future()
     is_over = threading.Event()
-
-    def hold() -> None:
-        from prefect.concurrency.sync import concurrency
-
-        try:
-            with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
-                waited.set_result(None)
-                is_over.wait()
-        except Exception as error:
-            if not waited.done():
-                waited.set_exception(error)
-            else:
-                logger.info("the slot of the limit %r comes back when its lease runs out: %s", LIMIT, error)
-
-    holder = threading.Thread(target=partial(copy_context().run, hold), daemon=True, name="gpu-slot")
+    holder: threading.Thread | None = None
     try:
-        _say_if_taken()
-        holder.start()
-        waited.result()
-        logger.info("holding a slot of the limit %r", LIMIT)
-    except Exception as error:
-        if not is_outage(error.__cause__ or error) and not isinstance(error, Unreachable):
-            raise
-        logger.warning("the Prefect server does not answer: going on without a slot of the limit %r", LIMIT)
-    try:
+        holder = _hold(is_over)
         yield
     finally:
         is_over.set()
-        if holder.is_alive() and not outbox.is_away:
+        if holder and not outbox.is_away:
             holder.join(RETURN_SECONDS)
 
 
-def _say_if_taken() -> None:
+def _hold(is_over: threading.Event) -> threading.Thread | None:
+    """The thread that holds the slot; none where the server died and no other flow was known to hold all slots."""
+    is_taken = False
+    holder: threading.Thread | None = None
+    while True:
+        try:
+            is_taken = _say_if_taken()
+            if holder is None or not holder.is_alive():
+                held: Future[None] = Future()
+                target = partial(copy_context().run, partial(_hold_until, is_over, held))
+                # A server that died answers neither the renewal nor the return of a slot in time.
+                holder = threading.Thread(target=target, daemon=True, name="gpu-slot")
+                holder.start()
+            while not wait([held], PATIENCE_SECONDS).done:
+                _read_limit()
+                is_taken = True
+            held.result()
+            logger.info("holding a slot of the limit %r", LIMIT)
+            return holder
+        except Exception as error:
+            if not is_outage(error.__cause__ or error):
+                raise
+        if not is_taken:
+            logger.warning("the Prefect server does not answer: going on without a slot of the limit %r", LIMIT)
+            return None
+        time.sleep(AGAIN_SECONDS)
+
+
+def _hold_until(is_over: threading.Event, held: "Future[None]") -> None:
+    from prefect.concurrency.sync import concurrency
+
+    try:
+        with concurrency(LIMIT, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+            held.set_result(None)
+            is_over.wait()
+    except Exception as error:
+        if held.done():
+            logger.info("the slot of the limit %r comes back when its lease runs out: %s", LIMIT, error)
+        else:
+            held.set_exception(error)
+
+
+def _say_if_taken() -> bool:
     """A wait that nobody knows of looks like something stuck."""
+    limit = _read_limit()
+    if limit is None or limit.active_slots < limit.limit:
+        return False
+    logger.warning("waiting for a slot of the limit %r: all %d are taken", LIMIT, limit.limit)
+    return True
+
+
+def _read_limit() -> "GlobalConcurrencyLimitResponse | None":
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
+    client = get_client(sync_client=True)
     with suppress(ObjectNotFound):
-        client = get_client(sync_client=True)
-        limit = outbox.ask("the limit", lambda: client.read_global_concurrency_limit_by_name(LIMIT), PATIENCE_SECONDS)
-        if limit.active_slots >= limit.limit:
-            logger.warning("waiting for a slot of the limit %r: all %d are taken", LIMIT, limit.limit)
+        limit: GlobalConcurrencyLimitResponse = outbox.ask(
+            "the limit", lambda: client.read_global_concurrency_limit_by_name(LIMIT), PATIENCE_SECONDS
+        )
+        return limit
+    return None

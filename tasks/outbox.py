@@ -19,7 +19,7 @@ NUM_NAMED: Final = 8
 CHATTY = ("prefect._internal.concurrency", "prefect.events.clients", "prefect.concurrency", "EventsWorker", "APILogWorker")
 
 
-class Unreachable(Exception):
+class Unreachable(OSError):
     """Prefect did not answer in the time that it had."""
 
 
@@ -75,7 +75,7 @@ class Outbox:
         """Forget what is kept; returns what was not told, each thing once."""
         with self._changed:
             left = [self._under_way] if self._under_way else []
-            untold = list(dict.fromkeys(message.what for message in [*left, *self._kept.values()]))
+            untold = list(dict.fromkeys(message.what for message in [*left, *self._kept.values()] if not message.is_asked))
             self._kept.clear()
             return untold
 
@@ -128,6 +128,8 @@ class Outbox:
         if self._away_since is None:
             return
         seconds, self._away_since = time.monotonic() - self._away_since, None
+        for name in CHATTY:
+            logging.getLogger(name).disabled = False
         logger.warning("the Prefect server answers again after %.0f s; events in between may be missing there", seconds)
 
     def _note_outage(self, reason: str) -> None:
@@ -148,10 +150,9 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError | OSError)
 
 
-def named(things: list[str]) -> str:
-    """Things in a line, the first of many."""
-    more = f" and {len(things) - NUM_NAMED} more" if len(things) > NUM_NAMED else ""
-    return ", ".join(things[:NUM_NAMED]) + more
+def named(things: list[str]) -> list[str]:
+    """The first of many things, and how many more there are."""
+    return things if len(things) <= NUM_NAMED else [*things[:NUM_NAMED], f"{len(things) - NUM_NAMED} more"]
 
 
 def _in_words(error: BaseException) -> str:
