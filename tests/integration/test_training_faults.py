@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +44,7 @@ CHANGES = [
     "checkpoint.keep_last=4",
     "validation.source.num_prompts=4",
 ]
+STAGES = [(1, "bfloat16"), (2, "float32"), (3, "bfloat16")]
 METRICS = (
     "step",
     "reward_mean",
@@ -154,8 +156,7 @@ def weights_of(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: weight.nan_to_num(9.0) for name, weight in policy.named_weights()}
 
 
-@pytest.mark.parametrize("zero_stage", [1, 2, 3])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
 def test_a_step_that_deepspeed_skips_is_an_error_and_not_counted(zero_stage: int, precision: str) -> None:
     policy = Policy(settings(zero_stage=zero_stage, precision=precision), str(BASE_FOLDER), None)
     update_policy(policy, None, make_groups(), settings())
@@ -195,6 +196,23 @@ def test_what_is_not_finite_in_the_loss_is_named_before_the_optimizer_steps(wher
         update_policy(policy, None, groups, config)
     assert policy.optimizer_steps == 0
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(policy).items())
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
+def test_the_state_of_every_stage_and_precision_loads_as_plain_values(zero_stage: int, precision: str, tmp_path: Path) -> None:
+    config = settings(zero_stage=zero_stage, precision=precision, warmup_steps=8)
+    policy, resumed = (Policy(config, str(BASE_FOLDER), None) for _ in range(2))
+    update_policy(policy, None, make_groups(), config)
+    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    Checkpoints(tmp_path, 1).save(policy, tokenizer, Progress().with_checkpoint(1, 0.5, 40.0), 0.5)
+    drawn = np.random.random(), random.random(), torch.rand(1)
+    assert Checkpoints(tmp_path, 1).restore(resumed, choose_resume_step(tmp_path)).step == 1
+    assert (np.random.random(), random.random(), torch.rand(1)) == drawn
+    for one in (policy, resumed):
+        update_policy(one, None, make_groups(), config)
+    assert resumed.learning_rate == policy.learning_rate
+    weights = weights_of(policy)
+    assert all(torch.equal(weight, weights[name]) for name, weight in weights_of(resumed).items())
 
 
 class Payload:
