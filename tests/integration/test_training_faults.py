@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +30,9 @@ from pipeline_lib.training.policy import Policy, load_plain
 from pipeline_lib.training.progress_files import StepFiles
 from pipeline_lib.training.ranks import init_distributed
 from pipeline_lib.training.update import update_policy
-from pipeline_lib.worker.jobs import TrainJob, read_json, write_prompts
+from pipeline_lib.worker.jobs import TrainJob, read_json, write_json, write_prompts
+from pipeline_lib.worker.process import WorkerFailed, WorkerProcess
+from pipeline_lib.worker.program import Worker
 
 CHANGES = [
     "generation.engine=transformers",
@@ -43,6 +47,7 @@ CHANGES = [
     "checkpoint.keep_last=4",
     "validation.source.num_prompts=4",
 ]
+STAGES = [(1, "bfloat16"), (2, "float32"), (3, "bfloat16")]
 METRICS = (
     "step",
     "reward_mean",
@@ -79,10 +84,9 @@ class Trainer:
         (folder / "steps").mkdir()
         self.checkpoints = folder / "checkpoints"
 
-    def train(self) -> list[tuple[Any, ...]]:
-        """Train from the newest whole checkpoint to the end; the metrics of every step."""
-        generation = self.config.generation
-        job = TrainJob(
+    def job(self) -> TrainJob:
+        """What the train task hands to the worker."""
+        return TrainJob(
             run_id="run",
             config=self.config,
             base_folder=str(BASE_FOLDER),
@@ -93,9 +97,25 @@ class Trainer:
             checkpoints_folder=str(self.checkpoints),
             resume_step=choose_resume_step(self.checkpoints),
         )
-        generator = make_generator(str(BASE_FOLDER), generation, self.config.max_model_tokens)
-        train(job, generator, AutoTokenizer.from_pretrained(BASE_FOLDER), lambda _: None)
+
+    def train(self) -> list[tuple[Any, ...]]:
+        """Train from the newest whole checkpoint to the end; the metrics of every step."""
+        generator = make_generator(str(BASE_FOLDER), self.config.generation, self.config.max_model_tokens)
+        train(self.job(), generator, AutoTokenizer.from_pretrained(BASE_FOLDER), lambda _: None)
         return self.metrics()
+
+    def fail_as_worker(self) -> str:
+        """Train as the worker's job, which fails; the error that the task raises."""
+        worker = Worker.__new__(Worker)  # without joining the ranks: this process has done that
+        worker._folder, worker._rank, worker._world_size, worker._base_folder = self.folder, 0, 1, str(BASE_FOLDER)
+        worker._tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+        worker._generator = make_generator(str(BASE_FOLDER), self.config.generation, self.config.max_model_tokens)
+        write_json(self.folder / "0000.json", self.job().model_dump(mode="json"))
+        with pytest.raises(SystemExit):
+            worker.run(0, self.folder / "0000.json")
+        with pytest.raises(WorkerFailed) as caught:
+            WorkerProcess(self.config, str(BASE_FOLDER), self.folder, True)._result(read_json(self.folder / "0000.result.json"))
+        return str(caught.value)
 
     def metrics(self) -> list[tuple[Any, ...]]:
         return [tuple(row[name] for name in METRICS) for row in StepFiles(self.folder / "steps").all_rows()]
@@ -140,10 +160,10 @@ def test_a_reward_that_is_not_a_number_ends_the_step_and_a_mended_one_goes_on(
             return super().score(outcomes) if is_late else TruncationReward.score(self, outcomes)
 
     monkeypatch.setitem(REWARDS, "truncation", LateNanny)
-    pattern = r"step 3, reward 'truncation': the reward is nan for sample \d of prompt '[^']+' \(\d+ tokens, (in)?correct\)"
-    with pytest.raises(NotFiniteError, match=pattern) as caught:
-        trainer.train()
-    assert "\n" not in str(caught.value)
+    error = trainer.fail_as_worker()
+    pattern = r"NotFiniteError: step 3, reward 'truncation': the reward is nan for sample \d of prompt '[^']+' \(\d+ tokens, (in)?correct\)"
+    assert re.match(pattern, error), error
+    assert "\n" not in error
     assert len(trainer.metrics()) == 2
     assert list(checkpoints_in(trainer.checkpoints)) == [1, 2]
     monkeypatch.setitem(REWARDS, "truncation", TruncationReward)
@@ -154,8 +174,7 @@ def weights_of(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: weight.nan_to_num(9.0) for name, weight in policy.named_weights()}
 
 
-@pytest.mark.parametrize("zero_stage", [1, 2, 3])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
 def test_a_step_that_deepspeed_skips_is_an_error_and_not_counted(zero_stage: int, precision: str) -> None:
     policy = Policy(settings(zero_stage=zero_stage, precision=precision), str(BASE_FOLDER), None)
     update_policy(policy, None, make_groups(), settings())
@@ -195,6 +214,23 @@ def test_what_is_not_finite_in_the_loss_is_named_before_the_optimizer_steps(wher
         update_policy(policy, None, groups, config)
     assert policy.optimizer_steps == 0
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(policy).items())
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
+def test_the_state_of_every_stage_and_precision_loads_as_plain_values(zero_stage: int, precision: str, tmp_path: Path) -> None:
+    config = settings(zero_stage=zero_stage, precision=precision, warmup_steps=8)
+    policy, resumed = (Policy(config, str(BASE_FOLDER), None) for _ in range(2))
+    update_policy(policy, None, make_groups(), config)
+    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    Checkpoints(tmp_path, 1).save(policy, tokenizer, Progress().with_checkpoint(1, 0.5, 40.0), 0.5)
+    drawn = np.random.random(), random.random(), torch.rand(1)
+    assert Checkpoints(tmp_path, 1).restore(resumed, choose_resume_step(tmp_path)).step == 1
+    assert (np.random.random(), random.random(), torch.rand(1)) == drawn
+    for one in (policy, resumed):
+        update_policy(one, None, make_groups(), config)
+    assert resumed.learning_rate == policy.learning_rate
+    weights = weights_of(policy)
+    assert all(torch.equal(weight, weights[name]) for name, weight in weights_of(resumed).items())
 
 
 class Payload:
