@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 # What a new database holds before anything was tracked.
 INITIAL_ROWS = {"alembic_version": 1, "experiments": 1, "workspaces": 1}
+# SQLite keeps a number for whoever uses the file, and MLflow does not use it: this one says that it was made whole.
+WHOLE = 1
 COPY_PREFIX = "_alembic_tmp_"  # of the table that takes another's place in a step
 
 
@@ -50,12 +52,16 @@ def _make(path: Path, artifact_folder: Path) -> None:
 
     store = SqlAlchemyStore(f"sqlite:///{path}", artifact_folder.as_uri())
     store.engine.dispose()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version = {WHOLE}")
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether a database holds nothing that was tracked: it has just been made, or its making was cut short."""
+    """Whether a database holds nothing and is not known to be whole: its making may have been cut short."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+            if database.execute("PRAGMA user_version").fetchone() == (WHOLE,):
+                return False
             names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             return not any(_holds_more(database, name) for name in names)
     except sqlite3.Error as error:

@@ -2,21 +2,24 @@
 
 import logging
 import os
+import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline_lib.config import TrackingConfig
-from pipeline_lib.tracking import Registry, Tracker
+from pipeline_lib.tracking import Registry, RegistryUnreachableError, Tracker, limits
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,3 +163,120 @@ def test_without_an_open_run_nothing_waits_for_ever(tmp_path: Path, caplog: pyte
     tracker.log_summary(None, {"a": 1.0})
     assert tracker.pending == 0
     assert "no MLflow run is open" in caplog.text
+
+
+@contextmanager
+def dripping_server(first: bytes = b"") -> Iterator[str]:
+    """Address of a server that answers each request with `first`, then a byte now and then for ever."""
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(first)
+            while not ended.wait(0.2):
+                connection.sendall(b"X")
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ended.set()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "first", [b"", b"HTTP/1.1 200 OK\r\nX-Header: ", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"]
+)
+def test_a_server_that_drips_its_answer_costs_one_time_limit(tmp_path: Path, first: bytes) -> None:
+    with dripping_server(first) as address:
+        config = TrackingConfig(uri=address, timeout_seconds=1.0)
+        tracker = Tracker(config, tmp_path)
+        started = time.monotonic()
+        assert tracker.start_parent("demo", "demo-1") is None
+        assert 1.0 <= time.monotonic() - started < 3.0
+        with pytest.raises(RegistryUnreachableError, match="no whole answer within 1 s"):
+            Registry(config, tmp_path).aliases("demo")
+        tracker.end_within(0.0)
+        started = time.monotonic()
+        assert not tracker.flush()
+        assert time.monotonic() - started < 0.5
+        assert tracker.undelivered() == (
+            f"1 call was never delivered to MLflow at {address} (given up, since the command is ending): run demo"
+        )
+
+
+def test_an_upload_that_moves_is_not_cut_off_and_one_that_does_not_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import requests
+
+    monkeypatch.setattr(limits, "TRANSFER_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "SLOWEST_BYTES_PER_SECOND", 2**20)
+    (tmp_path / "model").write_bytes(bytes(6 * 2**20))
+
+    class Sender:
+        def send(self, address: str, path: str) -> None:
+            with open(path, "rb") as body:
+                requests.put(address, data=body, timeout=60.0).raise_for_status()
+
+    client = limits.LimitedClient(Sender(), limits.Limits(0.1))
+    with slow_reader(bytes_per_second=2 * 2**20) as address:
+        client.upload("send", address, tmp_path / "model")
+    (tmp_path / "small").write_bytes(b"x")
+    with dripping_server() as address, pytest.raises(limits.OverdueError):
+        client.upload("send", address, tmp_path / "small")
+
+
+@contextmanager
+def slow_reader(bytes_per_second: int) -> Iterator[str]:
+    """Address of a server that takes its time to read one request, then says that all is well."""
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            left = int(re.search(rb"Content-Length: (\d+)", head)[1]) - len(body)  # type: ignore[index]
+            while left > 0:
+                got = len(connection.recv(2**18))
+                left -= got
+                time.sleep(got / bytes_per_second)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_error_of_the_database_is_an_outage_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = Tracker(TrackingConfig(timeout_seconds=2.0), tmp_path)
+    parent_id = None
+    while parent_id is None:  # on a busy machine the first call may take longer
+        parent_id = tracker.start_parent("demo", "demo-1")
+        assert tracker.flush() or time.sleep(1.0) is None
+
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("pragma legacy_alter_table = on")
+        for value, fault, mend in (
+            (1.0, "alter table latest_metrics rename to away", "alter table away rename to latest_metrics"),
+            (2.0, "begin exclusive", "commit"),
+        ):
+            database.execute(fault)
+            tracker.log_summary(parent_id, {"loss": value})
+            tracker.log_summary(parent_id, {"accuracy": value})
+            assert not tracker.flush() and tracker.pending == 2
+            assert "2 calls were never delivered to MLflow" in (tracker.undelivered() or "")
+            database.execute(mend)
+            assert tracker.flush() and tracker.undelivered() is None and tracker.refused() is None
+            from mlflow import MlflowClient
+
+            metrics = MlflowClient(tracking_uri=tracker.uri).get_run(parent_id).data.metrics
+            assert metrics == {"loss": value, "accuracy": value}
