@@ -33,6 +33,10 @@ RUN_ELSEWHERE = ("served", "gate", "prefect", "elsewhere")
 # Which test runs a command that is not run here, and the words of it that the test hands over. Commands by their first words.
 RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "laconic up": ("tests/e2e/test_served.py::test_everything_is_registered_and_says_what_it_takes", ("up",)),
+    "laconic up --password-file": (
+        "tests/e2e/test_password.py::test_the_password_is_asked_of_everybody_and_known_to_our_own",
+        ("up", "--password-file"),
+    ),
     "laconic down": ("tests/e2e/test_served.py::test_down_ends_everything", ("down",)),
     "laconic deploy": ("tests/e2e/test_served.py::test_registering_again_keeps_what_was_set_on_the_pages", ("deploy",)),
     "laconic retrain configs/retrain-tiny.toml": (
