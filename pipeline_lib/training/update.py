@@ -142,9 +142,12 @@ def _optimizer_step(
     norm = policy.step()
     if norm is None:
         labels = [label for batch in batches for label in batch.labels if label]
-        raise NotFiniteError(
+        told = (
             f"the gradient is not finite, though the loss is; it is that of {len(labels)} rollouts: {labels[0]} ..."
+            if labels
+            else None
         )
+        raise NotFiniteError(first_problem(told))
     return {**sum_over_ranks(sums), "grad_norm": norm}
 
 

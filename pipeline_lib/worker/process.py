@@ -91,8 +91,7 @@ class WorkerProcess:
 
     def _result(self, result: dict[str, Any]) -> Any:
         if "error" in result:
-            details = f"\n{result['traceback']}" if result["traceback"] else ""
-            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'}){details}")
+            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'})\n{result['traceback']}")
         return result["value"]
 
     def _exit_code(self) -> int | None:

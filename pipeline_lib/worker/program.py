@@ -104,9 +104,7 @@ class Worker:
             result = self._dispatch(number, job)
         except Exception as error:
             logger.error("job %d failed", number, exc_info=True)
-            # Errors of the library's own classes say it all in their line; of others it takes the traceback.
-            is_own = type(error).__module__.startswith("pipeline_lib.")
-            failure = {"error": f"{type(error).__name__}: {error}", "traceback": None if is_own else traceback.format_exc()}
+            failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             write_json(self._folder / f"{number:04d}.result.json", failure)
             raise SystemExit(1) from error
         if self._rank == 0:
