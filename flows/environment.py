@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.faults import make_home
 from pipeline_lib.services.running import running_services
 
 QUIET = {
@@ -14,6 +15,8 @@ QUIET = {
     # An error reaches the user as one line; Prefect's page shows the traceback.
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "CRITICAL",
+    # Those of the temporary server: what it cannot do, its client tells.
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     # Starting the temporary server takes 13-18 s on two idle cores, and the engine starts beside it.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -25,6 +28,7 @@ QUIET = {
 
 # For a worker and what it runs: the pages show what flows log, which a terminal is spared.
 SHOWN = {
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
@@ -33,9 +37,12 @@ SHOWN = {
 
 
 def prepare_environment() -> None:
-    """Set what is not set already. A Prefect profile of the user's own is left in charge."""
+    """Set what is not set already. A Prefect profile of the user's own is left in charge.
+
+    Raises ValueError for a home that is no folder and cannot be made one.
+    """
     home = laconic_home()
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     os.environ["LACONIC_HOME"] = str(home)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

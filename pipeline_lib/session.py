@@ -35,15 +35,23 @@ class RunSession:
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
         if self._lock is None:
-            from pipeline_lib.worker.process import lock_run
+            from pipeline_lib.worker.process import lock_run, reserve_room
 
             self._lock = lock_run(self.home, self.run_id)
+            reserve_room(self._lock)
 
     def release(self) -> None:
         """Let other processes work on the run."""
         if self._lock:
+            self._give_room()
             self._lock.close()
             self._lock = None
+
+    def _give_room(self) -> None:
+        if self._lock:
+            from pipeline_lib.worker.process import give_room
+
+            give_room(self._lock)
 
     @cached_property
     def base(self) -> BaseModel:
@@ -177,6 +185,7 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
+        self._give_room()
         # First of all: whoever told this process to end may not wait for a slow tracker.
         ended = {
             "run_id": self.run_id,
