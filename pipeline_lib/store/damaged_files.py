@@ -12,21 +12,22 @@ from pipeline_lib.store.rollout_files import Depth, damage_of, write_rollout_fil
 logger = logging.getLogger(__name__)
 
 DEPTHS: tuple[Depth, ...] = ("footer", "types", "pages")
-# What DuckDB raises for content that it cannot read; mistakes in a statement have other classes.
+# What DuckDB raises for content that it cannot read. A column of another type may be a mistake in a statement for it.
 _READING = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException, duckdb.InternalException)
 HINT = "delete it or bring it back from a backup; its stage generates it again with --force, or when it was interrupted there"
 
 
-def may_be_damage(error: Exception) -> bool:
-    """Whether an error of a query can come from a file that is not whole."""
+def find_damaged(folder: Path, error: Exception) -> dict[Path, str]:
+    """The files below a folder that an error of a query can come from, and why.
+
+    A closer look is taken only where the one before finds none, and pages are not read for what may be a mistake in a statement.
+    """
     origin = error.__cause__ or error
-    return not isinstance(error, StoreBusyError) and (isinstance(origin, _READING) or ".parquet" in str(error))
-
-
-def find_damaged(folder: Path) -> dict[Path, str]:
-    """The files below a folder that cannot be read as rollouts, and why; a closer look is taken only where the first finds none."""
+    if isinstance(error, StoreBusyError) or not isinstance(origin, duckdb.Error):
+        return {}
     paths = rollout_paths(folder)
-    for depth in DEPTHS:
+    reads = isinstance(origin, _READING) or type(origin) is duckdb.Error  # the latter for a broken page
+    for depth in DEPTHS if reads else DEPTHS[:2]:
         found = {path: damage for path in paths if (damage := damage_of(path, depth))}
         if found:
             return found

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.damaged_files import find_damaged, may_be_damage, mend_schema_file, sound_paths, tell_damaged
+from pipeline_lib.store.damaged_files import find_damaged, mend_schema_file, sound_paths, tell_damaged
 from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, one_line
 from pipeline_lib.store.rollout_files import write_rollout_file
@@ -182,8 +182,7 @@ class Store:
 
     def schema(self) -> dict[str, TableSchema]:
         """Describe every table and view by name: columns, types, comments, keys."""
-        with self._connection(read_only=True) as connection:
-            return read_schema(connection)
+        return self._read(read_schema)
 
     def _rollout_folder(self, run_id: str, stage: str) -> Path:
         if stage not in get_args(Stage):
@@ -198,23 +197,22 @@ class Store:
             with self._connection(read_only=True) as connection:
                 return answer(connection)
         except (duckdb.Error, OSError, ValueError) as error:
-            found = find_damaged(self.rollouts_folder) if may_be_damage(error) else {}
+            found = find_damaged(self.rollouts_folder, error)
             if not found:
                 raise
         damaged = mend_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
         tell_damaged(damaged, self._told, is_needed)
-        with self._connection(read_only=True) as connection:
-            make_temporary_view(connection, self.rollouts_folder, sound_paths(self.rollouts_folder, damaged))
+        with self._connection(read_only=True, files=sound_paths(self.rollouts_folder, damaged)) as connection:
             return answer(connection)
 
     @contextmanager
-    def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connection(self, read_only: bool, files: Sequence[Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self._prepared:
             self._has_view = prepare_store(self.path, self.rollouts_folder, self._lock_wait_seconds)
             self._prepared = True
         with connect(self.path, read_only, self._lock_wait_seconds) as connection:
-            if not self._has_view:
-                make_temporary_view(connection, self.rollouts_folder, None)
+            if files is not None or not self._has_view:
+                make_temporary_view(connection, self.rollouts_folder, files)
             yield connection
 
 

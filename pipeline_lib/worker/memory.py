@@ -15,7 +15,7 @@ class MemoryWatch:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._next = 0.0
-        self._last = self._most = 0
+        self._most = 0
         self._least_available = psutil.virtual_memory().available
         self._kills = _oom_kills()
 
@@ -29,16 +29,14 @@ class MemoryWatch:
             processes = [parent, *parent.children(recursive=True)]
         except psutil.Error:
             return
-        held = sum(map(_resident_bytes, processes))
-        if held:
-            self._last, self._most = held, max(self._most, held)
-            self._least_available = min(self._least_available, psutil.virtual_memory().available)
+        self._most = max(self._most, sum(map(_resident_bytes, processes)))
+        self._least_available = min(self._least_available, psutil.virtual_memory().available)
 
     def words(self) -> str:
         """What was seen, for a message."""
         total, limit = psutil.virtual_memory().total, _cgroup_limit()
-        words = f"it held {self._last / GIB:.2f} GiB when last seen, {self._most / GIB:.2f} at most, of {total / GIB:.1f} GiB in all"
-        words += f" (least available: {self._least_available / GIB:.2f} GiB"
+        words = f"it was seen to hold up to {self._most / GIB:.2f} of the machine's {total / GIB:.1f} GiB"
+        words += f" (at the least {self._least_available / GIB:.2f} GiB were free"
         words += f"; this container may use {limit / GIB:.1f} GiB)" if limit and limit < total else ")"
         kills = _oom_kills() - self._kills
         return f"{words}; the system counts {kills} killed for lack of memory meanwhile" if kills > 0 else words
