@@ -14,6 +14,7 @@ from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, cell, console, errors, text_table
 from flows.ending import INTERRUPTED, end_interrupted, end_with_error, keep_terminal_quiet
 from flows.environment import prepare_environment, server_address
+from flows.termination import note_interrupt, termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.faults import require_writable
 
@@ -39,6 +40,7 @@ def main() -> None:
         keep_terminal_quiet()
         # Prefect hands SIGTERM on to what handled it before: a plain death would leave its temporary server behind.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGINT, note_interrupt)
         app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
@@ -47,6 +49,8 @@ def main() -> None:
     except KeyboardInterrupt:
         end_interrupted()
     except Exception as error:
+        if termination_requested():
+            end_interrupted()
         end_with_error(error)
 
 
