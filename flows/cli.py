@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,8 +11,12 @@ import typer
 
 from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, Raw, cell, console, errors, text_table
+from flows.ending import INTERRUPTED, end_interrupted, end_with_error, keep_terminal_quiet
 from flows.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
+from flows.termination import note_interrupt, termination_requested
+from pipeline_lib.config import laconic_home
+from pipeline_lib.faults import require_writable
 from pipeline_lib.harmless import json_text, make_messages_harmless, visible_line, write_csv
 
 app = typer.Typer(
@@ -26,22 +29,47 @@ app = typer.Typer(
 )
 
 
+# Commands that only read the home: they work on one that cannot be written.
+READING = ("sql", "show", "results", "export", "promotions")
+# Commands that work without what is in the home.
+ELSEWHERE = ("check", "doctor", "down", "grade", "preview")
+
+
 def main() -> None:
-    """Entry point: user mistakes are one line on stderr and exit status 1."""
-    prepare_environment()
-    make_messages_harmless()
-    # Prefect hands SIGTERM on to what handled it before; a plain death would leave flows and runs marked as running.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Entry point: whatever goes wrong is one line on stderr, with exit status 1, or 130 for an interruption."""
     try:
+        prepare_environment()
+        make_messages_harmless()
+        keep_terminal_quiet()
+        # Prefect hands SIGTERM on to what handled it before; a plain death would leave flows and runs marked as running.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGINT, note_interrupt)
         app()
-    except (ValueError, OSError, RuntimeError) as error:
-        errors.print(f"laconic: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        # Frames kept by the traceback hold database connections, which DuckDB would list as leaked at exit.
-        link: BaseException | None = error
-        while link is not None:
-            traceback.clear_frames(link.__traceback__)
-            link = link.__cause__ or link.__context__
-        sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            end_interrupted()
+        raise
+    except KeyboardInterrupt:
+        end_interrupted()
+    except Exception as error:
+        if termination_requested():
+            end_interrupted()
+        end_with_error(error)
+
+
+@app.callback()
+def _look_at_home(context: typer.Context) -> None:
+    """Tell of a home that cannot be worked on before anything is started; settle what a killed command has left."""
+    command = context.invoked_subcommand or ""
+    if command in ELSEWHERE or "--help" in sys.argv:
+        return
+    home = laconic_home()
+    if command in READING:
+        from pipeline_lib.abandoned import close_abandoned_runs
+
+        close_abandoned_runs(home)
+    else:
+        require_writable(home)
 
 
 def _say_what_is_missing() -> None:

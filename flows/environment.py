@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.faults import make_home
 from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import running_services
 
@@ -16,6 +17,8 @@ QUIET = {
     # An error reaches the user as one line; Prefect's page shows the traceback.
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "CRITICAL",
+    # Those of the temporary server: what it cannot do, its client tells.
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -25,6 +28,7 @@ QUIET = {
 
 # For a worker and what it runs: the pages show what flows log, which a terminal is spared.
 SHOWN = {
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
@@ -33,9 +37,12 @@ SHOWN = {
 
 
 def prepare_environment() -> None:
-    """Set what is not set already. A Prefect profile of the user's own is left in charge."""
+    """Set what is not set already. A Prefect profile of the user's own is left in charge.
+
+    Raises ValueError for a home that is no folder and cannot be made one.
+    """
     home = laconic_home()
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     os.environ["LACONIC_HOME"] = str(home)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

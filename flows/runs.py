@@ -1,7 +1,8 @@
 """Opens the runs that a configuration describes, and notes how work on them ended, whatever ends it."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from flows.outages import outlive_server
@@ -9,8 +10,11 @@ from flows.slots import accelerator_slot
 from flows.termination import noticing_termination, termination_requested
 from pipeline_lib.base_model import pinned
 from pipeline_lib.config import laconic_home, load_config
+from pipeline_lib.faults import explain, still_called_running
 from pipeline_lib.harmless import make_messages_harmless
 from pipeline_lib.session import RunSession
+
+logger = logging.getLogger(__name__)
 
 _started: dict[str, RunSession] = {}
 
@@ -66,27 +70,39 @@ def opened(runs: list[RunSession]) -> Iterator[list[RunSession]]:
 
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
-    unfinished = list(runs)
+    opened_ids: set[str] = set()
+    left = list(runs)
     try:
         for run in runs:
+            opened_ids.add(run.run_id)
             run.open(flow_run_id)
             publish_lineage(run)
         yield runs
         for run in runs:
             run.close_worker()
-        while unfinished:
-            unfinished[0].finish("completed")
-            del unfinished[0]
+        while left:
+            left[0].finish("completed")
+            left.pop(0).release()
     except BaseException as error:
         # The signal may have run into a library that makes an error of its own of it.
         failed = isinstance(error, Exception) and not termination_requested()
-        reason = "told to end" if termination_requested() else f"{type(error).__name__}: {error}"
-        for run in unfinished:
-            run.close_worker(at_once=True)
-            run.finish("failed" if failed else "cancelled", reason)
+        reason = "told to end" if termination_requested() else explain(error, laconic_home())
+        for run in left:
+            _end_early(run, "failed" if failed else "cancelled", reason, error, run.run_id in opened_ids)
         raise
+
+
+def _end_early(run: RunSession, status: str, reason: str, error: BaseException, was_opened: bool) -> None:
+    """End a run whatever goes wrong with that: neither `error` may get lost by it, nor what is done for the other runs."""
+    try:
+        run.close_worker(at_once=True)
+        if was_opened:
+            run.finish(status, reason)
+    except Exception as trouble:
+        logger.debug("run %s could not be ended in order", run.run_id, exc_info=True)
+        error.add_note(still_called_running(run.run_id, trouble, laconic_home()))
     finally:
-        for run in runs:
+        with suppress(OSError):
             run.release()
 
 

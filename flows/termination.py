@@ -26,6 +26,12 @@ def termination_requested() -> bool:
     return _requested.is_set()
 
 
+def note_interrupt(number: int, frame: FrameType | None) -> None:
+    """Handler of SIGINT: what is raised later may be any error that it ran into, such as that of a server it reached, too."""
+    _requested.set()
+    signal.default_int_handler(number, frame)
+
+
 @contextmanager
 def noticing_termination() -> Iterator[None]:
     """Note SIGTERM, then hand it on to what handled it before; signals reach the main thread only."""

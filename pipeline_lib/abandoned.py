@@ -1,14 +1,18 @@
 """Runs whose process ended without a word (kill -9, power): the store and MLflow must not call them running."""
 
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
+from pipeline_lib.faults import explain
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
 from pipeline_lib.worker.process import lock_run
+
+logger = logging.getLogger(__name__)
 
 REASON = "its process ended without a word; the same command goes on from what is stored"
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
@@ -17,7 +21,8 @@ MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILE
 def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
     """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
 
-    MLflow is told of these, and of runs whose end it could not be told before.
+    MLflow is told of these, and of runs whose end it could not be told before. Where the home cannot be written (a full disk,
+    read-only media) a warning tells what is not so.
     """
     store = Store(home)
     if not store.path.exists():
@@ -25,17 +30,29 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
     closed = []
     for row in store.named("running_runs"):
         try:
-            lock = lock_run(home, row["run_id"])
-        except ValueError:  # somebody is working on it
-            continue
-        with lock:
-            if store.named("run", run_id=row["run_id"])[0]["status"] != "running":  # it ended between the two looks
+            if not _close(store, row):
                 continue
-            ended = {"status": "failed", "finished_at": datetime.now(UTC), "error": REASON}
-            store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
+        except OSError as error:
+            why = explain(error, home)
+            logger.warning("run %s is called running, but nothing works on it; that cannot be noted: %s", row["run_id"], why)
+            continue
         closed.append(row)
     _end_in_mlflow(store, [row["run_id"] for row in closed])
     return closed
+
+
+def _close(store: Store, row: dict[str, Any]) -> bool:
+    """Mark a run as failed unless somebody works on it, or it ended between two looks."""
+    try:
+        lock = lock_run(store.home, row["run_id"])
+    except ValueError:
+        return False
+    with lock:
+        if store.named("run", run_id=row["run_id"])[0]["status"] != "running":
+            return False
+        ended = {"status": "failed", "finished_at": datetime.now(UTC), "error": REASON}
+        store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
+    return True
 
 
 def _end_in_mlflow(store: Store, closed: list[str]) -> None:
@@ -44,7 +61,7 @@ def _end_in_mlflow(store: Store, closed: list[str]) -> None:
     for run_id in dict.fromkeys([*closed, *runs_behind(store.home)]):
         try:
             lock = lock_run(store.home, run_id)
-        except ValueError:
+        except (ValueError, OSError):  # somebody works on it, or the home cannot be written
             continue
         with lock:
             rows = store.named("run", run_id=run_id)

@@ -131,7 +131,7 @@ class _HarmlessRecord(logging.LogRecord):
 
 def make_messages_harmless() -> None:
     """From here on, what this process logs, warns of or dies of is shown without escapes and passwords."""
-    if logging.getLogRecordFactory() is _HarmlessRecord:
+    if sys.excepthook is _print_traceback:
         return
     logging.setLogRecordFactory(_HarmlessRecord)
     format_warning = warnings.formatwarning

@@ -41,15 +41,23 @@ class RunSession:
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
         if self._lock is None:
-            from pipeline_lib.worker.process import lock_run
+            from pipeline_lib.worker.process import lock_run, reserve_room
 
             self._lock = lock_run(self.home, self.run_id)
+            reserve_room(self._lock)
 
     def release(self) -> None:
         """Let other processes work on the run."""
         if self._lock:
+            self._give_room()
             self._lock.close()
             self._lock = None
+
+    def _give_room(self) -> None:
+        if self._lock:
+            from pipeline_lib.worker.process import give_room
+
+            give_room(self._lock)
 
     @cached_property
     def base(self) -> BaseModel:
@@ -197,6 +205,7 @@ class RunSession:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Note how work on the run ended: completed, failed or cancelled."""
+        self._give_room()
         ended = {"run_id": self.run_id, "name": self.config.name, "status": status, "error": error and without_password(error)}
         if status == "completed":
             # Before the row: a run that is killed here is gone on with, which a completed one need not be.

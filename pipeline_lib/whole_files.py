@@ -15,6 +15,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # Arrow's name no file, and a temporary name says little
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import RecordedConfig, laconic_home, name_from
+from pipeline_lib.faults import explain, still_called_running
 from pipeline_lib.fingerprints import file_digest
 from pipeline_lib.home import below
 from pipeline_lib.prompts import load_prompts
@@ -24,6 +25,7 @@ from pipeline_lib.recorded_rollouts import (
 )
 from pipeline_lib.records import Prompt
 from pipeline_lib.report.recorded import draw_recorded
+from pipeline_lib.worker.process import give_room, lock_run, reserve_room
 from tasks.artifacts import publish_image, publish_table
 from tasks.progress import stage_progress
 
@@ -55,19 +57,35 @@ def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) ->
 
     store = Store(home)
     opened = {"run_id": run_id, "name": config.name, "base_model": "recorded", "config": config.model_dump(mode="json")}
-    store.write("runs", [{**opened, "status": "running", "started_at": datetime.now(UTC), "prefect_flow_run_id": flow_run_id}])
-    try:
-        reasons = _judge_and_score(store, run_id, config, pairs)
-        table = store.named("budget_table", run_ids=[run_id])
-        publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
-        picture = draw_recorded(table, below(home, "reports", run_id, "accuracy_by_budget.png"))
-        publish_image(config.name, picture, "Accuracy at every token budget")
-    except BaseException as error:
-        failed = {"status": "failed", "finished_at": datetime.now(UTC), "error": f"{type(error).__name__}: {error}"}
-        store.write("runs", [{"run_id": run_id, "name": config.name, **failed}])
-        raise
-    store.write("runs", [{"run_id": run_id, "name": config.name, "status": "completed", "finished_at": datetime.now(UTC)}])
+    row = {**opened, "status": "running", "started_at": datetime.now(UTC), "finished_at": None, "error": None}
+    with lock_run(home, run_id) as lock:
+        reserve_room(lock)
+        try:
+            store.write("runs", [{**row, "prefect_flow_run_id": flow_run_id}])
+            reasons = _judge_and_score(store, run_id, config, pairs)
+            table = store.named("budget_table", run_ids=[run_id])
+            publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
+            picture = draw_recorded(table, below(home, "reports", run_id, "accuracy_by_budget.png"))
+            publish_image(config.name, picture, "Accuracy at every token budget")
+            give_room(lock)
+            store.write("runs", [{"run_id": run_id, "name": config.name, **_ended("completed")}])
+        except BaseException as error:
+            give_room(lock)
+            status = "failed" if isinstance(error, Exception) else "cancelled"
+            _note_end(store, {"run_id": run_id, "name": config.name, **_ended(status), "error": explain(error, home)}, error)
+            raise
     return {"run_id": run_id, "rollouts": len(pairs), "without_gold_answer": unmatched, **reasons, "picture": str(picture)}
+
+
+def _note_end(store: "Store", row: dict[str, Any], error: BaseException) -> None:
+    try:
+        store.write("runs", [row])
+    except Exception as trouble:
+        error.add_note(still_called_running(row["run_id"], trouble, store.home))
+
+
+def _ended(status: str) -> dict[str, Any]:
+    return {"status": status, "finished_at": datetime.now(UTC)}
 
 
 def _check_choice(recorded: list[RecordedRollout], config: RecordedConfig, path: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline_lib.grading import grade_responses
 from pipeline_lib.home import below
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
-from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.store.rollout_files import holds_rollouts, write_rollout_file
 from pipeline_lib.worker.jobs import GenerateUnit
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
@@ -151,7 +151,7 @@ def write_shards(
 ) -> int:
     """Generate what a `GenerateUnit` asks for, this rank's share of the shards; return the tokens generated.
 
-    A shard that is there already is kept: an interrupted unit goes on where it stopped.
+    A whole shard that is there already is kept: an interrupted unit goes on where it stopped.
     """
     size = max(1, SHARD_ROLLOUTS // unit.num_samples)
     shards = [prompts[start : start + size] for start in range(0, len(prompts), size)]
@@ -161,7 +161,7 @@ def write_shards(
         path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{number:05d}-of-{len(shards):05d}.parquet")
         if number % world_size != rank:
             continue
-        if path.exists():
+        if holds_rollouts(path, len(shard) * unit.num_samples):
             report_progress(len(shard) * unit.num_samples)
             continue
         samples, seconds = sample_and_judge(

@@ -19,7 +19,7 @@ import psutil
 from pipeline_lib.worker.process import end_process_tree
 
 POLL_SECONDS = 0.2
-LOG_TAIL_LINES = 15
+LAST_WORD_CHARACTERS = 300
 KILL_SECONDS = 5.0  # to be gone after the deadly signal
 PR_SET_PDEATHSIG = 1
 
@@ -78,9 +78,10 @@ class Service:
             time.sleep(POLL_SECONDS)
 
     def log_tail(self) -> str:
-        """The last lines of its log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
-        return f"last lines of {self.log}:\n" + "\n".join(lines[-LOG_TAIL_LINES:])
+        """Its log's last word, in one line, and where the rest is."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log.exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        return f"its last word in {self.log}: {last[:LAST_WORD_CHARACTERS]}"
 
     def stop(self, grace_seconds: float) -> None:
         """Ask it to end, then end it and every process it started."""

@@ -9,10 +9,12 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
+
+from pipeline_lib.faults import one_line
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.1
@@ -21,6 +23,15 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "allow_community_extensions": False,
 }
+
+# Of the file, not of a statement; a checksum that does not match is a plain duckdb.Error.
+FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.SerializationException,
+)
 
 _registry_lock = threading.Lock()
 _thread_locks: dict[Path, threading.Lock] = {}
@@ -34,7 +45,8 @@ class StoreBusyError(TimeoutError):
 def connect(path: Path, read_only: bool, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the database for the length of a `with` block, timestamps in UTC.
 
-    Raises StoreBusyError after `wait_seconds` without the lock, OSError when the file cannot be read or written.
+    Raises StoreBusyError after `wait_seconds` without the lock, OSError in one line when the file cannot be read or written,
+    or is damaged.
     """
     deadline = time.monotonic() + wait_seconds
     thread_lock = _thread_lock(path)
@@ -43,12 +55,14 @@ def connect(path: Path, read_only: bool, wait_seconds: float) -> Iterator[duckdb
     try:
         connection = _open(path, read_only, wait_seconds, deadline)
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-        except duckdb.IOException as error:
-            raise OSError(f"{path}: {error}") from error
-        finally:
-            connection.close()
+            # Closing writes, too.
+            with closing(connection):
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+        except duckdb.Error as error:
+            if isinstance(error, FILE_ERRORS) or type(error) is duckdb.Error:
+                raise OSError(f"{path}: {one_line(str(error))}") from error
+            raise
     finally:
         thread_lock.release()
 
@@ -60,7 +74,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.rollback()
+        with suppress(duckdb.Error):  # a full disk closes the transaction by itself
+            connection.rollback()
         raise
     connection.commit()
 
@@ -75,8 +90,8 @@ def _open(path: Path, read_only: bool, wait_seconds: float, deadline: float) -> 
     while True:
         try:
             return duckdb.connect(str(path), read_only=read_only, config=SETTINGS)
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
-            message = str(error)
+        except duckdb.Error as error:
+            message = one_line(str(error))
             if "Could not set lock" not in message and "different configuration" not in message:
                 raise OSError(f"{path} cannot be opened: {message}") from error
             if time.monotonic() >= deadline:

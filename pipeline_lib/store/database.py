@@ -2,11 +2,12 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import duckdb
 import pyarrow as pa
@@ -14,7 +15,8 @@ import pyarrow as pa
 from pipeline_lib.home import below
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.migrate import prepare_store
+from pipeline_lib.store.damaged_files import find_damaged, mend_schema_file, sound_paths, tell_damaged
+from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, one_line
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.store.schema import TableSchema, read_schema
@@ -25,6 +27,7 @@ QUERIES_FOLDER = Path(__file__).parent / "queries"
 DATABASE_NAME = "laconic.duckdb"
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Store:
         self.path = self.home / DATABASE_NAME
         self.rollouts_folder = self.home / "rollouts"
         self._lock_wait_seconds = lock_wait_seconds
-        self._prepared = False
+        self._prepared = self._has_view = False
+        self._told: set[Path] = set()
 
     def write(self, table: str, rows: Sequence[Any]) -> int:
         """Upsert records or mappings by primary key in one transaction; returns the number of keys written.
@@ -87,14 +91,22 @@ class Store:
         Writers have to wait meanwhile, hence the timeout. Raises ValueError for SQL that is refused, fails or takes longer.
         """
         check_reads_only(sql)
-        with self._connection(read_only=True) as connection, _user_sql(connection, timeout_seconds):
-            return _run(connection, sql, parameters)
+
+        def answer(connection: duckdb.DuckDBPyConnection) -> QueryResult:
+            with _user_sql(connection, timeout_seconds):
+                return _run(connection, sql, parameters)
+
+        return self._read(answer)
 
     def query_arrow(self, sql: str, parameters: Parameters = None, timeout_seconds: float = 30.0) -> pa.Table:
         """As `query`, as an Arrow table, for writing Parquet."""
         check_reads_only(sql)
-        with self._connection(read_only=True) as connection, _user_sql(connection, timeout_seconds):
-            return connection.sql(sql, params=parameters).to_arrow_table()
+
+        def answer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+            with _user_sql(connection, timeout_seconds):
+                return connection.sql(sql, params=parameters).to_arrow_table()
+
+        return self._read(answer)
 
     def named(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Run `queries/<name>.sql`; a row is a dict, its JSON columns decoded.
@@ -105,11 +117,15 @@ class Store:
         if not path.is_file():
             names = sorted(path.stem for path in QUERIES_FOLDER.glob("*.sql"))
             raise ValueError(f"no query named {name!r}; there are {', '.join(names)}")
-        with self._connection(read_only=True) as connection:
+        text = path.read_text(encoding="utf-8")
+
+        def answer(connection: duckdb.DuckDBPyConnection) -> QueryResult:
             try:
-                result = _run(connection, path.read_text(encoding="utf-8"), parameters or None)
+                return _run(connection, text, parameters or None)
             except duckdb.InvalidInputException as error:
                 raise ValueError(f"query {name!r} with parameters {sorted(parameters)}: {error}") from error
+
+        result = self._read(answer, lambda file: _is_about(file, text, parameters))
         is_json = [column_type == "JSON" for column_type in result.types]
         return [
             {
@@ -145,22 +161,18 @@ class Store:
         programs, and for DuckDB before 2.0, which cannot read this database file. Raises ValueError for an unknown table.
         """
         folder = Path(folder)
-        with self._connection(read_only=True) as connection:
-            tables = read_schema(connection)
-            unknown = sorted(set(only_tables or ()) - set(tables))
-            if unknown:
-                raise ValueError(f"no table or view {unknown[0]!r}; there are {', '.join(tables)}")
-            tables = {name: table for name, table in tables.items() if only_tables is None or name in only_tables}
-            folder.mkdir(parents=True, exist_ok=True)
-            paths = []
-            for name, table in tables.items():
-                path = folder / f"{name}.parquet"
-                some = only_runs is not None and "run_id" in table.types
-                rows = f"SELECT * FROM {name}" + (" WHERE list_contains($run_ids, run_id)" if some else "")
-                parameters = {"run_ids": list(only_runs or ())} if some else None
-                with replacing(path) as temporary:
-                    connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
-                paths.append(path)
+        tables = self.schema()
+        unknown = sorted(set(only_tables or ()) - set(tables))
+        if unknown:
+            raise ValueError(f"no table or view {unknown[0]!r}; there are {', '.join(tables)}")
+        tables = {name: table for name, table in tables.items() if only_tables is None or name in only_tables}
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, table in tables.items():
+            path = folder / f"{name}.parquet"
+            runs = only_runs if "run_id" in table.types else None
+            self._read(partial(_write_parquet, table=name, path=path, only_runs=runs))
+            paths.append(path)
         description = folder / "schema.json"
         tree = {"tables": [asdict(table) for table in tables.values()]}
         write_whole(description, json.dumps(tree, indent=2, ensure_ascii=False))
@@ -168,20 +180,37 @@ class Store:
 
     def schema(self) -> dict[str, TableSchema]:
         """Describe every table and view by name: columns, types, comments, keys."""
-        with self._connection(read_only=True) as connection:
-            return read_schema(connection)
+        return self._read(read_schema)
 
     def _rollout_folder(self, run_id: str, stage: str) -> Path:
         if stage not in get_args(Stage):
             raise ValueError(f"stage = {stage!r} has no rollouts; {', '.join(get_args(Stage))} do")
         return below(self.rollouts_folder, run_id, stage)
 
+    def _read(
+        self, answer: Callable[[duckdb.DuckDBPyConnection], Answer], is_needed: Callable[[Path], bool] = lambda _: False
+    ) -> Answer:
+        """Answer from the store; where rollout files are damaged, without them, unless one of them `is_needed`."""
+        try:
+            with self._connection(read_only=True) as connection:
+                return answer(connection)
+        except (duckdb.Error, OSError, ValueError) as error:
+            found = find_damaged(self.rollouts_folder, error)
+            if not found:
+                raise
+        damaged = mend_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
+        tell_damaged(damaged, self._told, is_needed)
+        with self._connection(read_only=True, files=sound_paths(self.rollouts_folder, damaged)) as connection:
+            return answer(connection)
+
     @contextmanager
-    def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connection(self, read_only: bool, files: Sequence[Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self._prepared:
-            prepare_store(self.path, self.rollouts_folder, self._lock_wait_seconds)
+            self._has_view = prepare_store(self.path, self.rollouts_folder, self._lock_wait_seconds)
             self._prepared = True
         with connect(self.path, read_only, self._lock_wait_seconds) as connection:
+            if files is not None or not self._has_view:
+                make_temporary_view(connection, self.rollouts_folder, files)
             yield connection
 
 
@@ -203,6 +232,19 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters
     rows = connection.execute(sql, parameters).fetchall()
     description = connection.description or []
     return QueryResult(tuple(str(column[0]) for column in description), tuple(str(column[1]) for column in description), rows)
+
+
+def _write_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, only_runs: Sequence[str] | None) -> None:
+    rows = f"SELECT * FROM {table}" + (" WHERE list_contains($run_ids, run_id)" if only_runs is not None else "")
+    parameters = None if only_runs is None else {"run_ids": list(only_runs)}
+    with replacing(path) as temporary:
+        connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
+
+
+def _is_about(file: Path, sql: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a named query works out figures of the very run and stage that a rollout file belongs to."""
+    stage, run_id = file.parent.name, file.parent.parent.name
+    return f"'{stage}'" in sql and (run_id == parameters.get("run_id") or run_id in parameters.get("run_ids", ()))
 
 
 def _table(connection: duckdb.DuckDBPyConnection, name: str) -> TableSchema:

@@ -15,6 +15,7 @@ from pipeline_lib.store.connections import connect, transaction
 from pipeline_lib.store.rollout_files import write_rollout_file
 
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+SCHEMA_FILE = "_schema.parquet"
 VIEW_FILE = Path(__file__).parent / "rollouts_view.sql"
 
 
@@ -37,24 +38,33 @@ def load_migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
     return migrations
 
 
-def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
+def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> bool:
     """Create the database, or bring it up to date; takes no write lock when there is nothing to do.
 
+    Returns False where only the rollouts view is stale and cannot be made anew: a home that was moved to a read-only place.
     Raises ValueError when the file was made by a newer version of this package.
     """
-    schema_file = rollouts_folder / "_schema.parquet"
+    schema_file = rollouts_folder / SCHEMA_FILE
     if not schema_file.exists():
         # A view over no file at all cannot be made: an empty one carries the columns.
         write_rollout_file(schema_file, [])
     if not path.exists():
         _create(path, rollouts_folder, wait_seconds)
-        return
+        return True
     migrations = load_migrations()
     with connect(path, read_only=True, wait_seconds=wait_seconds) as connection:
-        current = _applied_version(connection) == len(migrations) and _view_is_current(connection, rollouts_folder)
-    if not current:
+        has_tables = _applied_version(connection) == len(migrations)
+        has_view = _view_is_current(connection, rollouts_folder)
+    if has_tables and has_view:
+        return True
+    try:
         with connect(path, read_only=False, wait_seconds=wait_seconds) as connection:
             migrate(connection, migrations, rollouts_folder)
+    except OSError:
+        if not has_tables:
+            raise
+        return False
+    return True
 
 
 def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
@@ -64,10 +74,13 @@ def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
     try:
         with connect(temporary, read_only=False, wait_seconds=wait_seconds) as connection:
             migrate(connection, load_migrations(), rollouts_folder)
+            # Closing would leave what did not fit to the temporary file's WAL, without a word.
+            connection.execute("CHECKPOINT")
         with suppress(FileExistsError):
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], rollouts_folder: Path) -> None:
@@ -84,8 +97,18 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migratio
             connection.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", [migration.version, migration.name])
     if not _view_is_current(connection, rollouts_folder):
         with transaction(connection):
-            view = Template(VIEW_FILE.read_text(encoding="utf-8"))
-            connection.execute(view.substitute(rollouts_glob=_glob_literal(rollouts_folder)))
+            connection.execute(_view_sql(_glob_literal(rollouts_folder)))
+
+
+def make_temporary_view(connection: duckdb.DuckDBPyConnection, rollouts_folder: Path, files: Sequence[Path] | None) -> None:
+    """Let `rollouts` mean certain files, by default all of a folder, for as long as a connection lasts: nothing is written."""
+    source = _glob_literal(rollouts_folder) if files is None else f"[{', '.join(_literal(str(path)) for path in files)}]"
+    view, _, _ = _view_sql(source).partition("COMMENT ON")
+    connection.execute(view.replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW"))
+
+
+def _view_sql(source: str) -> str:
+    return Template(VIEW_FILE.read_text(encoding="utf-8")).substitute(rollouts_source=source)
 
 
 def _applied_version(connection: duckdb.DuckDBPyConnection) -> int:
@@ -101,5 +124,8 @@ def _view_is_current(connection: duckdb.DuckDBPyConnection, rollouts_folder: Pat
 
 
 def _glob_literal(rollouts_folder: Path) -> str:
-    pattern = f"{glob.escape(str(rollouts_folder))}/**/*.parquet"
-    return "'" + pattern.replace("'", "''") + "'"
+    return _literal(f"{glob.escape(str(rollouts_folder))}/**/*.parquet")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.faults import one_line
 from pipeline_lib.records import Rollout
 from pipeline_lib.whole_files import replacing
+
+Depth = Literal["footer", "types", "pages"]
 
 ROLLOUT_SCHEMA = pa.schema(
     [
@@ -49,3 +53,23 @@ def read_rollout_file(path: Path) -> list[Rollout]:
     """Read the rollouts of one file, in the order they were written."""
     with pq.ParquetFile(path) as file:
         return [Rollout(**row) for row in file.read().to_pylist()]
+
+
+def damage_of(path: Path, depth: Depth = "footer") -> str | None:
+    """What keeps a file from being read as rollouts, in one line; None where nothing is found down to this depth."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if depth == "pages":
+                file.read()
+            found = {field.name: field.type for field in file.schema_arrow}
+    except (pa.ArrowException, OSError) as error:
+        return one_line(str(error))
+    wrong = [field.name for field in ROLLOUT_SCHEMA if found.get(field.name, field.type) != field.type]
+    return f"its column {wrong[0]} holds {found[wrong[0]]}" if wrong and depth != "footer" else None
+
+
+def holds_rollouts(path: Path, num_rollouts: int) -> bool:
+    """Whether there is a whole file of so many rollouts: one that a disk has damaged must be made again."""
+    if not path.is_file() or damage_of(path, "pages"):
+        return False
+    return int(pq.read_metadata(path).num_rows) == num_rollouts

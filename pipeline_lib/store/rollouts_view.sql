@@ -5,7 +5,7 @@ SELECT
     concat_ws('/', run_id, stage, model || '-' || step, prompt_id, sample_index) AS rollout_id,
     run_id, stage, step, model, source, prompt_id, sample_index, num_tokens, finish_reason, answer, correct, grade_reason,
     reward, advantage, masked, policy_lag, mean_logprob, text
-FROM read_parquet($rollouts_glob, union_by_name = true, hive_partitioning = false);
+FROM read_parquet($rollouts_source, union_by_name = true, hive_partitioning = false);
 COMMENT ON VIEW rollouts IS 'Rollout of any stage. Reads the Parquet files rollouts/<run_id>/<stage>/<name>.parquet in place.';
 COMMENT ON COLUMN rollouts.rollout_id IS 'run_id/stage/model-step/prompt_id/sample_index';
 COMMENT ON COLUMN rollouts.run_id IS 'The run';

@@ -44,7 +44,8 @@ def read_schema(connection: duckdb.DuckDBPyConnection) -> dict[str, TableSchema]
     )
     columns: dict[str, list[ColumnSchema]] = {}
     for table, column, column_type, comment in connection.execute(
-        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
+        "WHERE NOT internal AND database_name <> 'temp' ORDER BY column_index"
     ).fetchall():
         columns.setdefault(table, []).append(ColumnSchema(column, column_type, comment or ""))
     keys = dict(

@@ -1,7 +1,7 @@
 """What a worker process can be asked to do, as files: jobs in, progress and results out. Imports neither torch nor an engine.
 
-A job is `<n>.json` in the worker's folder; `<n>.progress.json` and `<n>.result.json` answer it. Files work across processes,
-ranks and crashes, and can be read by a person.
+A job is `<n>.json` in the worker's folder; `<n>.progress.json` and `<n>.result.json` answer it, or `failure-<rank>.json` of
+whichever rank fails. Files work across processes, ranks and crashes, and can be read by a person.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pipeline_lib.config import NonNegativeInt, PositiveFloat, PositiveInt, PromptSource, RunConfig, Section, stored_config
 from pipeline_lib.records import Prompt
 from pipeline_lib.whole_files import write_whole
+
+FAILURE_BYTES = 1 << 16
 
 
 class GenerateUnit(Section):
@@ -76,6 +78,35 @@ def read_job(path: Path) -> Job:
     """Take over a job from a task."""
     tree = read_json(path)
     return stored_config(tree, JOB_KINDS[tree["kind"]])
+
+
+def failure_file(folder: Path, rank: int) -> Path:
+    """Where a rank notes why it ends."""
+    return folder / f"failure-{rank}.json"
+
+
+def reserve_failure(folder: Path, rank: int) -> None:
+    """Take the room for that beforehand: on a full disk nothing else could be said."""
+    failure_file(folder, rank).write_bytes(b" " * FAILURE_BYTES)
+
+
+def write_failure(folder: Path, rank: int, line: str, details: str) -> None:
+    """Note why a rank ends, in place; `details` (a traceback) are cut to what fits."""
+    room = FAILURE_BYTES // 2  # JSON writes some characters as several
+    content = json.dumps({"line": line[: room // 4], "details": details[-room // 4 :]}).encode()
+    with open(failure_file(folder, rank), "r+b", buffering=0) as file:
+        file.write(content.ljust(FAILURE_BYTES)[:FAILURE_BYTES])
+
+
+def read_failure(folder: Path) -> dict[str, str] | None:
+    """Why a rank ended, that of the first to say so; None when none has."""
+    written = []
+    for path in folder.glob("failure-*.json"):
+        try:
+            written.append((path.stat().st_mtime_ns, read_json(path)))
+        except ValueError:  # still blank
+            continue
+    return min(written, key=lambda each: each[0])[1] if written else None
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:

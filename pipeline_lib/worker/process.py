@@ -3,6 +3,8 @@
 import fcntl
 import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +17,24 @@ from typing import IO, Any
 import psutil
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.faults import LESS_MEMORY, RESUMES, Explained, one_line
 from pipeline_lib.home import below
-from pipeline_lib.worker.jobs import GenerateJob, TrainJob, read_json, write_json
+from pipeline_lib.worker.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
+from pipeline_lib.worker.memory import GIB, MemoryWatch
 
 POLL_SECONDS = 0.1
 CLOSE_SECONDS = 15.0
-LOG_TAIL_LINES = 25
+RESERVED_BYTES = 2 << 20
+SHARED_MEMORY = "/dev/shm"
+# How the torch and the DeepSpeed launcher log the end of a rank; both exit with a status of their own.
+RANK_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)|exits with return code = (-?\d+)")
+LOGGED_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b:?.*)$", re.MULTILINE)
 
 logger = logging.getLogger(__name__)
 
 
-class WorkerFailed(RuntimeError):
-    """A worker's job ended with an error, or its process with no result."""
+class WorkerFailed(Explained):
+    """A worker's job ended with an error, or its process with no result; one line, the traceback is in the worker's log."""
 
 
 class WorkerProcess:
@@ -37,6 +45,7 @@ class WorkerProcess:
         self.folder = below(home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
         self._process: subprocess.Popen[bytes] | None = None
+        self._memory: MemoryWatch | None = None
         self._next_job = 0
 
     def start(self) -> None:
@@ -45,6 +54,8 @@ class WorkerProcess:
             return
         self.folder.mkdir(parents=True)
         write_json(self.folder / "worker.json", self._settings)
+        for rank in range(self._config.train.num_processes):
+            reserve_failure(self.folder, rank)
         with open(self.folder / "log.txt", "wb") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -54,6 +65,7 @@ class WorkerProcess:
                 start_new_session=True,
                 env=_environment(self._config),
             )
+        self._memory = MemoryWatch(self._process.pid)
         write_json(self.folder / "process.json", {"pid": self._process.pid, "owner": os.getpid(), "started": time.time()})
 
     @property
@@ -81,25 +93,28 @@ class WorkerProcess:
         while True:
             finished = result_path.exists()
             ended = self._process is None or self._process.poll() is not None
+            if self._memory:
+                self._memory.look()
             if on_progress and progress_path.exists() and (progress := read_json(progress_path)) != seen:
                 on_progress(seen := progress)
             if finished:
-                return self._result(read_json(result_path))
+                return read_json(result_path)["value"]
+            if failure := read_failure(self.folder):
+                raise WorkerFailed(f"{failure['line']} (log: {self.log})")
             if ended and not result_path.exists():
-                raise WorkerFailed(f"the worker ended without a result (exit {self._exit_code()}); {self._log_tail()}")
+                raise WorkerFailed(f"{self._sudden_end()} (log: {self.log})")
             time.sleep(POLL_SECONDS)
 
-    def _result(self, result: dict[str, Any]) -> Any:
-        if "error" in result:
-            raise WorkerFailed(f"{result['error']} (log: {self.folder / 'log.txt'})\n{result['traceback']}")
-        return result["value"]
+    @property
+    def log(self) -> Path:
+        """What launcher and ranks print, tracebacks included."""
+        return self.folder / "log.txt"
 
-    def _exit_code(self) -> int | None:
-        return self._process.poll() if self._process else None
-
-    def _log_tail(self) -> str:
-        lines = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        return f"last lines of {self.folder / 'log.txt'}:\n" + "\n".join(lines[-LOG_TAIL_LINES:])
+    def _sudden_end(self) -> str:
+        """One line on an end without a word."""
+        held = self._memory.words() if self._memory else ""
+        log = self.log.read_text(encoding="utf-8", errors="replace")
+        return sudden_end(self._process.poll() if self._process else None, log, held)
 
     def close(self) -> None:
         """Let the worker end by itself, then end whatever of it is left."""
@@ -117,6 +132,26 @@ class WorkerProcess:
             end_process_tree(self._process.pid)
             self._process.wait()
             self._process = None
+
+
+def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
+    """One line on a worker that ended without a word: by which signal, as its launcher logs it, or by which error."""
+    codes = [exit_code, *(int(code) for match in RANK_EXIT.finditer(log) for code in match.groups() if code)]
+    number = next((-code for code in codes if code is not None and code < 0), None)
+    if number == signal.SIGKILL:
+        return f"the worker was killed by the system, most likely for lack of memory: {memory}; {LESS_MEMORY}; then {RESUMES}"
+    if number == signal.SIGBUS:
+        usage = shutil.disk_usage(SHARED_MEMORY)
+        room = f"{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB free"
+        return (
+            f"the worker ended by a bus error, most likely because {SHARED_MEMORY} is full ({room}); {memory}; then {RESUMES}"
+        )
+    if number is not None:
+        return f"the worker was ended by {signal.Signals(number).name}; {memory}; {RESUMES}"
+    # A rank's own error comes before what its launcher makes of it.
+    error = LOGGED_ERROR.search(log)
+    cause = f": {one_line(error.group(1))[:300]}" if error else ""
+    return f"the worker ended without a result (exit status {exit_code}){cause}"
 
 
 def end_process_tree(pid: int) -> None:
@@ -158,6 +193,17 @@ def lock_run(home: Path, run_id: str) -> IO[str]:
     handle.write(str(os.getpid()))
     handle.flush()
     return handle
+
+
+def reserve_room(lock: IO[str]) -> None:
+    """Take up room in a lock's file: how a run ended must fit on a disk that it has filled."""
+    lock.write(" " * RESERVED_BYTES)
+    lock.flush()
+
+
+def give_room(lock: IO[str]) -> None:
+    """Give it back."""
+    lock.truncate(len(str(os.getpid())))
 
 
 def _environment(config: RunConfig) -> dict[str, str]:

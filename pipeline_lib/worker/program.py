@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 
 from pipeline_lib.config import RunConfig, stored_config
-from pipeline_lib.worker.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_json
+from pipeline_lib.faults import explain
+from pipeline_lib.worker.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
@@ -37,7 +38,14 @@ def main() -> None:
     arguments, _ = parser.parse_known_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     end_with_owner(arguments.owner)
-    serve(arguments.folder)
+    try:
+        serve(arguments.folder)
+    except Exception as error:
+        rank = int(os.environ.get("RANK", "0"))
+        # First of all: on a full disk the log takes nothing any more.
+        write_failure(arguments.folder, rank, explain(error, arguments.folder), traceback.format_exc())
+        logger.error("rank %d failed", rank, exc_info=True)
+        sys.exit(1)
 
 
 def end_with_owner(owner: int) -> None:
@@ -98,15 +106,9 @@ class Worker:
         )
 
     def run(self, number: int, path: Path) -> None:
-        """Run one job; its error becomes its result, and ends the process: the engine's state is then unknown."""
+        """Run one job; its error ends the process: the engine's state is then unknown."""
         job = read_job(path)
-        try:
-            result = self._dispatch(number, job)
-        except Exception as error:
-            logger.error("job %d failed", number, exc_info=True)
-            failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-            write_json(self._folder / f"{number:04d}.result.json", failure)
-            raise SystemExit(1) from error
+        result = self._dispatch(number, job)
         if self._rank == 0:
             write_json(self._folder / f"{number:04d}.result.json", {"value": result})
 

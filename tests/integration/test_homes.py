@@ -1,0 +1,238 @@
+"""Homes that cannot be worked on are told of at once and in a line; what ends a run badly is told once, and truly."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.config import load_config
+from pipeline_lib.faults import LEAST_FREE_BYTES, explain
+from pipeline_lib.session import RunSession
+from pipeline_lib.store.database import Store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def laconic(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LACONIC_HOME": str(home), **variables}
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1, done
+    [line] = done.stderr.splitlines()
+    assert line.startswith("laconic: ")
+    return line
+
+
+def mounted(folder: Path, *options: str) -> None:
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no file system can be mounted here: needs root")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
+    folder = tmp_path / "disk"
+    mounted(folder, "size=24m")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, left_bytes: int = 0) -> Path:
+    filler = folder / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        size = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - left_bytes
+        file.write(b"\0" * size)
+    return filler
+
+
+def test_homes_that_cannot_be_used_are_told_of_before_anything_starts(tmp_path: Path, disk: Path) -> None:
+    a_file = tmp_path / "file"
+    a_file.write_text("")
+    garbage = tmp_path / "garbage"
+    garbage.mkdir()
+    (garbage / "laconic.duckdb").write_bytes(b"garbage" * 1000)
+    train = ("train", "configs/smoke.toml")
+    started = time.monotonic()
+    assert f"LACONIC_HOME = {a_file} is a file" in only_line(laconic(a_file, *train))
+    assert "cannot be used: Not a directory" in only_line(laconic(a_file / "below", *train))
+    assert "laconic.duckdb is not a DuckDB file" in only_line(laconic(garbage, *train))
+    fill(disk, LEAST_FREE_BYTES // 2)
+    assert "the disk is full (8.0 MiB free of 24.0" in only_line(laconic(disk, *train))
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert f"LACONIC_HOME = {disk} cannot be written: Read-only file system" in only_line(laconic(disk, *train))
+    assert "cannot be used: Read-only file system" in only_line(laconic(disk / "home", *train))
+    assert time.monotonic() - started < 60  # engines and Prefect alone take longer
+    assert "not a valid DuckDB database" in only_line(laconic(garbage, "sql", "select 1"))
+
+
+def test_a_user_without_permission_is_told_of_it(tmp_path: Path) -> None:
+    """As another user: root is refused nothing."""
+    home = tmp_path / "home"
+    (home / "rollouts").mkdir(parents=True)
+    (home / "rollouts").chmod(0o555)
+    program = (
+        "import os, sys; from pathlib import Path; from pipeline_lib.faults import make_home, require_writable\n"
+        "os.chmod(sys.argv[1], int(sys.argv[2], 8))\n"
+        "if os.getuid() == 0: os.chown(sys.argv[1], 65534, 65534); os.setgid(65534); os.setuid(65534)\n"
+        "try: make_home(Path(sys.argv[1])); require_writable(Path(sys.argv[1]))\n"
+        "except ValueError as error: print(error)"
+    )
+    for folder in [home, *home.parents][: len(home.parents) - 1]:
+        if folder.owner() == "root" and folder.name.startswith("pytest-of"):
+            folder.chmod(0o755)
+    for parent in list(home.parents)[:3]:
+        parent.chmod(0o755)
+
+    def told(mode: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(home), mode], capture_output=True, text=True, check=True, cwd=REPOSITORY
+        )
+        return done.stdout.strip()
+
+    assert f"{home / 'rollouts'} cannot be written" in told("755")
+    assert f"LACONIC_HOME = {home} cannot be written: Permission denied" in told("555")
+    assert "Permission denied" in told("600")
+
+
+def test_a_run_that_fills_the_disk_is_noted_as_failed_on_it(disk: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACONIC_HOME", str(disk / "home"))
+    run = RunSession(load_config(configs / "smoke.toml", ["tracking.enabled=false"]))
+    run.acquire()
+    run.open(None)
+    fill(disk)
+    with pytest.raises(OSError, match="No space left") as raised:
+        run.store.write_rollouts([], run.run_id, "profile", "shard")
+    line = explain(raised.value, run.home)
+    assert line.startswith(f"{run.rollouts_folder('profile')}") and "the disk is full (0.0 MiB free of 24.0" in line
+    assert not list(run.home.glob("rollouts/**/.*"))
+    run.finish("failed", line)
+    run.release()
+    assert run.store.query("select status, error from runs").rows == [("failed", line)]
+
+
+def test_a_store_is_made_whole_or_not_at_all(disk: Path) -> None:
+    home = disk / "home"
+    home.mkdir()
+    made = 0
+    for kib in range(0, 4096, 512):
+        filler = fill(disk, kib << 10)
+        try:
+            Store(home).write("runs", [{"run_id": "one", "name": "one"}])
+            made += 1
+        except OSError as error:
+            assert "the disk is full" in explain(error, home)
+        filler.unlink()
+        assert [path.name for path in home.glob(".*")] == []
+        if (home / "laconic.duckdb").exists():
+            assert Store(home).query("select count(*) from runs").rows in ([(0,)], [(1,)])
+            (home / "laconic.duckdb").unlink()
+            (home / "laconic.duckdb.wal").unlink(missing_ok=True)
+    assert Store(home).query("select count(*) from runs").rows == [(0,)]
+
+
+def test_limits_of_other_kinds_are_told(home: Path) -> None:
+    home.mkdir()
+    quota = OSError(errno.EDQUOT, "Disk quota exceeded", str(home / "x"))
+    assert f"{home / 'x'} could not be written: the quota there is used up" in explain(quota, home)
+    too_large = OSError(errno.EFBIG, "File too large", str(home / "x"))
+    assert "ulimit -f" in explain(too_large, home)
+    wrapped = RuntimeError("server error 500\nfor more see …")
+    wrapped.__context__ = OSError(errno.ENOSPC, "No space left on device", str(home / "y"))
+    assert str(home / "y") in explain(wrapped, home) and "the disk is full" in explain(wrapped, home)
+    assert explain(KeyError("prompt"), home) == "KeyError: 'prompt'"
+    assert explain(RuntimeError("two\nlines"), home) == "two lines"
+
+
+RAISES = """
+import sys
+import flows.cli as cli
+
+def broken(*_, **__):
+    import logging
+    try:
+        raise KeyError("inner")
+    except KeyError:
+        logging.getLogger("some.library").exception("it went\\nwrong")
+    raise {error}
+
+import flows.commands.looking as looking
+looking.choose_runs_of = broken
+import pipeline_lib.store.database as database
+database.Store.query = broken
+sys.argv = ["laconic", "sql", "select 1"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        ("KeyError('prompt')", 1, "laconic: KeyError: 'prompt' (traceback: "),
+        ("AssertionError()", 1, "laconic: AssertionError (traceback: "),
+        ("MemoryError()", 1, "laconic: out of memory (MemoryError); "),
+        ("ValueError('two\\nlines')", 1, "laconic: two lines"),
+        ("KeyboardInterrupt()", 130, "laconic: interrupted; the same command goes on"),
+    ],
+)
+def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: str, status: int, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RAISES.replace("{error}", error)],
+        env={**os.environ, "LACONIC_HOME": str(home)},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    library, own = done.stderr.splitlines()
+    assert library == "it went wrong (KeyError: 'inner')"
+    assert own.startswith(line), own
+    assert done.returncode == status
+    log = (home / "errors.log").read_text()
+    assert "KeyError: 'inner'" in log and log.count("Traceback") == (1 if status == 130 else 2)
+
+
+def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
+    home: Path, configs: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose row cannot be written must not hide the error, nor keep its control running."""
+    from flows.runs import opened
+
+    smoke = load_config(
+        configs / "smoke.toml", ["tracking.enabled=false", "control.enabled=true", "control.rollout_limit_tokens=128"]
+    )
+    first, second = RunSession(smoke), RunSession(smoke.control_variant(), control_of=smoke.run_id)
+    path = first.store.path
+    held: list[Path] = []
+
+    def work() -> None:
+        with opened([first, second]):
+            held.append(path.rename(path.with_name("elsewhere")))  # a store that cannot be opened for the first run alone
+            path.mkdir()
+            monkeypatch.setattr(second, "close_worker", put_back)
+            raise KeyError("the cause")
+
+    def put_back(at_once: bool = False) -> None:
+        path.rmdir()
+        held[0].rename(path)
+
+    with pytest.raises(KeyError, match="the cause") as raised:
+        work()
+    [note] = raised.value.__notes__
+    assert note.startswith(f"run {first.run_id} is still called running")
+    rows = dict(Store(home).query("select run_id, status from runs").rows)
+    assert rows == {first.run_id: "running", second.run_id: "failed"}
+    from pipeline_lib.abandoned import close_abandoned_runs
+
+    assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run_id]
