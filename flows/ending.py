@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from flows.commands.terminal import errors
 from pipeline_lib.config import laconic_home
 from pipeline_lib.faults import RESUMES, explain, one_line
-from pipeline_lib.harmless import visible
+from pipeline_lib.harmless import harmless_message
 
 LOG_NAME = "errors.log"
 LARGEST_LOG_BYTES = 1 << 20
@@ -71,7 +71,7 @@ def note_traceback(error: BaseException) -> Path | None:
 
 
 def _traceback(error: BaseException) -> str:
-    return visible("".join(traceback.format_exception(error)))
+    return harmless_message("".join(traceback.format_exception(error)))
 
 
 def keep_terminal_quiet() -> None:

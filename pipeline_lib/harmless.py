@@ -123,10 +123,10 @@ class _HarmlessRecord(logging.LogRecord):
         super().__init__(*args, **fields)
         if isinstance(self.exc_info, tuple) and self.exc_info[0] is not None:
             # Formatters take what is here already.
-            self.exc_text = _message("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+            self.exc_text = harmless_message("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
 
     def getMessage(self) -> str:
-        return _message(super().getMessage())
+        return harmless_message(super().getMessage())
 
 
 def make_messages_harmless() -> None:
@@ -135,13 +135,14 @@ def make_messages_harmless() -> None:
         return
     logging.setLogRecordFactory(_HarmlessRecord)
     format_warning = warnings.formatwarning
-    warnings.formatwarning = lambda *args, **options: _message(format_warning(*args, **options))
+    warnings.formatwarning = lambda *args, **options: harmless_message(format_warning(*args, **options))
     sys.excepthook = _print_traceback
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(_message("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(harmless_message("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _message(text: str) -> str:
+def harmless_message(text: str) -> str:
+    """What is said to a user or a log: nothing that a terminal obeys, no password."""
     return _reveal(without_password(text))
