@@ -37,7 +37,7 @@ ROWS = {
     "rollouts": "select stage, step, prompt_id, sample_index, text, correct, reward from rollouts order by all",
     "budget_results": "select * from budget_results order by all",
     "checkpoints": "select step, is_best, model_version from checkpoints order by step",
-    "stages": "select stage, item from stages order by all",
+    "stages": "select stage, unit from stage_results order by all",
     "runs": "select run_id, status, error, mlflow_run_id is not null as is_tracked from runs",
 }
 # A file that is there when a stage has begun.
