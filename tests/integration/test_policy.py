@@ -176,9 +176,15 @@ def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str,
     assert metrics.grad_norm == pytest.approx(norm, rel=1e-4)
     assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (1, 1)
     assert (metrics.engine_ratio_capped_fraction is None) is (config.engine_ratio_cap is None)
-    moved = 0.0
+    moved, plain = 0.0, dict(model.named_parameters())
+    largest = max(float(parameter.grad.abs().max()) for parameter in plain.values() if parameter.grad is not None)
     for name, weight in policy.named_weights():
-        assert torch.allclose(weight, dict(model.named_parameters())[name], atol=2e-4), name
+        gradient = plain[name].grad
+        assert gradient is not None
+        # Adam's first step is a sign: where the gradient is rounding noise, the processor decides which.
+        is_sure = gradient.abs() > 1e-6 * largest
+        assert is_sure.float().mean() > 0.9 or "norm" in name or "embed" in name, name
+        assert torch.allclose(weight[is_sure], plain[name][is_sure], atol=2e-4), name
         moved = max(moved, float((weight - before[name]).abs().max()))
     assert moved > 5e-4
 
