@@ -62,7 +62,7 @@ class Served:
         """Prefect's HTTP API; an error's status and text are returned, not raised. What changes something needs a CSRF token."""
         if method != "GET" and not self._token:
             token = self.call("GET", f"/csrf-token?client={CLIENT}")
-            self._token = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": CLIENT}
+            self._token = {"Prefect-Csrf-Token": token.get("token", ""), "Prefect-Csrf-Client": CLIENT}
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **self._token, **self.credentials()}
         request = urllib.request.Request(f"{self.prefect}/api{path}", data, headers, method=method)

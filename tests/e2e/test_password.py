@@ -6,6 +6,7 @@ import httpx
 import pytest
 from driving import laconic, wait_until_no_process_is_left
 from serving import served
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow  # servers of its own
@@ -32,11 +33,8 @@ def test_the_password_is_asked_of_everybody_and_known_to_our_own(tmp_path: Path)
         ):
             found = [httpx.get(address, auth=given, trust_env=False).status_code for address in addresses]
             assert found == [status] * len(addresses), given
-        with (
-            pytest.raises(Exception, match="1002|1008"),
-            connect(up.prefect.replace("http", "ws") + "/api/events/in", proxy=None) as socket,
-        ):
-            socket.recv(timeout=5)
+        with pytest.raises(InvalidStatus):
+            connect(up.prefect.replace("http", "ws") + "/api/events/in", proxy=None)
         # A command reads the registry and reports to the server, and so does a flow that the worker starts.
         refused = laconic(home, "rollback", "nothing", check=False)
         assert "nothing" in refused.stderr and "401" not in refused.stderr + refused.stdout, refused.stderr

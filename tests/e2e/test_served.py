@@ -115,7 +115,7 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_requests_of_another_site_are_refused_on_every_address(up: Served, headers: dict[str, str]) -> None:
     token = up.call("GET", "/csrf-token?client=mine")
-    mine = {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "mine", **headers}
+    mine = {"Prefect-Csrf-Token": token.get("token", ""), "Prefect-Csrf-Client": "mine", **headers}
     create = f"{up.prefect}/api/deployments/{up.deployment('laconic-filter/filter')['id']}/create_flow_run"
     with httpx.Client(trust_env=False, headers=mine) as client:
         answers = [
