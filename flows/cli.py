@@ -1,7 +1,6 @@
 """The command line: `laconic COMMAND`. Prefect and everything heavy is imported by the command that needs it."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,10 @@ import typer
 
 from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, Raw, cell, console, errors, text_table
-from flows.ending import INTERRUPTED, end_interrupted, end_with_error, keep_terminal_quiet
+from flows.ending import end_as_told, end_with_error, keep_terminal_quiet
 from flows.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
-from flows.termination import note_interrupt, termination_requested
+from flows.termination import end_when_told, termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.faults import require_writable
 from pipeline_lib.harmless import json_text, make_messages_harmless, visible_line, write_csv
@@ -36,25 +35,21 @@ ELSEWHERE = ("check", "doctor", "down", "grade", "preview")
 
 
 def main() -> None:
-    """Entry point: whatever goes wrong is one line on stderr, with exit status 1, or 130 for an interruption."""
+    """Entry point: whatever goes wrong is one line on stderr, with exit status 1, or 143 and 130 for SIGTERM and Ctrl-C."""
     try:
+        end_when_told()
         prepare_environment()
         make_messages_harmless()
         keep_terminal_quiet()
-        # Prefect hands SIGTERM on to what handled it before; a plain death would leave flows and runs marked as running.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        signal.signal(signal.SIGINT, note_interrupt)
         app()
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            end_interrupted()
+    except BaseException as error:
+        work_is_done = isinstance(error, SystemExit) and not error.code
+        # What a signal is met by may be any error, such as that of a server that ended by the same signal.
+        if termination_requested() and not work_is_done:
+            end_as_told()
+        if isinstance(error, Exception):
+            end_with_error(error)
         raise
-    except KeyboardInterrupt:
-        end_interrupted()
-    except Exception as error:
-        if termination_requested():
-            end_interrupted()
-        end_with_error(error)
 
 
 @app.callback()

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.commands.terminal import errors
+from flows.termination import told_signal
 from pipeline_lib.config import laconic_home
 from pipeline_lib.faults import RESUMES, explain, one_line
 from pipeline_lib.harmless import harmless_message
@@ -18,7 +20,6 @@ from pipeline_lib.harmless import harmless_message
 LOG_NAME = "errors.log"
 LARGEST_LOG_BYTES = 1 << 20
 LONGEST_RECORD = 300
-INTERRUPTED = 130
 
 
 def end_with_error(error: Exception) -> NoReturn:
@@ -34,10 +35,13 @@ def end_with_error(error: Exception) -> NoReturn:
     _exit(1)
 
 
-def end_interrupted() -> NoReturn:
-    """Say that a command was interrupted; exit status 130."""
-    _say(f"interrupted; {RESUMES}")
-    _exit(INTERRUPTED)
+def end_as_told() -> NoReturn:
+    """Say that a command was told to end by a signal; exit status 128 and the signal's number."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    number = told_signal()
+    _say(f"{'interrupted' if number == signal.SIGINT else 'told to end'}; {RESUMES}")
+    _exit(128 + number)
 
 
 def _say(line: str) -> None:

@@ -49,8 +49,9 @@ def prepare_environment() -> None:
     _reach_servers(home)
     if not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
-        # Its default is in the user's home whatever PREFECT_HOME says.
+        # Their defaults are in the user's home whatever PREFECT_HOME says.
         os.environ.setdefault("PREFECT_SERVER_MEMO_STORE_PATH", str(home / "prefect" / "memo_store.toml"))
+        os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "prefect" / "storage"))
 
 
 def _reach_servers(home: Path) -> None:

@@ -113,12 +113,14 @@ class _ToldToEnd(Exception):
 def told_to_end() -> Iterator[list[int]]:
     """A list that a signal puts its number into."""
     told: list[int] = []
+    watch = signal.set_wakeup_fd(-1)  # servers and flows have longer to end than a command
     before = {number: signal.signal(number, lambda n, _: told.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(watch)
 
 
 def _wait(service: Service, told: list[int]) -> None:
@@ -196,6 +198,7 @@ def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
         "LACONIC_HOME": str(home),
         "PREFECT_HOME": str(prefect_home),
         "PREFECT_SERVER_MEMO_STORE_PATH": str(prefect_home / "memo_store.toml"),
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(prefect_home / "storage"),
         "PREFECT_API_URL": f"{addresses.prefect}/api",
         "PREFECT_SERVER_API_HOST": addresses.host,
         "PREFECT_SERVER_API_PORT": str(addresses.prefect_port),

@@ -1,23 +1,30 @@
-"""Ends a flow in good order: told to end it says so, and it does not outlive the Prefect worker that started it."""
+"""Ends a command or flow in good order: told to end it says so, in time, and it does not outlive the worker that started it."""
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import psutil
+
+from pipeline_lib.services.service import descendants
 
 # Set by Prefect's worker in the processes it starts.
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 POLL_SECONDS = 1.0
 # Prefect's own grace between the polite signal and the deadly one.
 GRACE_SECONDS = 30.0
+# In order a command ends within five seconds on a machine that is not busy.
+ENDING_SECONDS = 9.0
 
 _requested = threading.Event()
+_interrupted = threading.Event()
+_signal: int = signal.SIGTERM
 _watched = threading.Event()
 
 
@@ -26,10 +33,48 @@ def termination_requested() -> bool:
     return _requested.is_set()
 
 
-def note_interrupt(number: int, frame: FrameType | None) -> None:
-    """Handler of SIGINT: what is raised later may be any error that it ran into, such as that of a server it reached, too."""
-    _requested.set()
-    signal.default_int_handler(number, frame)
+def told_signal() -> int:
+    """The signal that told this process to end."""
+    return _signal
+
+
+def end_when_told() -> None:
+    """From here on SIGTERM and SIGINT end this process: in order, or else ENDING_SECONDS later with all that it started."""
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    # Python tells it of every signal, whoever handles that (Prefect does) and however long the main thread is busy elsewhere.
+    signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_end_in_time, args=(reading, writing), daemon=True, name="signal-watch").start()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _note(number)
+    if number == signal.SIGTERM:
+        raise SystemExit(128 + number)
+    if not _interrupted.is_set():  # an impatient Ctrl-C must not keep a run from being noted as cancelled
+        _interrupted.set()
+        signal.default_int_handler(number, frame)
+
+
+def _note(number: int) -> None:
+    global _signal
+    if not _requested.is_set():
+        _signal = number
+        _requested.set()
+
+
+def _end_in_time(reading: socket.socket, _writing: socket.socket) -> None:
+    while (number := reading.recv(1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+        pass
+    _note(number)
+    time.sleep(ENDING_SECONDS)
+    os.write(2, b"laconic: told to end, and ended before everything was put in order\n")
+    for process in descendants(os.getpid()):
+        with suppress(psutil.Error):
+            process.kill()
+    os._exit(128 + number)
 
 
 @contextmanager
@@ -42,7 +87,7 @@ def noticing_termination() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
 
     def note(number: int, frame: FrameType | None) -> Any:
-        _requested.set()
+        _note(number)
         if callable(before):
             return before(number, frame)
         raise SystemExit(128 + number)

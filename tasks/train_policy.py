@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.session import RunSession
-from pipeline_lib.training.checkpoint_files import CheckpointError, choose_resume_step, verify
+from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step, verify
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 from pipeline_lib.whole_files import write_whole
@@ -49,12 +49,14 @@ def train_policy(run: RunSession) -> dict[str, Any]:
     child = run.tracker.start_child(run.mlflow_run_id, STAGE)
     display = TrainingDisplay(run)
     with stage_progress(run.config.name, STAGE) as progress:
-        run.worker.run(_job(run, steps.folder), lambda _: _watch(run, steps, child, progress, display))
+        done = run.worker.run(_job(run, steps), lambda _: _watch(run, steps, child, progress, display))
         _follow(run, steps, child, progress, display)
     run.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
-    # A killed attempt may have come further than the one that stopped: its steps are not this training's.
-    run.store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
     curve = note_dynamics(run)
+    if lost := set(range(1, done["step"] + 1)) - {row["step"] for row in curve}:
+        raise ValueError(
+            f"the records of steps {sorted(lost)} are gone from {steps.folder}: the same command again trains them again"
+        )
     summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
     display.show(curve, finished=True)
@@ -103,7 +105,17 @@ def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str)
     write_whole(marker, fingerprint)
 
 
-def _job(run: RunSession, steps_folder: Path) -> TrainJob:
+def _resume_step(run: RunSession, steps: StepFiles) -> int:
+    """Where training goes on; files and rows are then those of the steps up to there, whatever a killed attempt left."""
+    last = max(checkpoints_in(run.checkpoints_folder()), default=0)
+    rows, alarms = (run.store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
+    step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
+    steps.forget_after(step)
+    run.store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
+    return step
+
+
+def _job(run: RunSession, steps: StepFiles) -> TrainJob:
     selected = run.store.named("selected_prompts", run_id=run.run_id, source=run.config.prompts.name)
     if not selected:
         raise ValueError(
@@ -127,9 +139,9 @@ def _job(run: RunSession, steps_folder: Path) -> TrainJob:
         prompts_file=str(prompts_file),
         validation_file=str(validation_file) if validation_file else None,
         rollouts_folder=str(run.rollouts_folder(STAGE)),
-        steps_folder=str(steps_folder),
+        steps_folder=str(steps.folder),
         checkpoints_folder=str(run.checkpoints_folder()),
-        resume_step=choose_resume_step(run.checkpoints_folder()),
+        resume_step=_resume_step(run, steps),
     )
 
 

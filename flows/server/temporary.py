@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from flows.environment import server_address
+from flows.termination import termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.guard import HOSTS_VARIABLE
@@ -20,6 +21,7 @@ from pipeline_lib.services.service import Service
 
 START_SECONDS = 180.0  # 13-18 s on two idle cores, and the engine starts beside it
 GRACE_SECONDS = 10.0
+HURRIED_SECONDS = 1.0  # its database bears a kill
 
 _server: Service | None = None
 
@@ -41,12 +43,16 @@ def begin_server() -> None:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         _server = _service(listening.fileno(), address, password)
         _server.start()
-    atexit.register(_server.stop, GRACE_SECONDS)
+    atexit.register(_stop, _server)
     os.environ |= {"PREFECT_API_URL": address, **prefect_credentials(password)}
     if "prefect" in sys.modules:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
+
+
+def _stop(server: Service) -> None:
+    server.stop(HURRIED_SECONDS if termination_requested() else GRACE_SECONDS)
 
 
 def _service(listening: int, address: str, password: str) -> Service:

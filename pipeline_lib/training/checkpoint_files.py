@@ -57,7 +57,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
         digests = dict(zip((path.relative_to(folder).as_posix() for path in paths), pool.map(_seal_file, paths), strict=True))
     # Through JSON and back: the digest must be of what a reader finds.
     whole = json.loads(json.dumps({**record, "written_by": _origin(folder.parent), "files": digests}))
-    write_json(folder / RECORD, {**whole, "record_sha256": _record_digest(whole)})
+    write_json(folder / RECORD, {**whole, "record_sha256": record_digest(whole)})
     _seal_file(folder / RECORD)
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
         flush_folder(path)
@@ -85,7 +85,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, RECORD, "is not JSON") from error
     if not isinstance(record, dict):
         raise _damaged(folder, RECORD, "is not a record")
-    if "files" in record and record.get("record_sha256") != _record_digest(record):
+    if "files" in record and record.get("record_sha256") != record_digest(record):
         raise _damaged(folder, RECORD, "is not as it was written")
     if not isinstance(record.get("step"), int) or step_name(record["step"]) != folder.name:
         raise _damaged(folder, RECORD, f"is of step {record.get('step')!r}")
@@ -114,13 +114,18 @@ def verify(folder: Path, part: str = "") -> dict[str, Any]:
     return record
 
 
-def choose_resume_step(folder: Path) -> int:
+def choose_resume_step(folder: Path, recorded_to: int | None = None) -> int:
     """The step of the newest whole checkpoint of a run; 0 when training starts anew.
 
-    A damaged checkpoint is named in a line and set aside; of those before the newest only the models are looked at. Called by one
-    process before the ranks start, so that all take the same one.
+    A damaged checkpoint is named in a line and set aside; of those before the newest only the models are looked at. So are those
+    after `recorded_to`: the records of a step after it are lost, and only training makes them again. Called by one process before
+    the ranks start, so that all take the same one.
     """
     found = checkpoints_in(folder)
+    if later := [step for step in found if recorded_to is not None and step > recorded_to]:
+        aside = ", ".join(set_aside(found.pop(step)).name for step in later)
+        told = "the records of step %d are lost, and the store has none: trained again from before it; set aside in %s: %s"
+        logger.warning(told, (recorded_to or 0) + 1, folder, aside)
     newest: dict[str, Any] | None = None
     for path in reversed(found.values()):
         try:
@@ -256,7 +261,7 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _record_digest(record: Mapping[str, Any]) -> str:
+def record_digest(record: Mapping[str, Any]) -> str:
     stated = {key: value for key, value in record.items() if key != "record_sha256"}
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 

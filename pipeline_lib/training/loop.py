@@ -61,9 +61,7 @@ def train(
     folder = StepFolder(Path(job.steps_folder), is_writer=dist.get_rank() == 0)
     if progress.ended:
         return asdict(progress)
-    folder.forget_after(progress.step)
-    dist.barrier()
-    rows = folder.rows()
+    rows = folder.rows(progress.step)
     sync_weights(policy, generator, tokenizer, config, prompts, progress.step)
     for step in range(progress.step + 1, config.train.steps + 1):
         clock = StepClock()

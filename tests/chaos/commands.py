@@ -6,16 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("chaos.toml")
 LACONIC = [sys.executable, "-m", "flows.cli"]
-POLL_SECONDS = 0.01
+# Moments pass quickly; who looks through all processes of the machine must not take a core for it.
+POLL_SECONDS, LOOK_SECONDS = 0.01, 0.2
 ORPHAN_SECONDS = 30.0
+PROBE_SECONDS = 0.05
 # Where libraries keep caches and settings of the user's.
 LIBRARY_FOLDERS = (".cache", ".config", ".triton")
 
@@ -106,12 +110,12 @@ class Command:
         """Since it was started."""
         return time.monotonic() - self._started
 
-    def wait_for(self, came: Callable[[], bool], limit_seconds: float) -> bool:
+    def wait_for(self, came: Callable[[], bool], limit_seconds: float, poll_seconds: float = POLL_SECONDS) -> bool:
         """Wait for a moment; False when the command ended, or the time ran out, before it came."""
         while self.is_running and self.seconds < limit_seconds:
             if came():
                 return True
-            time.sleep(POLL_SECONDS)
+            time.sleep(poll_seconds)
         return False
 
     def signal(self, number: int) -> None:
@@ -123,15 +127,23 @@ class Command:
 
     def wait(self, limit_seconds: float) -> Ended:
         """Its end; one that does not come in time is brought about, with everything that belongs to the home."""
-        status: int | None
-        try:
-            status = self.process.wait(max(0.1, limit_seconds - self.seconds))
-        except subprocess.TimeoutExpired:
-            status = None
+        while self.is_running and self.seconds < limit_seconds * slowness():
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(max(0.1, min(limit_seconds - self.seconds, 5.0)))
+        status = self.process.poll()
+        if status is None:
             end_all(self._place.home)
             self.process.wait(30)
         out, err = (path.read_text(encoding="utf-8", errors="replace") for path in (self._out, self._err))
         return Ended(self.words, status, out, err, self.seconds)
+
+
+def slowness() -> float:
+    """How many times longer work takes at the moment than on an idle machine: every limit of time is meant for such a one."""
+    started, busy = time.monotonic(), time.thread_time()
+    while time.thread_time() - busy < PROBE_SECONDS:
+        pass
+    return max(1.0, (time.monotonic() - started) / PROBE_SECONDS)
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -164,24 +176,42 @@ def kinds_of(process: psutil.Process) -> str:
 def kill(processes: list[psutil.Process]) -> None:
     """kill -9, whoever is still there."""
     for process in processes:
-        try:
+        with suppress(psutil.Error):
             process.kill()
-        except psutil.Error:
-            continue
+
+
+# CPU seconds of processes that outlived who started them, as last seen: nobody adds these up.
+CPU_OF_OTHERS: dict[tuple[int, float], float] = {}
+
+
+def note_cpu(processes: list[psutil.Process]) -> None:
+    """Remember what they have used, unless they are our own children, whom the system adds up."""
+    for process in processes:
+        with suppress(psutil.Error):
+            if process.ppid() != os.getpid():
+                CPU_OF_OTHERS[process.pid, process.create_time()] = sum(process.cpu_times()[:2])
+
+
+def cpu_seconds() -> float:
+    """What this process, the commands that have ended and those processes have used so far."""
+    used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+    return sum(CPU_OF_OTHERS.values()) + sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def end_all(home: Path) -> None:
     """End whatever a home's commands have left, for good."""
     while left := processes_of(home):
+        note_cpu(left)
         kill(left)
         time.sleep(0.1)
 
 
 def orphans(home: Path) -> list[str]:
     """What still runs for a home 30 s after its last command ended; ended here."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while (left := processes_of(home)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    started = time.monotonic()
+    while (left := processes_of(home)) and time.monotonic() - started < ORPHAN_SECONDS * slowness():
+        note_cpu(left)
+        time.sleep(LOOK_SECONDS)
     described = [f"{kinds_of(process)} {process.pid}" for process in left]
     end_all(home)
     return described

@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,19 +31,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not rounds:
         return
-    faults, missed = Counter(r["fault"] for r in rounds), Counter(r["fault"] for r in rounds if not r["came"])
-    broken = {fault: sum(bool(r["broken"]) for r in rounds if r["fault"] == fault) for fault in faults}
     write = terminalreporter.write_line
-    seconds = sorted(r["seconds"] for r in rounds)
     write("")
-    write(f"{'fault':38} rounds  too late  violated")
-    for fault, count in sorted(faults.items()):
-        write(f"{fault:38} {count:6} {missed[fault]:9} {broken[fault]:9}")
-    write(f"{'all':38} {len(rounds):6} {sum(missed.values()):9} {sum(broken.values()):9}")
-    cpu = sum(r["cpu_seconds"] for r in rounds)
-    write(
-        f"seconds a round: median {seconds[len(seconds) // 2]:.0f}, largest {seconds[-1]:.0f}, sum {sum(seconds):.0f} (CPU {cpu:.0f})"
-    )
+    write(f"{'fault':38} rounds  too late  violated  CPU s a round  seconds a round")
+    faults = sorted({(r["fault"], r["variant"]) for r in rounds})
+    for fault, variant in [*faults, ("all", "")]:
+        of_it = [r for r in rounds if fault == "all" or (r["fault"], r["variant"]) == (fault, variant)]
+        late, violated = sum(not r["came"] for r in of_it), sum(bool(r["broken"]) for r in of_it)
+        cpu, seconds = (sum(r[what] for r in of_it) / len(of_it) for what in ("cpu_seconds", "seconds"))
+        name = fault if variant in ("plain", "") else f"{fault} [{variant}]"
+        write(f"{name:38} {len(of_it):6} {late:9} {violated:9} {cpu:14.0f} {seconds:16.0f}")
     for r in sorted(rounds, key=lambda r: r["number"]):
         for line in r["broken"]:
             write(f"  round {r['number']} {r['fault']}: {line}")

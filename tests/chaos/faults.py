@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from commands import Command, Ended, end_all, kill, kinds_of
+from commands import LOOK_SECONDS, Command, Ended, end_all, kill, kinds_of, slowness
 from damages import damage
 from lane import LIMIT_SECONDS, Lane
 from plans import Moment, Plan
@@ -151,7 +151,7 @@ def kill_worker(round_: Round) -> None:
     round_.lay()
     command = round_.start()
     round_.wait_for_moment(command)
-    command.wait_for(lambda: bool(_worker(round_)), round_.limit_seconds)
+    command.wait_for(lambda: bool(_worker(round_)), round_.limit_seconds, LOOK_SECONDS)
     kill(_worker(round_))
     ended = round_.end(command)
     if ended.exit_status != 0:  # 0: its work was done
@@ -171,14 +171,14 @@ def told_to_end(round_: Round) -> None:
     came = round_.wait_for_moment(command)
     number = signal.Signals[round_.plan.how]
     command.signal(number)
-    told = time.monotonic()
+    told = command.seconds
     ended = command.wait(round_.limit_seconds)
-    seconds = time.monotonic() - told
+    seconds = ended.seconds - told
     # 1 from a terminal's ctrl-c is what Click says of it.
     right = {128 + number, -number, *([1] if number == signal.SIGINT else []), *([] if came else [0])}
     if ended.exit_status not in right:
         round_.note([f"{ended.words} ended with {ended.exit_status} after {number.name}: {' | '.join(said(ended))[-300:]}"])
-    if seconds > AT_ONCE_SECONDS:
+    if seconds > AT_ONCE_SECONDS * slowness():
         round_.note([f"{ended.words} took {seconds:.0f} s to end after {number.name}"])
     if ended.exit_status != 1:
         round_.note(broken_manners(ended, round_.limit_seconds))
@@ -215,7 +215,7 @@ def _without_server(round_: Round, harm: Callable[[], None], lasting_server: boo
     harmed = command.seconds
     ended = round_.end(command)
     round_.note(broken_success(ended))
-    if ended.seconds > harmed + usual + OUTAGE_SECONDS:
+    if ended.seconds > harmed + (usual + OUTAGE_SECONDS) * slowness():
         round_.note([f"train took {ended.seconds - harmed:.0f} s more without a Prefect server; alone it takes {usual:.0f} s"])
     if ended.exit_status == 0:
         round_.note(broken_end(round_.home, round_.lane.expected("train", round_.plan.variant)))
@@ -335,7 +335,7 @@ def read_only_home(round_: Round) -> None:
         pytest.skip("mounting a disk of its own needs root in a container that may mount")
     ended = round_.end(round_.start())
     round_.note(broken_failure(ended, "read-only", "permission", "writ", str(round_.home)))
-    if ended.seconds > READ_ONLY_SECONDS:
+    if ended.seconds > READ_ONLY_SECONDS * slowness():
         round_.note([f"{ended.words} took {ended.seconds:.0f} s to find its home read-only"])
     round_.lane.remount("rw")
     round_.complete()
@@ -362,10 +362,10 @@ def ill_tracker(round_: Round) -> None:
 def _ended_in_outage(round_: Round, command: Command) -> None:
     round_.wait_for_moment(command)
     command.signal(signal.SIGTERM)
-    told = time.monotonic()
-    round_.end(command)
-    if time.monotonic() - told > AT_ONCE_SECONDS:
-        round_.note([f"{command.words} took {time.monotonic() - told:.0f} s to end after SIGTERM, its tracker being ill"])
+    told = command.seconds
+    seconds = round_.end(command).seconds - told
+    if seconds > AT_ONCE_SECONDS * slowness():
+        round_.note([f"{command.words} took {seconds:.0f} s to end after SIGTERM, its tracker being ill"])
 
 
 def locked_tracker(round_: Round) -> None:

@@ -97,6 +97,10 @@ class Lane:
         self._make(self.after(command), variant)
         return self._records[self.after(command), variant]
 
+    def prepare(self, command: str, variant: str) -> None:
+        """Make what a round of this command starts from and is held against, where it is not there yet."""
+        self._make(self.after(command), variant)
+
     def usual_seconds(self, command: str, variant: str) -> float:
         """How long the unbroken command took."""
         self._make(self.after(command), variant)

@@ -5,10 +5,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 import pytest
+from commands import cpu_seconds
 from faults import play
 from lane import Lane
 from plans import Plan, draw
@@ -21,14 +21,14 @@ PLANS = [draw(SEED, number) for number in range(FIRST, FIRST + ROUNDS)]
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("plan", PLANS, ids=[f"{plan.number}-{plan.fault}-{plan.command}" for plan in PLANS])
 def test_round(plan: Plan, lane: Lane, record_property: Callable[[str, Any], None]) -> None:
-    started, before = time.monotonic(), getrusage(RUSAGE_CHILDREN)
     print(plan)
+    lane.prepare(plan.command, plan.variant)
+    started, before = time.monotonic(), cpu_seconds()
     played = play(lane, plan)
-    seconds, after = time.monotonic() - started, getrusage(RUSAGE_CHILDREN)
-    record_property("cpu_seconds", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    for name, value in (("number", plan.number), ("fault", plan.fault), ("came", played.came), ("broken", played.broken)):
+    figures = {"cpu_seconds": cpu_seconds() - before, "seconds": time.monotonic() - started}
+    names = {"number": plan.number, "fault": plan.fault, "variant": plan.variant}
+    for name, value in {**names, **figures, "came": played.came, "broken": played.broken}.items():
         record_property(name, value)
-    record_property("seconds", seconds)
     if not played.broken:
         return
     kept = Path(tempfile.gettempdir()) / f"laconic-chaos-kept-seed-{SEED}-round-{plan.number}"
