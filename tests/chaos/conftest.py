@@ -1,5 +1,6 @@
 """The campaign's lane, a session long, and its summary."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from lane import Lane
 @pytest.fixture(scope="session")
 def lane() -> Iterator[Lane]:
     """A home, copies of it and a Prefect server, for the rounds of this process."""
-    made = Lane(Path(tempfile.mkdtemp(prefix="laconic-chaos-")))
+    kept = os.environ.get("KEPT")  # a folder: what this campaign makes first, the next one need not
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    made = Lane(Path(kept) / number, is_kept=True) if kept else Lane(Path(tempfile.mkdtemp(prefix="laconic-chaos-")))
     yield made
     made.close()
 

@@ -28,12 +28,15 @@ class UnbrokenFailed(RuntimeError):
 
 @dataclass
 class Lane:
-    """`folder` is the lane's alone. References are made when they are first needed, by the commands themselves."""
+    """`folder` is the lane's alone. References are made when they are first needed, by the commands themselves.
+
+    A folder that is kept serves the next campaign of the same code.
+    """
 
     folder: Path
+    is_kept: bool = False
     server: PrefectServer = field(init=False)
     place: Place = field(init=False)
-    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     _records: dict[tuple[str, str], Record] = field(default_factory=dict)
     _mounted: bool = False
 
@@ -94,8 +97,11 @@ class Lane:
 
     def expected(self, command: str, variant: str) -> Record:
         """What a home holds after the unbroken command."""
-        self._make(self.after(command), variant)
-        return self._records[self.after(command), variant]
+        stage = self.after(command)
+        self._make(stage, variant)
+        if (stage, variant) not in self._records:
+            self._records[stage, variant] = record_of(self._snapshot(stage, variant))
+        return self._records[stage, variant]
 
     def prepare(self, command: str, variant: str) -> None:
         """Make what a round of this command starts from and is held against, where it is not there yet."""
@@ -105,7 +111,7 @@ class Lane:
         """How long the unbroken command took."""
         self._make(self.after(command), variant)
         stages = STAGES[2:] if command == "run" else [command]
-        return sum(self.seconds[stage, variant] for stage in stages)
+        return sum(float(self._seconds_file(stage, variant).read_text()) for stage in stages)
 
     @staticmethod
     def before(command: str) -> str:
@@ -125,7 +131,8 @@ class Lane:
         end_all(self.home)
         self.server.kill()
         self._clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make(self, stage: str, variant: str) -> None:
         """Make the copies of a home up to a stage, where they are not there yet."""
@@ -134,11 +141,15 @@ class Lane:
             return
         if stage == "":
             snapshot.mkdir(parents=True)
-        elif stage == "interrupted":
+            return
+        if stage == "interrupted":
             self._interrupt(variant)
         else:
             self._run_unbroken(stage, variant)
-        self._copy(self.home if stage else snapshot, snapshot)
+        making = snapshot.with_name("making")
+        shutil.rmtree(making, ignore_errors=True)
+        self._copy(self.home, making)
+        making.rename(snapshot)
 
     def _run_unbroken(self, stage: str, variant: str) -> None:
         self.lay(self.before(stage), variant)
@@ -146,8 +157,7 @@ class Lane:
         ended = self.start(stage, variant).wait(LIMIT_SECONDS[variant])
         if ended.exit_status != 0:
             raise UnbrokenFailed(f"{stage} without a fault ended with {ended.exit_status}: {ended.err[-2000:]}")
-        self.seconds[stage, variant] = ended.seconds
-        self._records[stage, variant] = record_of(self.home)
+        self._seconds_file(stage, variant).write_text(str(ended.seconds))
 
     def _interrupt(self, variant: str) -> None:
         self.lay("filter", variant)
@@ -160,6 +170,9 @@ class Lane:
 
     def _snapshot(self, stage: str, variant: str) -> Path:
         return self.folder / "snapshots" / variant / (stage or "empty")
+
+    def _seconds_file(self, stage: str, variant: str) -> Path:
+        return self._snapshot(stage, variant).with_suffix(".seconds")
 
     def _clear(self) -> None:
         """An empty home, on the ordinary disk."""
