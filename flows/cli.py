@@ -62,7 +62,7 @@ def _look_at_home(context: typer.Context) -> None:
     if command in READING:
         from pipeline_lib.abandoned import close_abandoned_runs
 
-        close_abandoned_runs(home)
+        close_abandoned_runs(home, retry_mlflow=False)
     else:
         require_writable(home)
 

@@ -67,7 +67,7 @@ def note_traceback(error: BaseException) -> Path | None:
         if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
             os.replace(path, path.with_suffix(".log.old"))
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as log:
-            print(datetime.now(UTC).isoformat(timespec="seconds"), " ".join(sys.argv), file=log)
+            print(datetime.now(UTC).isoformat(timespec="seconds"), harmless_message(" ".join(sys.argv)), file=log)
             log.write(_traceback(error))
     except OSError:
         return None

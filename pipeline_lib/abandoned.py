@@ -18,11 +18,11 @@ REASON = "its process ended without a word; the same command goes on from what i
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
-def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
+def close_abandoned_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
     """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
 
-    MLflow is told of these, and of runs whose end it could not be told before. Where the home cannot be written (a full disk,
-    read-only media) a warning tells what is not so.
+    MLflow is told of these, and with `retry_mlflow` of runs whose end it could not be told before, which takes seconds. Where the
+    home cannot be written (a full disk, read-only media) a warning tells what is not so.
     """
     store = Store(home)
     if not store.path.exists():
@@ -34,10 +34,10 @@ def close_abandoned_runs(home: Path) -> list[dict[str, Any]]:
                 continue
         except OSError as error:
             why = explain(error, home)
-            logger.warning("run %s is called running, but nothing works on it; that cannot be noted: %s", row["run_id"], why)
+            logger.warning("run %s is called running; whether anything works on it cannot be noted: %s", row["run_id"], why)
             continue
         closed.append(row)
-    _end_in_mlflow(store, [row["run_id"] for row in closed])
+    _end_in_mlflow(store, [*(row["run_id"] for row in closed), *(runs_behind(home) if retry_mlflow else ())])
     return closed
 
 
@@ -55,10 +55,10 @@ def _close(store: Store, row: dict[str, Any]) -> bool:
     return True
 
 
-def _end_in_mlflow(store: Store, closed: list[str]) -> None:
+def _end_in_mlflow(store: Store, run_ids: list[str]) -> None:
     """End what MLflow calls running of runs that nobody works on, unless it is out of reach: then the next command does it."""
     out_of_reach: set[str] = set()
-    for run_id in dict.fromkeys([*closed, *runs_behind(store.home)]):
+    for run_id in dict.fromkeys(run_ids):
         try:
             lock = lock_run(store.home, run_id)
         except (ValueError, OSError):  # somebody works on it, or the home cannot be written

@@ -3,21 +3,28 @@
 import os
 import re
 
-# Up to the last @ before the path; or, where a password holds a slash, after something that is no port.
-_USER = re.compile(r"\b([a-z][a-z0-9+.-]*)://(?:[^\s/?#\"'<>]*|[^\s/?#\"'<>:@]+:(?!\d*[/?#])[^\s\"'<>]*)@", re.IGNORECASE)
+# Up to the last @ before the path; or, where a password holds a slash, after something that is no port. In a text an address ends
+# with white space, quotes and brackets. Bounded, so that searching a text takes time linear in its length.
+_SCHEME = r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30})://"
+_BEFORE_AT = "(?:[^/?#{end}]{{0,2000}}|[^/?#:@{end}]{{1,200}}:(?!\\d{{0,9}}[/?#])[^{end}]{{0,2000}})@"
+_USER = re.compile(_SCHEME + _BEFORE_AT.format(end=r"\s\"'<>"), re.IGNORECASE)
+_USER_OF_ADDRESS = re.compile(_SCHEME + _BEFORE_AT.format(end=r"\s"), re.IGNORECASE)
 _NAMES = r"token(?!s)|key|secret|passw|pwd|signature|sig|auth|credential"
-_SECRET = re.compile(rf"([?&;][\w.-]*(?:{_NAMES})[\w.-]*=)[^\s&#;\"'<>]+", re.IGNORECASE)
+_SECRET = re.compile(rf"([?&;][\w.-]{{0,40}}(?:{_NAMES})[\w.-]{{0,40}}=)[^\s&#;\"'<>]+", re.IGNORECASE)
 _REMOVED = "***"
 
 _full: dict[str, str] = {}
 
 
-def without_password(text: str) -> str:
-    """An address, or every address in a text, without user and password; of a database the user stays.
+def without_password(text: str, is_address: bool = False) -> str:
+    """Every address in a text, or the one that it is, without user and password; of a database the user stays.
 
     Values of parameters that are secrets by their name (token, key, password, signature …) become ***.
     """
-    return _SECRET.sub(rf"\g<1>{_REMOVED}", _USER.sub(_without_user, text)) if "://" in text or "=" in text else text
+    if "://" not in text and "=" not in text:
+        return text
+    users = _USER_OF_ADDRESS if is_address else _USER
+    return _SECRET.sub(rf"\g<1>{_REMOVED}", users.sub(_without_user, text))
 
 
 def _without_user(found: re.Match[str]) -> str:
@@ -29,7 +36,7 @@ def _without_user(found: re.Match[str]) -> str:
 
 def remember_address(address: str) -> str:
     """Keep an address in this process for `full_address` and return what may be shown and stored of it."""
-    shown = without_password(address)
+    shown = without_password(address, is_address=bool(re.match(_SCHEME, address, re.IGNORECASE)))
     if shown != address:
         _full[shown] = address
     return shown
@@ -38,7 +45,7 @@ def remember_address(address: str) -> str:
 def full_address(shown: str) -> str:
     """The address with its password: as this process was given it, or as MLFLOW_TRACKING_URI holds it; else as it is."""
     environment = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return _full.get(shown) or (environment if without_password(environment) == shown else shown)
+    return _full.get(shown) or (environment if without_password(environment, is_address=True) == shown else shown)
 
 
 def remember_settings(settings: list[str]) -> list[str]:

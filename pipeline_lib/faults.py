@@ -143,7 +143,8 @@ def _free_bytes(path: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    # Path.exists raises for names that are too long and in folders that are closed.
+    return next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
 
 
 def make_home(home: Path) -> None:

@@ -1,7 +1,9 @@
 """Where the servers of `laconic up` listen, and under which names they are called."""
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import psutil
 
@@ -37,7 +39,9 @@ class Addresses:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches them."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        with suppress(ValueError):
+            return ip_address(self.host).is_loopback
+        return self.host == "localhost"
 
     def host_names(self) -> list[str]:
         """The names that a client may call them by, without ports: those of other machines would be a trick (DNS rebinding)."""

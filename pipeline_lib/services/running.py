@@ -84,16 +84,10 @@ def running_services(home: Path) -> RunningServices | None:
     path = services_file(home)
     try:
         noted: dict[str, Any] = read_json(path)
-    except (OSError, ValueError):
+        owner, *services = (ProcessId(**each) for each in (noted.pop("owner"), *noted.pop("services")))
+        running = RunningServices(owner, tuple(services), **noted)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or one that a disk or a hand has damaged
         return None
-    running = RunningServices(
-        ProcessId(**noted["owner"]),
-        tuple(ProcessId(**service) for service in noted["services"]),
-        noted["prefect_address"],
-        noted["mlflow_address"],
-        noted["is_ready"],
-        noted.get("password_file"),
-    )
     alive = running.owner.is_alive or any(service.is_alive for service in running.services)
     return running if alive else None
 

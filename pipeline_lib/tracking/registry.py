@@ -29,7 +29,7 @@ class Registry:
         if not config.enabled:
             raise ValueError("tracking.enabled = false: the model registry is MLflow's, so it has to be on")
         address = tracking_address(config, home)
-        self.uri = without_password(address)
+        self.uri = without_password(address, is_address=True)
         self._home = home.resolve()
         self._connection = Connection(address, config.experiment, self._home / "mlartifacts", Limits(config.timeout_seconds))
 

@@ -61,7 +61,7 @@ class Tracker:
         self.enabled = config.enabled
         self.available = config.enabled
         address = tracking_address(config, home)
-        self.uri = without_password(address)
+        self.uri = without_password(address, is_address=True)
         self._limits = Limits(config.timeout_seconds)
         self._connection = Connection(address, config.experiment, home.resolve() / "mlartifacts", self._limits)
         self._sending = threading.RLock()  # a run that is told to end is closed by another thread than that of its stage

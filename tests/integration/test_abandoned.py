@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline_lib.abandoned import REASON, close_abandoned_runs
 from pipeline_lib.config import load_config
 from pipeline_lib.session import RunSession
+from pipeline_lib.tracking import expect_delivery, runs_behind
 
 DIE = """
 import os, signal, sys
@@ -38,6 +39,21 @@ def test_a_killed_run_is_closed_and_a_living_one_is_left_alone(home: Path, confi
     assert close_abandoned_runs(home) == []
     living.finish("completed")
     living.release()
+
+
+def test_a_command_that_reads_does_not_wait_for_mlflow(home: Path, configs: Path) -> None:
+    """What MLflow lacks is sent by commands that work on runs; a query must not cost an import of it, or its time to answer."""
+    run = RunSession(load_config(configs / "smoke.toml"))
+    run.store.write(
+        "runs", [{"run_id": run.run_id, "name": "x", "status": "failed", "config": run.config.model_dump(mode="json")}]
+    )
+    expect_delivery(home, run.run_id)
+    query = "import sys, flows.cli as cli; sys.argv[1:] = ['sql', 'select 1']\ntry: cli.main()\nfinally: print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", query], env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.endswith("False\n"), done
+    assert runs_behind(home) == [run.run_id]
+    close_abandoned_runs(home)
+    assert runs_behind(home) == []
 
 
 def test_a_home_without_a_store_stays_one(home: Path) -> None:

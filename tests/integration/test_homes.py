@@ -67,6 +67,7 @@ def test_homes_that_cannot_be_used_are_told_of_before_anything_starts(tmp_path: 
     started = time.monotonic()
     assert f"LACONIC_HOME = {a_file} is a file" in only_line(laconic(a_file, *train))
     assert "cannot be used: Not a directory" in only_line(laconic(a_file / "below", *train))
+    assert "cannot be used: File name too long" in only_line(laconic(tmp_path / ("x" * 300), *train))
     assert "laconic.duckdb is not a DuckDB file" in only_line(laconic(garbage, *train))
     fill(disk, LEAST_FREE_BYTES // 2)
     assert "the disk is full (8.0 MiB free of 24.0" in only_line(laconic(disk, *train))
@@ -164,6 +165,7 @@ def test_limits_of_other_kinds_are_told(home: Path) -> None:
     assert str(home / "y") in explain(wrapped, home) and "the disk is full" in explain(wrapped, home)
     assert explain(KeyError("prompt"), home) == "KeyError: 'prompt'"
     assert explain(RuntimeError("two\nlines"), home) == "two lines"
+    assert "the disk is full" in explain(OSError(errno.ENOSPC, "No space left on device", "/x" * 3000), home)
 
 
 RAISES = """
@@ -188,7 +190,7 @@ import flows.commands.looking as looking
 looking.choose_runs_of = broken
 import pipeline_lib.store.database as database
 database.Store.query = broken
-sys.argv = ["laconic", "sql", "select 1"]
+sys.argv = ["laconic", "sql", "select 1 -- http://me:secret@host"]
 cli.main()
 """
 
@@ -218,6 +220,7 @@ def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: 
     assert own.startswith(line), own
     assert done.returncode == status
     log = (home / "errors.log").read_text()
+    assert "http://host" in log and "secret" not in log
     assert "KeyError: 'inner'" in log and log.count("Traceback") == (1 if status > 1 else 2)
 
 

@@ -83,6 +83,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "record that is no text": (lambda f: (f / RECORD).write_bytes(b"\xff\xfe\x00"), f"{RECORD} is not JSON"),
     "record that is a list": (lambda f: (f / RECORD).write_text("[1]"), f"{RECORD} is not a record"),
     "changed record": (lambda f: change_record(f, reward_state={"4": [0.2, None]}), f"{RECORD} is not as it was written"),
+    "flipped bit in the name of the digests": (
+        lambda f: (f / RECORD).write_text((f / RECORD).read_text().replace('"files"', '"fileq"')),
+        f"{RECORD} is not as it was written",
+    ),
     "folder for the record": (lambda f: become(f / RECORD, Path.mkdir), f"{RECORD} is not a plain file"),
     "record of another step": (lambda f: shutil.copy(f.parent / "step-00010" / RECORD, f / RECORD), f"{RECORD} is of step 10"),
     "file for the checkpoint": (replace_by_file, f"{RECORD} cannot be read (Not a directory)"),

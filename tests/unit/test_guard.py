@@ -12,7 +12,7 @@ from flows.environment import prepare_environment
 from flows.server.addresses import Addresses
 from pipeline_lib.services.guard import Guard, allowed_hosts
 from pipeline_lib.services.password import read_password
-from pipeline_lib.services.running import note_services, services_file
+from pipeline_lib.services.running import note_services, running_services, services_file
 
 PASSWORD = "correct-horse-battery"
 
@@ -177,6 +177,13 @@ def test_a_server_elsewhere_is_not_told_the_password(home: Path, tmp_path: Path)
     assert not any(name in os.environ for name in CREDENTIALS[2:])
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"owner": 1, "services": []}', '{"owner": {"pid": 1}, "services": [2]}', "\0"])
+def test_a_damaged_note_of_what_runs_is_none(home: Path, text: str) -> None:
+    services_file(home).parent.mkdir(parents=True)
+    services_file(home).write_text(text)
+    assert running_services(home) is None
+
+
 @pytest.mark.usefixtures("unset")
 def test_a_password_file_that_is_gone_is_said_where_it_is_needed(home: Path, tmp_path: Path) -> None:
     from flows.server.temporary import begin_server
@@ -198,7 +205,7 @@ def test_only_names_of_this_machine_are_ours() -> None:
     assert Addresses("::1", 1, 2).mlflow == "http://[::1]:2"
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", "127.example.org"])
 def test_an_address_that_others_reach_needs_a_password(home: Path, host: str) -> None:
     from flows.serving import bring_up
 

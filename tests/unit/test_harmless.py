@@ -1,6 +1,7 @@
 """Texts made visible: one notation, nothing lost, what people write left as it is; addresses without passwords."""
 
 import json
+import time
 import unicodedata
 
 import pytest
@@ -85,6 +86,20 @@ def test_all_that_deceives_is_written_out() -> None:
 )
 def test_addresses_are_shown_without_passwords(address: str, shown: str) -> None:
     assert without_password(address) == shown == without_password(shown)
+
+
+def test_an_address_by_itself_may_hold_quotes_in_its_password() -> None:
+    assert without_password("http://me:se'c\"ret@host/x", is_address=True) == "http://host/x"
+    assert remember_settings(["""tracking.uri="http://me:se'cret@host" """.strip()]) == ['tracking.uri="http://host"']
+
+
+@pytest.mark.parametrize(
+    "text", ["a.-" * 60_000 + "=://", "http://a:" * 20_000, "?" + "key" * 60_000 + "=://", "&a" * 90_000 + "=://"]
+)
+def test_addresses_are_found_in_time_linear_in_the_text(text: str) -> None:
+    started = time.process_time()
+    without_password(text)
+    assert time.process_time() - started < 5
 
 
 def test_settings_keep_everything_but_passwords() -> None:
