@@ -1,5 +1,6 @@
 """The temporary Prefect server of a single command: closed to others, and gone with its command, however that ends."""
 
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from pipeline_lib.services.service import answers
 
 # Needs a flow, and no engine: no worker would notice that the command is gone.
 COMMAND = ("rollback", "nothing")
+ENDS = {signal.SIGTERM: "told to end", signal.SIGINT: "interrupted"}
 
 
 def server_of(command: subprocess.Popen[bytes]) -> tuple[psutil.Process, str]:
@@ -33,10 +35,12 @@ def server_of(command: subprocess.Popen[bytes]) -> tuple[psutil.Process, str]:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_with_its_command_and_answers_nobody_else(home: Path, number: signal.Signals) -> None:
     without = {name: value for name, value in environment(home).items() if name != "PREFECT_API_URL"}
-    command = subprocess.Popen([*LACONIC, *COMMAND], env=without, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    command = subprocess.Popen(
+        [*LACONIC, *COMMAND], env=without, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     server, api = server_of(command)
     if number == signal.SIGKILL:
         foreign = [{"Origin": "http://evil.example"}, {"Origin": "http://localhost:1"}, {"Host": "evil.example"}]
@@ -45,8 +49,13 @@ def test_the_server_ends_with_its_command_and_answers_nobody_else(home: Path, nu
         refused.append(httpx.get(f"{api}/csrf-token?client=x", trust_env=False).status_code)
         refused.append(httpx.post(f"{api}/flow_runs/filter", json={}, trust_env=False).status_code)
         assert refused == [403, 403, 403, 401, 403]
-    command.send_signal(number)
-    command.wait(30)
+    os.killpg(command.pid, number)  # as a terminal does
+    told = time.monotonic()
+    _, said = command.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert time.monotonic() - told < 5.0, "and a second on a machine that does nothing else"
+        assert command.returncode == 128 + number
+        assert said == f"laconic: {ENDS[number]}; the same command goes on from what is stored\n"
     psutil.wait_procs([server], timeout=10)
     assert not server.is_running()
     assert not processes_of(home)
