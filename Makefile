@@ -52,8 +52,7 @@ SEED ?= 0
 FIRST ?= 0
 LANES ?= 2
 chaos: setup
-	ROUNDS=$(ROUNDS) SEED=$(SEED) FIRST=$(FIRST) $(BIN)/python -m pytest tests/chaos/test_campaign.py -m slow -v -n $(LANES) \
-		--dist load --maxschedchunk 1
+	ROUNDS=$(ROUNDS) SEED=$(SEED) FIRST=$(FIRST) $(BIN)/python -m pytest tests/chaos/test_campaign.py -m slow -v -n $(LANES) --dist loadgroup
 
 # What the browser test drives; without it, that test is skipped with a reason.
 browser:

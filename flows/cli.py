@@ -10,7 +10,7 @@ import typer
 
 from flows.commands import looking, relocating, retraining, serving
 from flows.commands.terminal import ConfigPath, Force, Overrides, Raw, cell, console, errors, text_table
-from flows.ending import end_as_told, end_with_error, keep_terminal_quiet
+from flows.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
 from flows.termination import end_when_told, termination_requested
@@ -49,6 +49,8 @@ def main() -> None:
             end_as_told()
         if isinstance(error, Exception):
             end_with_error(error)
+        if isinstance(error, SystemExit) and isinstance(error.code, int | None):
+            end(error.code or 0)
         raise
 
 

@@ -1,4 +1,4 @@
-"""How a command ends that fails: one line in the terminal, the traceback in the home's errors.log."""
+"""How a command ends; one that fails: one line in the terminal, the traceback in the home's errors.log."""
 
 import atexit
 import logging
@@ -32,7 +32,7 @@ def end_with_error(error: Exception) -> NoReturn:
     elif log and not isinstance(error, ValueError | OSError):
         line += f" (traceback: {log})"
     _say(line)
-    _exit(1)
+    end(1)
 
 
 def end_as_told() -> NoReturn:
@@ -41,22 +41,24 @@ def end_as_told() -> NoReturn:
         signal.signal(each, signal.SIG_IGN)
     number = told_signal()
     _say(f"{'interrupted' if number == signal.SIGINT else 'told to end'}; {RESUMES}")
-    _exit(128 + number)
+    end(128 + number)
 
 
 def _say(line: str) -> None:
     errors.print(f"laconic: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _exit(status: int) -> NoReturn:
-    """Exit as the interpreter does, up to the tear-down of modules: frames of the error hold objects that DuckDB would list then."""
+def end(status: int) -> NoReturn:
+    """Exit as the interpreter does, up to the tear-down of modules: DuckDB would list there what threads and errors still hold."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
+        except BrokenPipeError:  # whoever read it had enough
             continue
+        except OSError:  # a full disk
+            status = status or 1
     os._exit(status)
 
 

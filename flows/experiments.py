@@ -130,7 +130,11 @@ def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
     try:
         with runner:
             futures = [runner.submit(run_one, {"child": child, "pool": pool, "force": force}) for child in children]
-            wait(list[PrefectFuture[Any]](futures))
+            try:
+                wait(list[PrefectFuture[Any]](futures))
+            except BaseException:
+                pool.end()  # the runner waits for child runs that have begun
+                raise
         failed = [child for child, future in zip(children, futures, strict=True) if future.state.is_failed()]
         at_once = False
     finally:

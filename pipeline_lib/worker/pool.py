@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig, digest
-from pipeline_lib.worker.process import WorkerProcess
+from pipeline_lib.worker.process import WorkerFailed, WorkerProcess
 
 
 class WorkerPool:
@@ -26,12 +26,15 @@ class WorkerPool:
         self._lanes: queue.Queue[tuple[str, WorkerProcess] | None] = queue.Queue()
         for _ in range(num_lanes):
             self._lanes.put(None)
+        self._at_work: set[WorkerProcess] = set()
+        self._is_ended = False
 
     @contextmanager
     def worker(self, config: RunConfig) -> Iterator[WorkerProcess]:
-        """A worker for one run, alone; waits until a lane is free."""
+        """A worker for one run, alone; waits until a lane is free. Raises WorkerFailed when the pool was ended."""
         lane, key = self._lanes.get(), _engine_key(config)
         try:
+            self._check()
             if lane is None or lane[0] != key or not lane[1].is_running:
                 if lane is not None:
                     lane[1].close()
@@ -40,9 +43,23 @@ class WorkerPool:
                 worker = WorkerProcess(model, self._base_folders[model.base_model], self._home, will_train=True)
                 lane = (key, worker)
                 worker.start()
+            self._at_work.add(lane[1])
+            self._check()
             yield lane[1]
         finally:
+            if lane is not None:
+                self._at_work.discard(lane[1])
             self._lanes.put(lane)
+
+    def _check(self) -> None:
+        if self._is_ended:
+            raise WorkerFailed("the workers were told to end")
+
+    def end(self) -> None:
+        """End the workers that are at work, from another thread: their runs fail, and no other run gets a worker."""
+        self._is_ended = True
+        for worker in list(self._at_work):
+            worker.kill()
 
     def close(self, at_once: bool = False) -> None:
         """End the workers of all free lanes."""

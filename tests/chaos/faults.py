@@ -168,20 +168,19 @@ def told_to_end(round_: Round) -> None:
     """SIGTERM, or ctrl-c."""
     round_.lay()
     command = round_.start()
-    came = round_.wait_for_moment(command)
+    round_.wait_for_moment(command)
     number = signal.Signals[round_.plan.how]
     command.signal(number)
     told = command.seconds
     ended = command.wait(round_.limit_seconds)
     seconds = ended.seconds - told
-    # 1 from a terminal's ctrl-c is what Click says of it.
-    right = {128 + number, -number, *([1] if number == signal.SIGINT else []), *([] if came else [0])}
-    if ended.exit_status not in right:
+    if ended.exit_status == 0:  # told when everything was done
+        round_.note(broken_end(round_.home, round_.lane.expected(round_.plan.command, round_.plan.variant)))
+    elif ended.exit_status not in (128 + number, -number):  # the latter: told before it could note anything
         round_.note([f"{ended.words} ended with {ended.exit_status} after {number.name}: {' | '.join(said(ended))[-300:]}"])
     if seconds > AT_ONCE_SECONDS * slowness():
         round_.note([f"{ended.words} took {seconds:.0f} s to end after {number.name}"])
-    if ended.exit_status != 1:
-        round_.note(broken_manners(ended, round_.limit_seconds))
+    round_.note(broken_manners(ended, round_.limit_seconds))
     round_.note(broken_aftermath(round_.lane.place))
     round_.note(broken_status(round_.home, *ENDED))
     round_.complete()

@@ -17,9 +17,15 @@ SEED, FIRST, ROUNDS = (int(os.environ.get(name) or default) for name, default in
 PLANS = [draw(SEED, number) for number in range(FIRST, FIRST + ROUNDS)]
 
 
+def round_of(plan: Plan) -> Any:
+    """Rounds of a variant go to one lane: to prepare one takes minutes."""
+    marks = () if plan.variant == "plain" else pytest.mark.xdist_group(plan.variant)
+    return pytest.param(plan, id=f"{plan.number}-{plan.fault}-{plan.command}", marks=marks)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("plan", PLANS, ids=[f"{plan.number}-{plan.fault}-{plan.command}" for plan in PLANS])
+@pytest.mark.parametrize("plan", [round_of(plan) for plan in PLANS])
 def test_round(plan: Plan, lane: Lane, record_property: Callable[[str, Any], None]) -> None:
     print(plan)
     lane.prepare(plan.command, plan.variant)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,28 @@ relation = ">"
 """
 
 
+def check_that_it_ends_when_told(home: Path, command: list[str]) -> None:
+    """SIGTERM while the first arm trains: child runs are threads, which a signal does not reach."""
+    process = subprocess.Popen(
+        [*LACONIC, *command],
+        env=environment(home),
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until_file(process, home, "training/wreck-stop-*/steps/step-00002.json")
+    process.terminate()
+    told = time.monotonic()
+    _, said = process.communicate()
+    assert time.monotonic() - told < 8.0, "five seconds, on a machine that does nothing else"
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1] == "laconic: told to end; the same command goes on from what is stored"
+    assert "Traceback" not in said
+    wait_until_no_process_is_left(home)
+    assert sql(home, "select distinct status from runs") == [{"status": "cancelled"}]
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which the experiment was killed while its second arm trained, and then run again."""
@@ -69,6 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "wreck.toml").write_text(EXPERIMENT.replace('finding = "F5"', f'finding = "F5"\nbase = "{base_file()}"'))
     command = ["experiment", str(folder / "wreck.toml"), "--lanes", "1", "--pages", str(folder / "pages")]
     home = folder / "home"
+    check_that_it_ends_when_told(home, command)
     process = subprocess.Popen(
         [*LACONIC, *command], env=environment(home), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

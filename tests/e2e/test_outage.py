@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from driving import LACONIC, REPOSITORY, environment
-from serving import free_port, stored
+from driving import LACONIC, REPOSITORY, wait_until_no_process_is_left
+from serving import free_port, serving_environment, stored
 
 from flows.outages import tell_ends
 
@@ -101,9 +102,9 @@ class PrefectServer:
 
 
 class Command:
-    """`laconic run` of a short training that reports to a server."""
+    """`laconic run` of a short training that reports to a server; None: to a temporary one of its own."""
 
-    def __init__(self, home: Path, server: PrefectServer) -> None:
+    def __init__(self, home: Path, server: PrefectServer | None) -> None:
         home.mkdir()
         self.home, self.log = home, home.parent / f"{home.name}.log"
         changes = [word for setting in SETTINGS for word in ("--set", setting)]
@@ -111,15 +112,16 @@ class Command:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*LACONIC, "run", str(REPOSITORY / "configs/smoke.toml"), *changes],
-                env=environment(home) | {"PREFECT_API_URL": server.address},
+                env=serving_environment(home) | ({"PREFECT_API_URL": server.address} if server else {}),
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # a process group, as a terminal makes one
             )
 
     def wait_until(self, stage: str) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 400
         while not list(self.home.glob(MOMENTS[stage])):
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
@@ -258,18 +260,43 @@ def test_a_server_that_starts_again_is_shown_the_newest_state(server: PrefectSer
 
 
 @pytest.mark.slow
+def test_the_temporary_server_of_a_command_is_killed(unbroken: Any, tmp_path: Path) -> None:
+    command = Command(tmp_path / "temporary", None)
+    command.wait_until("train")
+    [server] = [each for each in psutil.Process(command.process.pid).children() if "flows.server.program" in each.cmdline()]
+    server.kill()
+    check_that_nothing_was_lost(command, unbroken)
+
+
+def check_that_it_ends(command: Command, number: int, words: str) -> None:
+    """Told to end as a terminal tells it."""
+    os.killpg(command.process.pid, number)
+    started = time.monotonic()
+    assert command.process.wait(60) == 128 + number, command.log.read_text()
+    assert time.monotonic() - started < 8.0, "five seconds, on a machine that does nothing else"
+    *before, last = [line for line in command.log.read_text().splitlines() if "laconic: " in line or "WARNING" in line]
+    assert last == f"laconic: {words}; the same command goes on from what is stored"
+    assert len(before) <= 2 and "Traceback" not in command.log.read_text()
+    assert stored(command.home, "select status from runs") == [{"status": "cancelled"}]
+    wait_until_no_process_is_left(command.home)
+
+
+@pytest.mark.slow
 def test_a_cancelled_run_ends_in_time_though_the_server_hangs(server: PrefectServer, tmp_path: Path) -> None:
     command = Command(tmp_path / "cancelled", server)
     command.wait_until("train")
     server.signal(signal.SIGSTOP)
     try:
-        started = time.monotonic()
-        command.process.terminate()
-        assert command.process.wait(60) != 0
-        assert time.monotonic() - started < 8.0, "five seconds, on a machine that does nothing else"
+        check_that_it_ends(command, signal.SIGTERM, "told to end")
     finally:
         server.signal(signal.SIGCONT)
-    assert stored(command.home, "select status from runs") == [{"status": "cancelled"}]
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_a_command_and_not_its_temporary_server(tmp_path: Path) -> None:
+    command = Command(tmp_path / "interrupted", None)
+    command.wait_until("train")
+    check_that_it_ends(command, signal.SIGINT, "interrupted")
 
 
 @contextmanager
