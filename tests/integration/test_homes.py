@@ -163,6 +163,7 @@ import flows.cli as cli
 
 def broken(*_, **__):
     import logging
+    logging.getLogger("some.library").warning("deprecated", FutureWarning)  # as transformers does
     try:
         raise KeyError("inner")
     except KeyError:
@@ -197,7 +198,8 @@ def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: 
         text=True,
         check=False,
     )
-    library, own = done.stderr.splitlines()
+    malformed, library, own = done.stderr.splitlines()
+    assert malformed == "deprecated (<class 'FutureWarning'>,)"
     assert library == "it went wrong (KeyError: 'inner')"
     assert own.startswith(line), own
     assert done.returncode == status
