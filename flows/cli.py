@@ -9,14 +9,25 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flows.commands import looking, relocating, retraining, serving
-from flows.commands.terminal import ConfigPath, Force, Overrides, Raw, cell, console, errors, text_table
+from flows.commands.terminal import (
+    ConfigPath,
+    Force,
+    Overrides,
+    Raw,
+    cell,
+    console,
+    errors,
+    show_results,
+    show_summaries,
+    text_table,
+)
 from flows.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
 from flows.termination import end_when_told, termination_requested
-from pipeline_lib.config import laconic_home
+from pipeline_lib.config import laconic_home, load_config, recorded_config
 from pipeline_lib.faults import require_writable
-from pipeline_lib.harmless import json_text, make_messages_harmless, visible_line, write_csv
+from pipeline_lib.harmless import json_text, make_messages_harmless, write_csv
 
 app = typer.Typer(
     name="laconic",
@@ -79,8 +90,6 @@ def _say_what_is_missing() -> None:
 
 def _stage(flow_name: str) -> Callable[[str, list[str], bool], Any]:
     def run(config: str, overrides: list[str], force: bool) -> Any:
-        from pipeline_lib.config import load_config
-
         load_config(config, overrides)  # a mistake is told before Prefect has started
         begin_server()
         from flows import stages
@@ -100,7 +109,6 @@ def check(
 ) -> None:
     """Hold a configuration against the paper's guidelines (docs/guidelines.md); exit status 1 for an error. Nothing is run."""
     from flows.checking import check_and_show
-    from pipeline_lib.config import laconic_home, load_config
 
     if not check_and_show(load_config(config, overrides), laconic_home(), output_format, strict):
         raise typer.Exit(1)
@@ -110,7 +118,6 @@ def check(
 def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
     from flows.runs import start_workers
-    from pipeline_lib.config import load_config
 
     load_config(config, overrides)  # a mistake is told before anything has started
     console.print("starting the engines, Prefect and the store ...", style="dim")
@@ -201,8 +208,6 @@ def evaluate(
     With --rollouts, --set takes the keys of an evaluation of recorded rollouts: name, grader, sources, only_models,
     only_benchmarks, budgets_tokens, bootstrap_resamples, seed.
     """
-    from pipeline_lib.config import load_config, recorded_config
-
     if rollouts:
         recorded = recorded_config(rollouts, config, overrides)
         begin_server()
@@ -306,7 +311,6 @@ def sql(
     raw: Raw = False,
 ) -> None:
     """Query everything that was stored, with SQL."""
-    from pipeline_lib.config import laconic_home
     from pipeline_lib.store.database import Store
 
     result = Store(laconic_home()).query(query)
@@ -337,35 +341,6 @@ app.add_typer(looking.commands)
 app.add_typer(serving.commands)
 app.add_typer(retraining.commands)
 app.add_typer(relocating.commands)
-
-
-def show_summaries(summaries: list[dict[str, Any]]) -> None:
-    """Print what stages returned, a line each."""
-    for summary in summaries:
-        console.print("  ".join(f"{key}: {visible_line(cell(value))}" for key, value in summary.items()), soft_wrap=True)
-
-
-def show_results(run_ids: list[str]) -> None:
-    """Print the table of the budget sweep: a row a model and benchmark."""
-    from pipeline_lib.config import laconic_home
-    from pipeline_lib.store.database import Store
-
-    points = Store(laconic_home()).named("budget_table", run_ids=run_ids)
-    for benchmark in dict.fromkeys(point["benchmark"] for point in points):
-        models: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
-        for point in points:
-            if point["benchmark"] == benchmark:
-                label = point["model"] if point["step"] == 0 else point["name"]
-                models.setdefault((label, point["step"]), {})[point["budget_tokens"]] = point
-        budgets = sorted({budget for by_budget in models.values() for budget in by_budget})
-        columns = ["model", "step", *(f"acc @{budget}" for budget in budgets), "mean tokens", "of correct", "of incorrect"]
-        rows = []
-        for (label, step), by_budget in models.items():
-            widest = by_budget[max(by_budget)]
-            lengths = [widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")]
-            accuracies = [f"{100 * by_budget[budget]['mean_at_k']:.1f}" for budget in budgets]
-            rows.append([label, str(step), *accuracies, *("–" if value is None else f"{value:.1f}" for value in lengths)])
-        console.print(text_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))
 
 
 if __name__ == "__main__":

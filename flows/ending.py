@@ -95,7 +95,7 @@ def keep_terminal_quiet() -> None:
         return record
 
     logging.setLogRecordFactory(one_line_record)
-    threading.excepthook = lambda raised: note_traceback(raised.exc_value) and None if raised.exc_value else None
+    threading.excepthook = lambda raised: raised.exc_value and note_traceback(raised.exc_value)
 
 
 def _cut(text: str) -> str:

@@ -221,43 +221,21 @@ def _services(home: Path, addresses: Addresses, environment: dict[str, str], pas
     from flows.deploying import POOL
 
     logs, python = home / "services", [sys.executable, "-m"]
-    for_servers = {PASSWORD_VARIABLE: password} if password else {}
     artifacts = home / "mlartifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     # Artifacts are read and written in place, so that the same home serves with and without the server.
     mlflow = [
-        *(
-            *python,
-            "mlflow",
-            "server",
-            "--app-name",
-            "laconic",
-            "--host",
-            addresses.host,
-            "--port",
-            str(addresses.mlflow_port),
-            "--workers",
-            "1",
-        ),
+        *(*python, "pipeline_lib.tracking.database", str(home / "mlflow.db"), str(artifacts)),
+        *(*python, "mlflow", "server", "--app-name", "laconic", "--workers", "1"),
+        *("--host", addresses.host, "--port", str(addresses.mlflow_port)),
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--default-artifact-root", artifacts.as_uri(), "--no-serve-artifacts"),
     ]
-    mlflow = [*python, "pipeline_lib.tracking.database", str(home / "mlflow.db"), str(artifacts), *mlflow]
     worker = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "laconic"]
+    prefect = [*python, "flows.server.program"]
+    closed = environment | ({PASSWORD_VARIABLE: password} if password else {})
     return [
-        Service(
-            *(
-                "the Prefect server",
-                [*python, "flows.server.program"],
-                logs / "prefect.log",
-                environment | for_servers,
-                PROJECT,
-            ),
-            ready_address=f"{addresses.prefect}/api/health",
-        ),
-        Service(
-            *("the MLflow server", mlflow, logs / "mlflow.log", environment | for_servers, PROJECT),
-            ready_address=f"{addresses.mlflow}/health",
-        ),
+        Service("the Prefect server", prefect, logs / "prefect.log", closed, PROJECT, f"{addresses.prefect}/api/health"),
+        Service("the MLflow server", mlflow, logs / "mlflow.log", closed, PROJECT, f"{addresses.mlflow}/health"),
         Service("the worker", worker, logs / "worker.log", environment, PROJECT),
     ]

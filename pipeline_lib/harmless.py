@@ -126,7 +126,11 @@ class _HarmlessRecord(logging.LogRecord):
             self.exc_text = harmless_message("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
 
     def getMessage(self) -> str:
-        return harmless_message(super().getMessage())
+        try:
+            text = super().getMessage()
+        except Exception:  # a call whose arguments do not fit its format is a mistake of a library that must not end the work
+            text = f"{self.msg} {self.args}"
+        return harmless_message(text)
 
 
 def make_messages_harmless() -> None:

@@ -14,6 +14,7 @@ from pipeline_lib.base_model import BaseModel, resolve_base_model
 from pipeline_lib.config import RunConfig, laconic_home
 from pipeline_lib.home import below
 from pipeline_lib.records import StageResult
+from pipeline_lib.whole_files import remove_unfinished
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -44,6 +45,8 @@ class RunSession:
             from pipeline_lib.worker.process import lock_run, reserve_room
 
             self._lock = lock_run(self.home, self.run_id)
+            for folder in ("rollouts", "training", "checkpoints", "reports"):
+                remove_unfinished(below(self.home, folder, self.run_id))
             reserve_room(self._lock)
 
     def release(self) -> None:

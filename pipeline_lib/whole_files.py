@@ -1,10 +1,14 @@
 """Files that others read: they find the old one or the whole new one, whatever ends the process that writes."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# Endings of names, after a leading dot, of what is being written or deleted.
+UNFINISHED = (".tmp", ".partial", ".removed")
 
 
 @contextmanager
@@ -27,3 +31,13 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text as UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing or deleting below a folder; right only while nobody else works on that."""
+    for path in [path for path in folder.rglob(".*") if path.name.endswith(UNFINISHED)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.addresses import remember_settings
+from pipeline_lib.config import laconic_home
 from pipeline_lib.harmless import HarmlessConsole, visible, visible_line
 
 # Piped output has no width of its own; tables must not be squeezed into 80 columns there.
@@ -41,3 +42,31 @@ def text_table(title: str | None, columns: list[str], rows: list[list[str]]) -> 
 def cell(value: Any) -> str:
     """A value in a cell."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def show_summaries(summaries: list[dict[str, Any]]) -> None:
+    """Print what stages returned, a line each."""
+    for summary in summaries:
+        console.print("  ".join(f"{key}: {visible_line(cell(value))}" for key, value in summary.items()), soft_wrap=True)
+
+
+def show_results(run_ids: list[str]) -> None:
+    """Print the table of the budget sweep: a row a model and benchmark."""
+    from pipeline_lib.store.database import Store
+
+    points = Store(laconic_home()).named("budget_table", run_ids=run_ids)
+    for benchmark in dict.fromkeys(point["benchmark"] for point in points):
+        models: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+        for point in points:
+            if point["benchmark"] == benchmark:
+                label = point["model"] if point["step"] == 0 else point["name"]
+                models.setdefault((label, point["step"]), {})[point["budget_tokens"]] = point
+        budgets = sorted({budget for by_budget in models.values() for budget in by_budget})
+        columns = ["model", "step", *(f"acc @{budget}" for budget in budgets), "mean tokens", "of correct", "of incorrect"]
+        rows = []
+        for (label, step), by_budget in models.items():
+            widest = by_budget[max(by_budget)]
+            lengths = [widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")]
+            accuracies = [f"{100 * by_budget[budget]['mean_at_k']:.1f}" for budget in budgets]
+            rows.append([label, str(step), *accuracies, *("–" if value is None else f"{value:.1f}" for value in lengths)])
+        console.print(text_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))

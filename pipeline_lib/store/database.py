@@ -17,7 +17,7 @@ from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
 from pipeline_lib.store.damaged_files import find_damaged, mend_schema_file, sound_paths, tell_damaged
 from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
-from pipeline_lib.store.read_only_sql import check_reads_only, one_line
+from pipeline_lib.store.read_only_sql import check_reads_only, in_words
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.store.schema import TableSchema, read_schema
 from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
@@ -223,7 +223,7 @@ def _user_sql(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> 
     except duckdb.InterruptException as error:
         raise ValueError(f"the query took longer than {timeout_seconds:g} s") from error
     except duckdb.Error as error:
-        raise ValueError(f"the query failed: {one_line(error)}") from error
+        raise ValueError(f"the query failed: {in_words(error)}") from error
     finally:
         timer.cancel()
 

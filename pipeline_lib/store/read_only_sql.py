@@ -4,6 +4,8 @@ import re
 
 import duckdb
 
+from pipeline_lib.faults import one_line
+
 ALLOWED = "one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN statement"
 _EXPLAIN_PREFIX = re.compile(r"\s*EXPLAIN\s*(\([^)]*\)\s*|ANALYZE\s+)*", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(--[^\n]*(\n|$)|/\*.*?\*/)", re.DOTALL)
@@ -17,7 +19,7 @@ def check_reads_only(sql: str) -> None:
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise ValueError(f"not valid SQL: {one_line(error)}") from error
+        raise ValueError(f"not valid SQL: {in_words(error)}") from error
     if len(statements) != 1:
         raise ValueError(f"{len(statements)} statements given: the store answers {ALLOWED}")
     [statement] = statements
@@ -27,9 +29,9 @@ def check_reads_only(sql: str) -> None:
         raise ValueError(f"a {statement.type.name} statement is refused: the store answers {ALLOWED}")
 
 
-def one_line(error: duckdb.Error) -> str:
-    """DuckDB's message without the drawing of where in the SQL it is."""
-    return " ".join(str(error).partition("\n\nLINE ")[0].split())
+def in_words(error: duckdb.Error) -> str:
+    """DuckDB's message in one line, without the drawing of where in the SQL it is."""
+    return one_line(str(error).partition("\n\nLINE ")[0])
 
 
 def _explained(sql: str) -> str:

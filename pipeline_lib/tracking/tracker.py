@@ -70,7 +70,6 @@ class Tracker:
         self._retry_at = 0.0
         self._last_error = ""
         self._not_registered: set[str] = set()
-        self._refused: list[str] = []
 
     @property
     def pending(self) -> int:
@@ -205,10 +204,6 @@ class Tracker:
         were = "call was" if total == 1 else "calls were"
         return f"{total} {were} never delivered to MLflow at {self.uri} ({self._last_error}): {calls}"
 
-    def refused(self) -> str | None:
-        """What MLflow refused, as a sentence without its end; None when it refused nothing."""
-        return f"MLflow at {self.uri} refused {'; '.join(self._refused)}" if self._refused else None
-
     def _start(self, opened: _OpenRun, label: str) -> str | None:
         if self.enabled:
             self._open_runs.append(opened)
@@ -270,7 +265,6 @@ class Tracker:
 
     def _note_refusal(self, label: str, error: Exception) -> None:
         logger.warning("MLflow refused %s, which is left out: %s", label, _first_line(error))
-        self._refused.append(f"{label}: {_first_line(error)}")
 
     def _note_success(self) -> None:
         if not self.available:

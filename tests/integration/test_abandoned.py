@@ -56,6 +56,23 @@ def test_a_command_that_reads_does_not_wait_for_mlflow(home: Path, configs: Path
     assert runs_behind(home) == []
 
 
+def test_what_a_killed_command_was_writing_is_removed_by_the_next(home: Path, configs: Path) -> None:
+    run = RunSession(load_config(configs / "smoke.toml"))
+    write = "import os, sys; from pathlib import Path; from pipeline_lib.whole_files import replacing\n"
+    write += "with replacing(Path(sys.argv[1])) as file: file.touch(); os.kill(os.getpid(), 9)"
+    shard = run.rollouts_folder("evaluate") / "tiny-00000.parquet"
+    shard.parent.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", write, str(shard)], check=False)
+    for name in (".step-00002.partial", ".step-00001.removed"):
+        (run.checkpoints_folder() / name / "state").mkdir(parents=True)
+    kept = run.checkpoints_folder() / "step-00001.damaged"
+    kept.mkdir()
+    assert len(list(shard.parent.iterdir())) == 1
+    run.acquire()
+    run.release()
+    assert list(shard.parent.iterdir()) == [] and list(run.checkpoints_folder().iterdir()) == [kept]
+
+
 def test_a_home_without_a_store_stays_one(home: Path) -> None:
     assert close_abandoned_runs(home) == []
     assert not (home / "laconic.duckdb").exists()

@@ -180,6 +180,7 @@ def told(number):
 
 def broken(*_, **__):
     import logging
+    logging.getLogger("some.library").warning("deprecated", FutureWarning)  # as transformers does
     try:
         raise KeyError("inner")
     except KeyError:
@@ -215,7 +216,8 @@ def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: 
         text=True,
         check=False,
     )
-    library, own = done.stderr.splitlines()
+    malformed, library, own = done.stderr.splitlines()
+    assert malformed == "deprecated (<class 'FutureWarning'>,)"
     assert library == "it went wrong (KeyError: 'inner')"
     assert own.startswith(line), own
     assert done.returncode == status
