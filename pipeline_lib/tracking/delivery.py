@@ -3,9 +3,12 @@
 It is there from before MLflow hears of a run until it is known to have all of it, so whatever ends a process leaves the file.
 """
 
+import logging
 from pathlib import Path
 
 from pipeline_lib.tracking.tracker import Tracker
+
+logger = logging.getLogger(__name__)
 
 _notes: list[str] = []
 
@@ -24,6 +27,7 @@ def note_delivery(home: Path, run_id: str, tracker: Tracker) -> None:
         _file(home, run_id).unlink(missing_ok=True)
     else:
         _notes.append(f"{run_id}: {missing}; the same command sends what is missing")
+        logger.info("run %s", _notes[-1])  # on Prefect's pages; a terminal gets it at the end
 
 
 def is_behind(home: Path, run_id: str) -> bool:
