@@ -1,5 +1,6 @@
 """Bring a store to the current schema: numbered SQL files, each applied once and in a transaction, then the rollouts view."""
 
+import fcntl
 import glob
 import os
 import threading
@@ -70,7 +71,7 @@ def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> boo
 def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
     # Made under another name and linked into place, so that no process ever opens a half-made file. The first link wins.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    temporary.unlink(missing_ok=True)
+    _remove_left_over(path)
     try:
         with connect(temporary, read_only=False, wait_seconds=wait_seconds) as connection:
             migrate(connection, load_migrations(), rollouts_folder)
@@ -79,8 +80,22 @@ def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
         with suppress(FileExistsError):
             os.link(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove half-made databases of processes that were killed: DuckDB locks the file that it has open."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if left.name.startswith(f".{path.name}.{os.getpid()}-"):
+            continue  # of another thread, whose lock closing the file here would give up
+        with suppress(OSError), open(left, "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(left)
+
+
+def _remove(database: Path) -> None:
+    database.unlink(missing_ok=True)
+    database.with_name(f"{database.name}.wal").unlink(missing_ok=True)
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], rollouts_folder: Path) -> None:

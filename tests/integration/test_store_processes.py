@@ -163,6 +163,23 @@ def test_killed_writer_leaves_committed_rows(tmp_path: Path) -> None:
     assert store.write("difficulty", [DifficultyEstimate("later", "p", 8, 4, 0.5, 1.0)]) == 1
 
 
+def test_half_made_databases_of_killed_processes_are_removed_and_of_others_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "laconic.duckdb"
+    killed, of_another = (tmp_path / f".{path.name}.{pid}-7.tmp" for pid in (2**22 + 1, 2**22 + 2))
+    code = HOLDER.replace('connection.execute("INSERT', '# connection.execute("INSERT')
+    for half_made in (killed, of_another):
+        holder = start(code, half_made)
+        started(holder, "holding")
+        if half_made == killed:
+            kill(holder)
+            Path(f"{killed}.wal").touch()
+    assert killed.exists()
+    assert Store(tmp_path).named("running_runs") == []
+    assert not killed.exists() and not Path(f"{killed}.wal").exists()
+    assert of_another.exists()
+    kill(holder)
+
+
 def test_readers_see_whole_files_while_they_are_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = [
