@@ -20,6 +20,7 @@ from driving import LACONIC, REPOSITORY, wait_until_no_process_is_left
 from serving import free_port, serving_environment, stored
 
 from flows.outages import tell_ends
+from flows.slots import LIMIT
 
 SETTINGS = (
     *('generation.engine="transformers"', 'filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),
@@ -48,8 +49,8 @@ MOMENTS = {
     "evaluate": "training/*/tiny-sum.json",
     "report": "reports/*/*.png",
 }
-# What the fault may cost in all, and what a busy machine does to two times that are compared.
-COST_SECONDS, NOISE_SECONDS = 15.0, 45.0
+# What the fault may cost in all, and by how much a machine's load changes from one run to the next.
+COST_SECONDS, NOISE_FACTOR = 20.0, 2.5
 
 
 class PrefectServer:
@@ -94,6 +95,13 @@ class PrefectServer:
         if self.process and self.process.poll() is None:
             self.signal(signal.SIGKILL)
             self.process.wait(20)
+
+    def make_limit(self) -> None:
+        """Of which every run holds a slot; one whose server dies gives it back a minute later."""
+        import httpx
+
+        limit = {"name": LIMIT, "limit": 20, "active": True}
+        assert httpx.post(f"{self.address}/v2/concurrency_limits/", json=limit, timeout=20, trust_env=False).is_success
 
     def state(self, flow_run: str) -> str:
         import httpx
@@ -146,6 +154,7 @@ class Command:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     running = PrefectServer(tmp_path_factory.mktemp("prefect"))
     running.start()
+    running.make_limit()
     yield running
     running.end()
 
@@ -166,13 +175,13 @@ def check_that_nothing_was_lost(command: Command, unbroken: tuple[float, dict[st
     seconds = command.finish()
     assert command.rows() == unbroken[1]
     assert stored(command.home, "select status from runs") == [{"status": "completed"}]
-    assert seconds < unbroken[0] + COST_SECONDS + NOISE_SECONDS
+    assert seconds < NOISE_FACTOR * unbroken[0] + COST_SECONDS
     lines = [line for line in command.log.read_text().splitlines() if "Prefect" in line and "starting" not in line]
     assert len(lines) == 2, command.log.read_text()
     assert "does not answer" in lines[0] and "the work goes on" in lines[0]
     assert "not shown there: " in lines[1] and "the final state Completed" in lines[1]
     assert "artifact" in lines[1].replace("smoke", "")
-    assert "Traceback" not in command.log.read_text() and "ERROR" not in command.log.read_text()
+    assert not any(word in command.log.read_text() for word in ("Traceback", "ERROR", "leaked"))
 
 
 def told(command: Command, server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
