@@ -165,9 +165,12 @@ def _in_words(error: BaseException) -> str:
 
 def _with_one_retry(call: Callable[[], Any]) -> Any:
     """Prefect's client would try for minutes, and what is kept is tried again anyhow; one retry renews a CSRF token."""
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.context import SettingsContext, get_settings_context
 
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
+    context = get_settings_context()
+    # Prefect's `temporary_settings` reads the environment anew, which MLflow's calls change in other threads.
+    client = context.settings.client.model_copy(update={"max_retries": 1})
+    with SettingsContext(profile=context.profile, settings=context.settings.model_copy(update={"client": client})):
         return call()
 
 

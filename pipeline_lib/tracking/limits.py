@@ -20,10 +20,12 @@ TRANSFER_TIMEOUT_SECONDS = 600.0
 TRANSFER_RETRIES = 2
 # A large file is given the time that a slow line needs, so that an upload which moves is not cut off.
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
+# MLflow's seconds and retries of a request where the user has set none.
+MLFLOWS_OWN = (120, 7)
 
 _lock = threading.Lock()
 _in_force: dict[object, tuple[int, int]] = {}
-_users_own: dict[str, str | None] = {}
+_users_own: dict[str, str] = {}
 
 
 class OverdueError(TimeoutError):
@@ -110,7 +112,8 @@ def _request_limits(timeout_seconds: int, retries: int) -> Iterator[None]:
     key = object()
     with _lock:
         if not _in_force:
-            _users_own.update({name: os.environ.get(name) for name in _variables(0, 0)})
+            # Never taken away again: another thread may be in the middle of copying the environment.
+            _users_own.update({name: os.environ.get(name, own) for name, own in _variables(*MLFLOWS_OWN).items()})
         _in_force[key] = (timeout_seconds, retries)
         os.environ.update(_widest())
     try:
@@ -121,7 +124,7 @@ def _request_limits(timeout_seconds: int, retries: int) -> Iterator[None]:
             if _in_force:
                 os.environ.update(_widest())
             else:
-                _restore(_users_own)
+                os.environ.update(_users_own)
 
 
 def _widest() -> dict[str, str]:

@@ -242,9 +242,11 @@ def test_a_server_that_answers_only_with_errors(server: PrefectServer, unbroken:
     command = Command(tmp_path / "broken", server)
     command.wait_until("train")
     server.end()
-    with failing_server(server.port):
-        check_that_nothing_was_lost(command, unbroken)
-    server.start()
+    try:
+        with failing_server(server.port):
+            check_that_nothing_was_lost(command, unbroken)
+    finally:
+        server.start()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import prefect.settings  # noqa: F401 - slow: a first call would take the time for a silence of the server
+import prefect.settings  # slow: a first call would take the time for a silence of the server
 import pytest
 
 from tasks.outbox import PATIENCE_SECONDS, Outbox, Unreachable
@@ -138,6 +138,12 @@ def test_what_a_server_refuses_is_no_outage_and_is_not_asked_again(caplog: pytes
         assert not outbox.is_away
         assert seen == ["/wrong", "/state"]
     assert warnings_of(caplog) == ["artifact wrong is not shown in Prefect: HTTP status 422"]
+
+
+def test_a_call_does_not_read_the_environment_that_others_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_REQUEST_TIMEOUT", "no number")
+    retries: int = Outbox().ask("retries", lambda: prefect.settings.get_current_settings().client.max_retries, seconds=30.0)
+    assert retries == 1
 
 
 WITHOUT_A_SLOT = """
