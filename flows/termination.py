@@ -21,6 +21,7 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0
 # In order a command ends within five seconds on a machine that is not busy.
 ENDING_SECONDS = 9.0
+WAKE_SECONDS = 0.3
 
 _requested = threading.Event()
 _interrupted = threading.Event()
@@ -40,13 +41,18 @@ def told_signal() -> int:
 
 def end_when_told() -> None:
     """From here on SIGTERM and SIGINT end this process: in order, or else ENDING_SECONDS later with all that it started."""
-    reading, writing = socket.socketpair()
-    writing.setblocking(False)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
+    _watch_signals(ENDING_SECONDS)
+
+
+def _watch_signals(seconds: float | None) -> None:
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    signal.signal(signal.SIGURG, lambda *_: None)
     # Python tells it of every signal, whoever handles that (Prefect does) and however long the main thread is busy elsewhere.
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_end_in_time, args=(reading, writing), daemon=True, name="signal-watch").start()
+    threading.Thread(target=_end_in_time, args=(reading, writing, seconds), daemon=True, name="signal-watch").start()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -65,11 +71,15 @@ def _note(number: int) -> None:
         _requested.set()
 
 
-def _end_in_time(reading: socket.socket, _writing: socket.socket) -> None:
+def _end_in_time(reading: socket.socket, _writing: socket.socket, seconds: float | None) -> None:
     while (number := reading.recv(1)[0]) not in (signal.SIGTERM, signal.SIGINT):
         pass
     _note(number)
-    time.sleep(ENDING_SECONDS)
+    told = time.monotonic()
+    while seconds is None or time.monotonic() < told + seconds:
+        # The system may have handed the signal to another thread: a main thread that waits for a lock does not see it then.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGURG)
+        time.sleep(WAKE_SECONDS)
     os.write(2, b"laconic: told to end, and ended before everything was put in order\n")
     for process in descendants(os.getpid()):
         with suppress(psutil.Error):
@@ -104,6 +114,7 @@ def _end_with_parent() -> None:
     if FLOW_RUN_VARIABLE not in os.environ or _watched.is_set():
         return
     _watched.set()
+    _watch_signals(None)
     parent = os.getppid()
     # It may have died while this process was loading: whoever takes in orphans runs no flows.
     is_orphan = not _runs_flows(parent)

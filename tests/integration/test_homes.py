@@ -254,3 +254,25 @@ def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
     from pipeline_lib.abandoned import close_abandoned_runs
 
     assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run_id]
+
+
+WAITS = """
+import signal, threading, time
+from flows.termination import end_when_told
+end_when_told()
+def tell():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=tell, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+def test_a_signal_that_another_thread_is_handed_ends_a_waiting_command() -> None:
+    """As the system may choose; a main thread that waits for a lock, as for child runs, sees nothing of it by itself."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "")
+    assert time.monotonic() - started < 8.0
