@@ -16,8 +16,8 @@ import duckdb
 VOLATILE = re.compile(r"seconds|_at$|per_second|flow_run_id|mlflow_run_id|git_commit|weights_id|^fingerprint$|^time")
 # A run that a round adds to see what another command makes of the home.
 BYSTANDER = "bystander"
-# Read through the view `rollouts`, or of no run.
-LEFT_OUT = ("schema_version", "latest_rollouts")
+# Of no run, or views of files: they name the place of the home that a copy was made of.
+LEFT_OUT = ("schema_version", "latest_rollouts", "rollouts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,16 @@ def _tables(home: Path) -> Iterator[tuple[str, list[str]]]:
         names = store.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'main'").fetchall()
         for (name,) in sorted(names):
             if name not in LEFT_OUT:
-                cursor = store.execute(f'SELECT * FROM "{name}"')
-                columns = [column[0] for column in cursor.description or []]
-                rows = [_row(dict(zip(columns, values, strict=True))) for values in cursor.fetchall()]
-                yield name, sorted(row for row in rows if f'"run_id": "{BYSTANDER}' not in row)
+                yield name, _rows(store, f'"{name}"')
+    if any((home / "rollouts").glob("*/*/*.parquet")):
+        yield "rollouts", _rows(duckdb.connect(), f"read_parquet('{home}/rollouts/*/*/*.parquet')")
+
+
+def _rows(database: duckdb.DuckDBPyConnection, source: str) -> list[str]:
+    cursor = database.execute(f"SELECT * FROM {source}")
+    columns = [column[0] for column in cursor.description or []]
+    rows = [_row(dict(zip(columns, values, strict=True))) for values in cursor.fetchall()]
+    return sorted(row for row in rows if f'"run_id": "{BYSTANDER}' not in row)
 
 
 def _row(row: dict[str, Any]) -> str:
