@@ -141,7 +141,7 @@ def test_a_worse_model_is_kept_out_and_the_page_says_why(home: Path, configured:
     assert aliases(home) == {}
     page = decision_page(made, budgets)
     assert page.startswith(
-        "# small: the champion is kept\n\nWorse: tiny-sum within 96 tokens 83.3 → 33.3 %, difference -50.0 ["
+        "# small: the champion is kept\n\nWorse: tiny-sum within 96 tokens 83.3 → 33.3 %, difference -50.0 \\["
     )
     assert "| tiny-sum | 96 | 83.3 | 33.3 | -50.0 |" in page and "**no** |" in page
 
