@@ -63,7 +63,8 @@ def _tables(home: Path) -> Iterator[tuple[str, list[str]]]:
             if name not in LEFT_OUT:
                 yield name, _rows(store, f'"{name}"')
     if any((home / "rollouts").glob("*/*/*.parquet")):
-        yield "rollouts", _rows(duckdb.connect(), f"read_parquet('{home}/rollouts/*/*/*.parquet')")
+        with duckdb.connect() as files:
+            yield "rollouts", _rows(files, f"read_parquet('{home}/rollouts/*/*/*.parquet')")
 
 
 def _rows(database: duckdb.DuckDBPyConnection, source: str) -> list[str]:
