@@ -12,6 +12,8 @@ import pytest
 from driving import REPOSITORY, laconic
 from serving import Served, served, stored
 
+from pipeline_lib.harmless import markdown_text
+
 DEPLOYMENT = "laconic-retrain/retrain-minute"
 NOTHING_LEARNT = ["train.learning_rate=1e-8", "train.steps=2", "checkpoint.every_steps=2"]
 ALARM_AT_ONCE = ["watch.reward_starvation_fraction=0.999", "watch.hold_steps=1", "watch.window_steps=1"]
@@ -87,7 +89,7 @@ def test_the_schedule_retrains_and_the_gate_promotes_then_refuses(up: Served) ->
     assert {row["prefect_flow_run_id"] for row in decisions(up.home)} <= by_schedule
     for decision in (first, refused):
         shown = [artifact for artifact in up.artifacts(decision["prefect_flow_run_id"]) if artifact["type"] == "markdown"]
-        assert any(decision["reason"] in str(artifact["data"]) for artifact in shown)
+        assert any(markdown_text(decision["reason"]) in artifact["data"] for artifact in shown)
 
 
 def test_an_alarm_pauses_the_schedule(up: Served) -> None:

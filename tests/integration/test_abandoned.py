@@ -48,7 +48,8 @@ def test_a_command_that_reads_does_not_wait_for_mlflow(home: Path, configs: Path
         "runs", [{"run_id": run.run_id, "name": "x", "status": "failed", "config": run.config.model_dump(mode="json")}]
     )
     expect_delivery(home, run.run_id)
-    query = "import sys, flows.cli as cli; sys.argv[1:] = ['sql', 'select 1']\ntry: cli.main()\nfinally: print('mlflow' in sys.modules)"
+    told = "import atexit, sys; atexit.register(lambda: print('mlflow' in sys.modules))"
+    query = f"{told}; import flows.cli as cli; sys.argv[1:] = ['sql', 'select 1']; cli.main()"
     done = subprocess.run([sys.executable, "-c", query], env=dict(os.environ), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.endswith("False\n"), done
     assert runs_behind(home) == [run.run_id]

@@ -18,6 +18,7 @@ from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import generate_groups
 from pipeline_lib.training.metrics import StepClock
+from pipeline_lib.training.progress_files import StepFiles
 
 # Ten prompts: the third step of four crosses the epoch's end, where prompt 1 of the shuffled ten came twice.
 OVERRIDES = [
@@ -86,10 +87,12 @@ def test_dynamic_sampling_stops_when_the_step_has_seen_every_prompt(configs: Pat
 def test_a_filter_that_keeps_fewer_prompts_than_a_step_takes_is_told_before_training(configs: Path, tmp_path: Path) -> None:
     from tasks.train_policy import _job
 
+    steps = StepFiles(tmp_path)
+
     run = RunSession(load_config(configs / "smoke.toml", OVERRIDES))
     run.store.write("prompts", [Prompt(f"p{number}", "tiny-sum", "tiny", str(number), "0") for number in range(4)])
     run.store.write("selections", [Selection(run.run_id, f"p{number}", "easy", number > 0, "") for number in range(4)])
     with pytest.raises(ValueError, match=r"train.prompts_per_step = 4 is above the 3 prompts that the filter kept.*: lower it"):
-        _job(run, tmp_path)
+        _job(run, steps)
     run.store.write("selections", [Selection(run.run_id, "p0", "easy", True, "")])
-    assert _job(run, tmp_path).run_id == run.run_id
+    assert _job(run, steps).run_id == run.run_id
