@@ -287,12 +287,12 @@ def check_loop(zero_stage: str) -> dict[str, Any]:
     """The whole training loop of the tiny model in bfloat16 with the transformers engine: two steps, then resumed for one more."""
     from transformers import AutoTokenizer
 
-    from pipeline_lib.base_model import resolve_base_model
     from pipeline_lib.config import load_config
     from pipeline_lib.generation.engines import make_generator
+    from pipeline_lib.jobs import TrainJob, write_prompts
     from pipeline_lib.prompts import load_prompts
+    from pipeline_lib.runs.base_model import resolve_base_model
     from pipeline_lib.training.loop import train
-    from pipeline_lib.worker.jobs import TrainJob, write_prompts
 
     folder = Path(tempfile.mkdtemp())
     rows: list[dict[str, Any]] = []

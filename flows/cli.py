@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flows.commands import looking, relocating, retraining, serving
+from flows.commands.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.commands.terminal import (
     ConfigPath,
     Force,
@@ -21,13 +22,12 @@ from flows.commands.terminal import (
     show_summaries,
     text_table,
 )
-from flows.ending import end, end_as_told, end_with_error, keep_terminal_quiet
-from flows.environment import prepare_environment
+from flows.server.environment import prepare_environment
 from flows.server.temporary import begin_server, is_temporary, wait_for_server
-from flows.termination import end_when_told, termination_requested
+from flows.server.termination import end_when_told, termination_requested
 from pipeline_lib.config import laconic_home, load_config, recorded_config
-from pipeline_lib.faults import require_writable
-from pipeline_lib.harmless import json_text, make_messages_harmless, write_csv
+from pipeline_lib.messages.faults import require_writable
+from pipeline_lib.messages.harmless import json_text, make_messages_harmless, write_csv
 
 app = typer.Typer(
     name="laconic",
@@ -73,7 +73,7 @@ def _look_at_home(context: typer.Context) -> None:
         return
     home = laconic_home()
     if command in READING:
-        from pipeline_lib.abandoned import close_abandoned_runs
+        from pipeline_lib.runs.crashed_runs import close_abandoned_runs
 
         close_abandoned_runs(home, retry_mlflow=False)
     else:
@@ -108,7 +108,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Fail for a warning, too.")] = False,
 ) -> None:
     """Hold a configuration against the paper's guidelines (docs/guidelines.md); exit status 1 for an error. Nothing is run."""
-    from flows.checking import check_and_show
+    from flows.commands.checking import check_and_show
 
     if not check_and_show(load_config(config, overrides), laconic_home(), output_format, strict):
         raise typer.Exit(1)
@@ -170,7 +170,7 @@ def preview(
 
     Without options that compare, a small grid around the configuration; with some, every combination of their values.
     """
-    from flows.previewing import check_figure, preview_configuration, show_preview, write_figure
+    from flows.commands.previewing import check_figure, preview_configuration, show_preview, write_figure
     from pipeline_lib.preview import Requested
 
     if out:
@@ -221,7 +221,7 @@ def evaluate(
     if config is None:
         raise ValueError("evaluate needs a configuration file, or --rollouts FILE")
     show_summaries([_stage("run_evaluate")(config, overrides, force)])
-    from pipeline_lib.base_model import pinned
+    from pipeline_lib.runs.base_model import pinned
 
     settings = pinned(load_config(config, overrides))
     control = [settings.control_variant().run_id] if settings.control.enabled else []
@@ -239,7 +239,7 @@ def grade(
     raw: Raw = False,
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
-    from flows.grading import grade_with_progress
+    from flows.commands.grading import grade_with_progress
 
     summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw)
     rows = [[cell(value) for value in row.values()] for row in summary]

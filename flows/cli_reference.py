@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from typer.main import get_command
 
-from pipeline_lib.generated_tables import keep_current
+from pipeline_lib.files.generated_tables import keep_current
 
 NAME = "commands"
 TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}

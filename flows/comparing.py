@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from flows.outages import outlive_server
-from pipeline_lib.chosen_runs import choose_runs
+from flows.server.outages import outlive_server
 from pipeline_lib.config import laconic_home
+from pipeline_lib.runs.run_names import choose_runs
 from tasks.write_comparison import compare_runs, stored_sessions
 from tasks.write_report import write_report
 

@@ -11,11 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.outages import outlive_server
 from flows.parameters import Count, ExperimentName
 from flows.runs import HOOKS, opened
-from flows.slots import accelerator_slot
-from flows.termination import noticing_termination
+from flows.server.gpu_limit import accelerator_slot
+from flows.server.outages import outlive_server
+from flows.server.termination import noticing_termination
 from pipeline_lib.config import RunConfig, digest, laconic_home
 from pipeline_lib.experiments.specification import (
     ChildRun,
@@ -25,7 +25,7 @@ from pipeline_lib.experiments.specification import (
     load_experiment,
     with_overrides,
 )
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.evaluate_budgets import evaluate_budgets

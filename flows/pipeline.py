@@ -7,7 +7,7 @@ from prefect import flow
 from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
 from flows.runs import HOOKS, opened_runs
 from flows.stages import train_all
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.filter_prompts import filter_prompts
 from tasks.profile_prompts import profile_prompts

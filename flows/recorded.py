@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 from prefect.context import FlowRunContext
 
-from flows.outages import outlive_server
+from flows.server.outages import outlive_server
 from pipeline_lib.config import RecordedConfig
 from tasks.evaluate_recorded import evaluate_recorded
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.outages import outlive_server
 from flows.parameters import RetrainConfigFile
 from flows.pipeline import run_stages
 from flows.runs import HOOKS, one_retraining, opened
-from flows.slots import accelerator_slot
-from flows.termination import noticing_termination
+from flows.server.gpu_limit import accelerator_slot
+from flows.server.outages import outlive_server
+from flows.server.termination import noticing_termination
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.decide_promotion import decide_promotion, finished_run, plan_next, roll_back
 
 

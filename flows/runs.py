@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from flows.outages import outlive_server
-from flows.slots import accelerator_slot
-from flows.termination import noticing_termination, termination_requested
-from pipeline_lib.base_model import pinned
+from flows.server.gpu_limit import accelerator_slot
+from flows.server.outages import outlive_server
+from flows.server.termination import noticing_termination, termination_requested
 from pipeline_lib.config import laconic_home, load_config
-from pipeline_lib.faults import explain, still_called_running
-from pipeline_lib.harmless import make_messages_harmless
-from pipeline_lib.session import RunSession
+from pipeline_lib.messages.faults import explain, still_called_running
+from pipeline_lib.messages.harmless import make_messages_harmless
+from pipeline_lib.runs.base_model import pinned
+from pipeline_lib.runs.session import RunSession
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def one_retraining(model_name: str) -> Iterator[None]:
 
 def settle_runs(**_: Any) -> None:
     """Hook of a flow whose process was killed, run by the Prefect worker: nothing stays marked as running."""
-    from pipeline_lib.abandoned import close_abandoned_runs
+    from pipeline_lib.runs.crashed_runs import close_abandoned_runs
 
     close_abandoned_runs(laconic_home())
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.outages import outlive_server
+from flows.server.outages import outlive_server
 from pipeline_lib.config import WarmupConfig, laconic_home, load_config
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
 from tasks.warm_up_model import warm_up_model
 
 

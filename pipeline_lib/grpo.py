@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.config.training import AdvantageEstimator, LossAggregation, TrainConfig
-from pipeline_lib.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import NotFiniteError, not_finite
 
 STD_EPSILON = 1e-4
 

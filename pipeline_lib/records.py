@@ -89,7 +89,7 @@ class Selection:
     subset: str  # easy | hard: the difficulty class by the paper's rule; all: it has none, having been cleaned out
     selected: bool
     reason: str
-    cause: str = "pass_rate"  # what decided: pass_rate, or a cause of pipeline_lib.prompts.cleaning
+    cause: str = "pass_rate"  # what decided: pass_rate, or a cause of pipeline_lib.selection.cleaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
 
-from pipeline_lib.harmless import markdown_code, markdown_text
-from pipeline_lib.home import plain_key
-from pipeline_lib.session import RunSession
+from pipeline_lib.files.home import plain_key
+from pipeline_lib.messages.harmless import markdown_code, markdown_text
+from pipeline_lib.runs.session import RunSession
 from tasks.outbox import outbox
 
 

@@ -13,7 +13,7 @@ from pipeline_lib.promotions.decisions import Decisions, Kind, tracking_of_model
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining
 from pipeline_lib.records import Promotion, PromotionBudget
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.artifacts import publish_markdown, publish_table
 
 if TYPE_CHECKING:

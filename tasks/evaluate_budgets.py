@@ -10,15 +10,15 @@ from typing import Any, Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import PromptSource
-from pipeline_lib.fingerprints import evaluate_fingerprint
-from pipeline_lib.home import below
+from pipeline_lib.evaluation.budget_sweep import score_budgets
+from pipeline_lib.files.home import below
+from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import load_prompts
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.fingerprints import evaluate_fingerprint
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
 from pipeline_lib.training.checkpoint_files import naming_remedy, read_record, require_model
-from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
 from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
 

@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.config import digest
 from pipeline_lib.prompts import load_source
 from pipeline_lib.records import DifficultyEstimate, Selection
-from pipeline_lib.selection import overlong_prompts, select_training_prompts
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
+from pipeline_lib.selection.training_prompts import overlong_prompts, select_training_prompts
 from tasks.artifacts import publish_table
 from tasks.profile_prompts import profile_prompts
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.difficulty import pass_rate_histogram, recorded_difficulty
+from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
+from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
-from pipeline_lib.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
 from pipeline_lib.records import DifficultyEstimate
-from pipeline_lib.session import RunSession
-from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, write_prompts
+from pipeline_lib.runs.session import RunSession
+from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
 from tasks.artifacts import publish_markdown
 from tasks.progress import stage_progress
 

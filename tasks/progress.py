@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pipeline_lib.harmless import HarmlessConsole, visible_line
+from pipeline_lib.messages.harmless import HarmlessConsole, visible_line
 from tasks.artifacts import LiveArtifact
 
 ARTIFACT_SECONDS = 2.0

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.config import laconic_home
 from pipeline_lib.experiments.metrics import child_metrics
 from pipeline_lib.experiments.specification import ChildRun
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
 from tasks.train_policy import note_dynamics
 

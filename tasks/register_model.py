@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.training.checkpoint_files import require_model
 
 ALIAS = "challenger"

@@ -9,14 +9,14 @@ from typing import Any, Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from pipeline_lib.files.whole_files import write_whole
+from pipeline_lib.jobs import TrainJob, write_prompts
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step, verify
 from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
-from pipeline_lib.whole_files import write_whole
-from pipeline_lib.worker.jobs import TrainJob, write_prompts
 from tasks.progress import StageProgress, stage_progress
 from tasks.training_display import TrainingDisplay
 

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from pipeline_lib.records import Alarm
 from pipeline_lib.report.data import RunSeries
 from pipeline_lib.report.dynamics import training_dynamics
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.artifacts import LiveArtifact
 
 RETRAINING = "laconic-retrain"

@@ -10,7 +10,7 @@ from pipeline_lib.config import RunConfig, TrackingConfig, laconic_home, stored_
 from pipeline_lib.report.comparison.collect import collect_comparison
 from pipeline_lib.report.comparison.page import comparison_folder
 from pipeline_lib.report.comparison.page import write_comparison as write_html
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.artifacts import publish_image, publish_page
 
 # Not loaded before the flow runs: DuckDB calls itself leaked at exit when it was loaded before Prefect's server.

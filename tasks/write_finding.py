@@ -10,7 +10,7 @@ from pipeline_lib.config import laconic_home
 from pipeline_lib.experiments.page import write_page
 from pipeline_lib.experiments.results import collect_results
 from pipeline_lib.experiments.specification import ExperimentConfig
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
 from pipeline_lib.store.database import Store
 from tasks.artifacts import publish_image, publish_markdown
 

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.report.collect import collect_report
 from pipeline_lib.report.html import write_report as write_html
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from tasks.artifacts import publish_image, publish_page
 
 

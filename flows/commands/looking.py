@@ -30,7 +30,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the self-contained HTML report of a run beside its control, or one page that compares several runs."""
-    from pipeline_lib.chosen_runs import choose_runs, is_config
+    from pipeline_lib.runs.run_names import choose_runs, is_config
 
     if out and len(runs) == 1:
         raise ValueError("--out is for a comparison of several runs; the report of one lies in reports/RUN_ID in the home")
@@ -66,7 +66,7 @@ def show(
 
     A rollout_id is run_id/stage/model-step/prompt_id/sample_index; `laconic show RUN` lists some of a run.
     """
-    from flows.showing import show_rollout, show_run
+    from flows.commands.showing import show_rollout, show_run
 
     if "/" in what:
         show_rollout(laconic_home(), what, beside, output_format, console)
@@ -91,7 +91,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the store as Parquet, every rollout included."""
-    from pipeline_lib.chosen_runs import choose_runs
+    from pipeline_lib.runs.run_names import choose_runs
     from pipeline_lib.store.database import Store
 
     run_ids = choose_runs(laconic_home(), runs) if runs else None

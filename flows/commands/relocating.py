@@ -16,7 +16,7 @@ def relocate(
     former: Annotated[Path, typer.Argument(metavar="FORMER_HOME", help="Absolute path that the home had before.")],
 ) -> None:
     """After moving a home: make the paths of checkpoints and models in its databases point into it again."""
-    from pipeline_lib.relocation import relocate_home
+    from pipeline_lib.runs.relocation import relocate_home
 
     for place, count in relocate_home(laconic_home(), former).items():
         console.print(f"{place}: {count}", markup=False, highlight=False)

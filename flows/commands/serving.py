@@ -35,7 +35,7 @@ def up(
 ) -> None:
     """Start a Prefect server, an MLflow server and a worker over the home, with all deployments; stay until Ctrl-C."""
     from flows.server.addresses import Addresses
-    from flows.serving import bring_up, default_slots
+    from flows.server.up import bring_up, default_slots
 
     bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), password_file, _say)
 
@@ -43,7 +43,7 @@ def up(
 @commands.command()
 def down() -> None:
     """End everything that 'laconic up' runs over the home: flows first, so that they can be gone on with."""
-    from flows.serving import take_down
+    from flows.server.up import take_down
 
     _say("everything has ended" if take_down(laconic_home()) else f"nothing is up over {laconic_home()}")
 
@@ -51,12 +51,12 @@ def down() -> None:
 @commands.command()
 def deploy(slots: Slots = None) -> None:
     """Register the work pool, the gpu limit and the deployments with the server at PREFECT_API_URL; 'up' does it by itself."""
-    from flows.environment import server_address
-    from flows.serving import default_slots
+    from flows.server.environment import server_address
+    from flows.server.up import default_slots
 
     if not server_address():
         raise ValueError("deploy needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one")
-    from flows.deploying import register_deployments
+    from flows.server.deploy import register_deployments
 
     names = register_deployments(laconic_home(), slots or default_slots())
     _say(f"{len(names)} deployments: {', '.join(names)}")
@@ -75,11 +75,11 @@ def work(
 
     Told to end (Ctrl-C, SIGTERM) it ends its flows first, so that they can be gone on with.
     """
-    from flows.environment import server_address
+    from flows.server.environment import server_address
 
     if not server_address():
         raise ValueError("work needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one and a worker")
-    from flows.working import work_until_told
+    from flows.server.work import work_until_told
 
     raise typer.Exit(work_until_told(laconic_home(), settle, _say))
 

@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline_lib.addresses import remember_settings
 from pipeline_lib.config import laconic_home
-from pipeline_lib.harmless import HarmlessConsole, visible, visible_line
+from pipeline_lib.messages.addresses import remember_settings
+from pipeline_lib.messages.harmless import HarmlessConsole, visible, visible_line
 
 # Piped output has no width of its own; tables must not be squeezed into 80 columns there.
 console = HarmlessConsole(width=None if sys.stdout.isatty() else 160)

@@ -10,8 +10,8 @@ import socket
 import sys
 from pathlib import Path
 
-from flows.environment import server_address
-from flows.termination import termination_requested
+from flows.server.environment import server_address
+from flows.server.termination import termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.services.guard import HOSTS_VARIABLE

@@ -4,18 +4,6 @@ Every section is one stage of the protocol of "The Art of Efficient Reasoning" (
 where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; the unit is in the key's name.
 """
 
-from pipeline_lib.config.base import (
-    Fraction,
-    Name,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-    digest,
-    is_name,
-    laconic_home,
-    name_from,
-)
 from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
@@ -43,6 +31,8 @@ from pipeline_lib.config.training import (
     WatchConfig,
 )
 from pipeline_lib.config.warmup import WarmupConfig
+from pipeline_lib.files.home import digest, laconic_home
+from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section, is_name, name_from
 
 __all__ = [
     "CHAT_STYLES",

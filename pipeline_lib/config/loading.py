@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 import tomli_w
 from pydantic import ValidationError
 
-from pipeline_lib.config.base import STORED, Section, is_name
 from pipeline_lib.config.run import RunConfig
+from pipeline_lib.section import STORED, Section, is_name
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Name, NonNegativeInt, PositiveInt, Section, digest, name_from
 from pipeline_lib.config.loading import apply_override, include_sources, load_config, parse_config
 from pipeline_lib.config.sources import PromptSource
+from pipeline_lib.files.home import digest
+from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section, name_from
 
 
 class RecordedConfig(Section):

@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline_lib.config import RecordedConfig, RunConfig, WarmupConfig
-from pipeline_lib.config.base import Section
-from pipeline_lib.generated_tables import keep_current
+from pipeline_lib.files.generated_tables import keep_current
+from pipeline_lib.section import Section
 
 NAME = "configuration"
 

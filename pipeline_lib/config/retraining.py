@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator
 
-from pipeline_lib.config.base import Fraction, PositiveInt, Section
+from pipeline_lib.section import Fraction, PositiveInt, Section
 
 # Lowest and highest value of minute, hour, day of the month, month, day of the week.
 CRON_FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}

@@ -4,11 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline_lib.addresses import remember_address
-from pipeline_lib.config.base import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section, digest
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
+from pipeline_lib.files.home import digest
+from pipeline_lib.messages.addresses import remember_address
+from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 # Settings of a run that change no result beyond rounding.
 OPERATION: dict[str, Any] = {

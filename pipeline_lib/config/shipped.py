@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from pipeline_lib.config.base import laconic_home
+from pipeline_lib.files.home import laconic_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Name, NonNegativeInt, PositiveInt, Section
+from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section
 
 # The prompt suffix of the paper (protocol table).
 PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
@@ -73,7 +73,7 @@ class PromptSource(Section):
     )
     tolerance_field: str | None = Field(None, description="Column with the absolute error allowed in a problem's answer.")
     tolerance_rule: Literal["olympiadbench", "minerva"] | None = Field(
-        None, description="math only: the benchmark's own rule for numbers (pipeline_lib.grading.answer_tolerances)."
+        None, description="math only: the benchmark's own rule for numbers (pipeline_lib.grading.maths.tolerances)."
     )
     pass_rate_field: str | None = Field(None, description="Column with a recorded pass rate or difficulty.")
     pass_rate_scale: PassRateScale = Field(

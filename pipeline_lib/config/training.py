@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
 from pipeline_lib.config.sources import PromptSource
+from pipeline_lib.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 AdvantageEstimator = Literal["grpo", "mean", "rloo", "batch_whitened"]
 NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R=L_T"]

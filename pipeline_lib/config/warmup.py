@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.config.base import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 
 class WarmupConfig(Section):

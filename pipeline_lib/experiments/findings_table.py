@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_lib.experiments.specification import experiment_names, load_experiment
-from pipeline_lib.generated_tables import keep_current
+from pipeline_lib.files.generated_tables import keep_current
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "findings"
 _VERDICT = re.compile(r"^\*\*(.+)\*\*$", re.MULTILINE)

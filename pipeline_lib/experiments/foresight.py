@@ -12,7 +12,7 @@ from pipeline_lib.experiments.markdown import table
 from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
 from pipeline_lib.preview import NothingToPreviewError, ProfileOutcomes, configured_first_step, stored_outcomes
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 
 
 @dataclass(frozen=True, slots=True)

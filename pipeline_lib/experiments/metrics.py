@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline_lib.home import below
-from pipeline_lib.session import RunSession
+from pipeline_lib.files.home import below
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world.traces import STYLES, line_results, style_of
 
 FloatArray = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.experiments.metrics import style_shares, training_texts
 from pipeline_lib.experiments.specification import Arm, ExperimentConfig
 from pipeline_lib.report.data import Row
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
 
 # Styles of the tiny world by what they are for the reward: short and long ways of working, answers without any, and the rest.

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import PromptSource
-from pipeline_lib.finite import NotFiniteError
+from pipeline_lib.files.home import below
 from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling, rollout_seed
 from pipeline_lib.grading import grade_responses
-from pipeline_lib.home import below
+from pipeline_lib.jobs import GenerateUnit
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
 from pipeline_lib.store.rollout_files import holds_rollouts, write_rollout_file
-from pipeline_lib.worker.jobs import GenerateUnit
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
 SHARD_ROLLOUTS = 2048

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline_lib.grading.boxed import extract_last_box
 from pipeline_lib.grading.exact import is_exact_match
-from pipeline_lib.grading.maths import judge_answers
+from pipeline_lib.grading.maths.boxed import extract_last_box
+from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.records import Grade
 
 __all__ = ["GRADERS", "extract_last_box", "grade_responses"]

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from pipeline_lib.generated_tables import keep_current, marks
+from pipeline_lib.files.generated_tables import keep_current, marks
 from pipeline_lib.guidelines import RULES, Rule
 
 NAME = "rules"

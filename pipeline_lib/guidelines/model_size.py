@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.base_model import BUILTIN_TINY
+from pipeline_lib.runs.base_model import BUILTIN_TINY
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 # The smallest model that the paper trains has 0.6 billion parameters; what is far below is a toy with scales of its own.

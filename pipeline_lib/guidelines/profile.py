@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib.base_model import resolve_base_model
 from pipeline_lib.config import FilterConfig, RunConfig
-from pipeline_lib.difficulty import EASY_PASS_RATE, EmptySelectionError, select_prompts
 from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.rewards import Outcomes, make_reward
+from pipeline_lib.runs.base_model import resolve_base_model
+from pipeline_lib.selection.difficulty import EASY_PASS_RATE, EmptySelectionError, select_prompts
 
 DATABASE_FILE = "laconic.duckdb"
 LOCK_WAIT_SECONDS = 10.0
@@ -104,7 +104,7 @@ def stored_profile(config: RunConfig, home: Path) -> Profile | str:
     """
     if not (home / DATABASE_FILE).is_file():
         return f"no profile was used: there is no store in {home}"
-    from pipeline_lib.fingerprints import profile_fingerprint
+    from pipeline_lib.runs.fingerprints import profile_fingerprint
     from pipeline_lib.store.connections import StoreBusyError
     from pipeline_lib.store.database import Store
 

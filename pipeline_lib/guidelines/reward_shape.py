@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_lib.config import RewardConfig
-from pipeline_lib.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import NotFiniteError, not_finite
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from pipeline_lib.config import RunConfig, TrainConfig
-from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
+from pipeline_lib.messages.finite import NotFiniteError, not_finite
 from pipeline_lib.preview.drifts import correlation, group_drifts, row_sums, score_of
 from pipeline_lib.preview.groups import Cut, RolloutGroups, bucket_edges
 from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes

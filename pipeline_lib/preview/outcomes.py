@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.evaluation.recorded_rollouts import (
+    RecordedRollout,
+    attach_prompts,
+    judge_recorded,
+    own_prompts,
+    read_recorded_rollouts,
+)
+from pipeline_lib.files.tables import read_table
 from pipeline_lib.prompts import load_prompts
-from pipeline_lib.recorded_rollouts import RecordedRollout, attach_prompts, judge_recorded, own_prompts, read_recorded_rollouts
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
-from pipeline_lib.table_files import read_table
 
 if TYPE_CHECKING:
-    from pipeline_lib.session import RunSession
+    from pipeline_lib.runs.session import RunSession
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 

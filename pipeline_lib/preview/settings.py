@@ -12,10 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from pipeline_lib.config import NegativeStrategy, RewardConfig, RunConfig
-from pipeline_lib.difficulty import difficulty_class
 from pipeline_lib.preview.outcomes import ProfileOutcomes
 from pipeline_lib.rewards import REWARDS, make_reward
 from pipeline_lib.rewards.base import BoolArray
+from pipeline_lib.selection.difficulty import difficulty_class
 
 Factor = Literal["configured", "reward", "negatives", "target", "subset", "rollouts", "chosen"]
 STRATEGIES: tuple[NegativeStrategy, ...] = get_args(NegativeStrategy)

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from pipeline_lib.base_model import check_model_name
 from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
-from pipeline_lib.gate import GateVerdict, judge_challenger
+from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
 from pipeline_lib.records import Promotion, PromotionBudget
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.base_model import check_model_name
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tracking import Registry
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 import glob
 
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
 from pipeline_lib.records import Rollout
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.rollout_files import read_rollout_file
 
 STAGE = "evaluate"

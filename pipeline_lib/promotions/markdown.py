@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline_lib.harmless import markdown_code, markdown_text
+from pipeline_lib.messages.harmless import markdown_code, markdown_text
 from pipeline_lib.records import Promotion, PromotionBudget
 
 VERDICTS = {"promoted": "promoted", "kept": "the champion is kept", "rolled_back": "rolled back"}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.base_model import pinned
 from pipeline_lib.config import ControlConfig, PromptSource, RetrainConfig, RunConfig
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
+from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.prompts import resolve_source
 from pipeline_lib.prompts.collecting import to_prompt
 from pipeline_lib.prompts.tables import read_rows
-from pipeline_lib.whole_files import replacing
+from pipeline_lib.runs.base_model import pinned
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store

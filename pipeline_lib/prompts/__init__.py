@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline_lib.config import PromptSource
-from pipeline_lib.prompts.carriers import resolve_source
 from pipeline_lib.prompts.collecting import SourceContent, collect_prompts
+from pipeline_lib.prompts.local_copies import resolve_source
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.prompts.tables import read_rows
 from pipeline_lib.records import Prompt

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline_lib.config import PromptSource
-from pipeline_lib.grading.answer_tolerances import minerva_tolerance, olympiadbench_tolerance
+from pipeline_lib.grading.maths.tolerances import minerva_tolerance, olympiadbench_tolerance
 from pipeline_lib.prompts.code_problems import code_problem, code_tests
 from pipeline_lib.records import Prompt
 

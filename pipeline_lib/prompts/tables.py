@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import PromptSource
-from pipeline_lib.prompts.carriers import DATA_FOLDER_VARIABLE
-from pipeline_lib.table_files import first_line
+from pipeline_lib.files.tables import first_line
+from pipeline_lib.prompts.local_copies import DATA_FOLDER_VARIABLE
 
 BUILDER_BY_SUFFIX = {".parquet": "parquet", ".jsonl": "json"}
 ROWS_AT_ONCE = 1000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.whole_files import replacing
+from pipeline_lib.files.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.report.data import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries
 from pipeline_lib.report.watched import alarm_sentence, phases_sentence
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world.styles import style_tables
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.harmless import visible
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
+from pipeline_lib.files.whole_files import write_whole
+from pipeline_lib.messages.harmless import visible
 from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
 from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.report.figures import accuracy_by_budget, length_by_correctness, pass_rate_histogram
 from pipeline_lib.report.preview import first_step_figure
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
-from pipeline_lib.whole_files import write_whole
 
 if TYPE_CHECKING:
     import jinja2

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import PositiveInt, Section
 from pipeline_lib.rewards.base import Outcomes
 from pipeline_lib.rewards.truncation import ShortAndCorrectReward
+from pipeline_lib.section import PositiveInt, Section
 
 
 class AdaptiveTargetParameters(Section):

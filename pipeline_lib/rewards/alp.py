@@ -8,8 +8,8 @@ choice of our own: a rollout at L_R on a prompt that is always solved loses a fi
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import PositiveInt, Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import PositiveInt, Section
 
 
 class AlpParameters(Section):

@@ -8,9 +8,9 @@ n); equally long correct rollouts have z = 0.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Fraction, Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward
 from pipeline_lib.rewards.correct_lengths import correct_z_scores
+from pipeline_lib.section import Fraction, Section
 
 
 class AroraZanetteParameters(Section):

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.config.training import RewardConfig
+from pipeline_lib.section import Section
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

@@ -8,8 +8,8 @@ to 1 for correct, -10 to 0 for wrong, and -10 for what exceeds the context; `cut
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import PositiveInt, Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Score
+from pipeline_lib.section import PositiveInt, Section
 
 
 class CosineParameters(Section):

@@ -7,9 +7,9 @@ L_max, and -1 beyond L_max. Published: b = 4096 of L_max = 20480.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import PositiveInt, Section
 from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward
+from pipeline_lib.section import PositiveInt, Section
 
 BUFFER_OF_LIMIT = 0.2
 

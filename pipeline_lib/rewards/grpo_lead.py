@@ -12,9 +12,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Fraction, Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward, Weight
 from pipeline_lib.rewards.correct_lengths import correct_z_scores
+from pipeline_lib.section import Fraction, Section
 
 
 class GrpoLeadParameters(Section):

@@ -7,8 +7,8 @@ Equal lengths give no length signal: l = 0.5.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class KimiParameters(Section):

@@ -8,8 +8,8 @@ A wrong rollout of the right length beats a right one more than 1/α tokens away
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class L1ExactParameters(Section):

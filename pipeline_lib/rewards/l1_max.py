@@ -8,8 +8,8 @@ switches it on.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Fraction, Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Fraction, Section
 
 
 class L1MaxParameters(Section):

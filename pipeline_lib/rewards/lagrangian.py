@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import Cost, FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class LagrangianParameters(Section):

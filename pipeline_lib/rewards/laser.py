@@ -6,8 +6,8 @@ scores of -0.5 for a wrong and -1 for a missing answer; `laser_d` has these.
 
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class LaserParameters(Section):

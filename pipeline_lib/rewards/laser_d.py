@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import PositiveInt, Section
 from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, IntArray, Outcomes, Penalty, Reward, Weight
+from pipeline_lib.section import PositiveInt, Section
 
 BANDS = ("low", "medium", "high")
 STEPS_OF_LIMIT = 16

@@ -8,8 +8,8 @@ prompt that is often solved lose least, which may teach to fail fast (prime-rl P
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class PrimeLinearParameters(Section):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Fraction, NonNegativeInt, Section
 from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward, Weight
+from pipeline_lib.section import Fraction, NonNegativeInt, Section
 
 
 class ShortRLParameters(Section):

@@ -7,8 +7,8 @@ rollout shorter than the shortest correct one is told to grow.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.base import Section
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward, Weight
+from pipeline_lib.section import Section
 
 
 class ShorterBetterParameters(Section):

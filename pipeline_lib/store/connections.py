@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline_lib.faults import one_line
+from pipeline_lib.messages.faults import one_line
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.1

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args
 import duckdb
 import pyarrow as pa
 
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
+from pipeline_lib.files.whole_files import replacing, write_whole
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
 from pipeline_lib.store.damaged_files import find_damaged, mend_schema_file, sound_paths, tell_damaged
@@ -21,7 +22,6 @@ from pipeline_lib.store.read_only_sql import check_reads_only, in_words
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.store.schema import TableSchema, read_schema
 from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
-from pipeline_lib.whole_files import replacing, write_whole
 
 QUERIES_FOLDER = Path(__file__).parent / "queries"
 DATABASE_NAME = "laconic.duckdb"

@@ -4,7 +4,7 @@ import re
 
 import duckdb
 
-from pipeline_lib.faults import one_line
+from pipeline_lib.messages.faults import one_line
 
 ALLOWED = "one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN statement"
 _EXPLAIN_PREFIX = re.compile(r"\s*EXPLAIN\s*(\([^)]*\)\s*|ANALYZE\s+)*", re.IGNORECASE)

@@ -8,9 +8,9 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.faults import one_line
+from pipeline_lib.files.whole_files import replacing
+from pipeline_lib.messages.faults import one_line
 from pipeline_lib.records import Rollout
-from pipeline_lib.whole_files import replacing
 
 Depth = Literal["footer", "types", "pages"]
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline_lib.generated_tables import keep_current, marks
+from pipeline_lib.files.generated_tables import keep_current, marks
 from pipeline_lib.store.database import Store
 from pipeline_lib.store.schema import ColumnSchema, TableSchema
 

@@ -9,8 +9,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.addresses import without_password
-from pipeline_lib.harmless import visible
+from pipeline_lib.messages.addresses import without_password
+from pipeline_lib.messages.harmless import visible
 
 # MLflow refuses longer parameter values.
 PARAM_VALUE_LENGTH = 6000

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from pipeline_lib.addresses import full_address, without_password
 from pipeline_lib.config import TrackingConfig
-from pipeline_lib.home import below
+from pipeline_lib.files.home import below
+from pipeline_lib.messages.addresses import full_address, without_password
 from pipeline_lib.tracking.connection import DIGEST_TAG, Connection
 from pipeline_lib.tracking.conversion import folder_digest
 from pipeline_lib.tracking.limits import Limits

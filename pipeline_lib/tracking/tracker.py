@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_lib.addresses import without_password
 from pipeline_lib.config import TrackingConfig
+from pipeline_lib.messages.addresses import without_password
 from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion
 from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
 from pipeline_lib.tracking.limits import Limits

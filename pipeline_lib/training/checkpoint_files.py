@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.worker.jobs import read_json, write_json
+from pipeline_lib.jobs import read_json, write_json
 
 RECORD = "progress.json"
 # hashlib lets other threads run while it digests: a checkpoint of many files is read as fast as the disk allows.

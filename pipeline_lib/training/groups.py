@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import TrainConfig
-from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.generation.sampling import Sample, logprob_problem
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
+from pipeline_lib.messages.finite import NotFiniteError, not_finite
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.negatives import kept_rollouts

@@ -17,10 +17,11 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import logprob_problem, sample_and_judge
+from pipeline_lib.jobs import TrainJob, read_prompts
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Alarm, Prompt
 from pipeline_lib.rewards import Reward, make_reward
@@ -34,7 +35,6 @@ from pipeline_lib.training.progress_files import StepFolder
 from pipeline_lib.training.ranks import first_problem
 from pipeline_lib.training.update import Reference, update_policy
 from pipeline_lib.training.watch import DynamicsWatch
-from pipeline_lib.worker.jobs import TrainJob, read_prompts
 
 PARITY_PROMPTS = 4
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.jobs import read_json, write_json
 from pipeline_lib.records import Alarm, CheckpointRecord, TrainingStep
 from pipeline_lib.training.checkpoint_files import best_checkpoint, readable_records, record_digest, step_name
-from pipeline_lib.worker.jobs import read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig, TrainConfig
-from pipeline_lib.finite import NotFiniteError, not_finite
 from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
+from pipeline_lib.messages.finite import NotFiniteError, not_finite
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import sum_over_ranks

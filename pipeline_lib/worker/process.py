@@ -17,9 +17,9 @@ from typing import IO, Any
 import psutil
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.faults import LESS_MEMORY, RESUMES, Explained, one_line
-from pipeline_lib.home import below
-from pipeline_lib.worker.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
+from pipeline_lib.files.home import below
+from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
+from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
 POLL_SECONDS = 0.1

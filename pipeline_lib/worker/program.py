@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 
 from pipeline_lib.config import RunConfig, stored_config
-from pipeline_lib.faults import explain
-from pipeline_lib.worker.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
+from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
+from pipeline_lib.messages.faults import explain
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5

@@ -249,7 +249,7 @@ def test_commands_of_containers_name_services_and_commands_of_ours() -> None:
 
 
 def test_the_references_are_up_to_date() -> None:
-    from flows import cli_reference
+    from flows.commands import cli_reference
     from pipeline_lib.config import reference
     from pipeline_lib.store import schema_docs
 

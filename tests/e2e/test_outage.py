@@ -19,8 +19,8 @@ import pytest
 from driving import LACONIC, REPOSITORY, wait_until_no_process_is_left
 from serving import free_port, serving_environment, stored
 
-from flows.outages import tell_ends
-from flows.slots import LIMIT
+from flows.server.gpu_limit import LIMIT
+from flows.server.outages import tell_ends
 
 SETTINGS = (
     *('generation.engine="transformers"', 'filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),

@@ -12,7 +12,7 @@ import pytest
 from driving import REPOSITORY, laconic
 from serving import Served, served, stored
 
-from pipeline_lib.harmless import markdown_text
+from pipeline_lib.messages.harmless import markdown_text
 
 DEPLOYMENT = "laconic-retrain/retrain-minute"
 NOTHING_LEARNT = ["train.learning_rate=1e-8", "train.steps=2", "checkpoint.every_steps=2"]

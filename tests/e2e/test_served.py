@@ -21,7 +21,7 @@ from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served, s
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from pipeline_lib.worker.jobs import read_json
+from pipeline_lib.jobs import read_json
 
 PIPELINE = "laconic-pipeline/pipeline"
 SMOKE = "configs/smoke.toml"

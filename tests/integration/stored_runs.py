@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.budget_sweep import score_budgets
 from pipeline_lib.config import RunConfig, load_config
+from pipeline_lib.evaluation.budget_sweep import score_budgets
 from pipeline_lib.records import Alarm, Prompt, Rollout, StageResult, TrainingStep
 from pipeline_lib.store.database import Store
 

@@ -6,15 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline_lib.abandoned import REASON, close_abandoned_runs
 from pipeline_lib.config import load_config
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.crashed_runs import REASON, close_abandoned_runs
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tracking import expect_delivery, runs_behind
 
 DIE = """
 import os, signal, sys
 from pipeline_lib.config import load_config
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 run = RunSession(load_config(sys.argv[1]))
 run.acquire()
 run.open(None)
@@ -59,7 +59,7 @@ def test_a_command_that_reads_does_not_wait_for_mlflow(home: Path, configs: Path
 
 def test_what_a_killed_command_was_writing_is_removed_by_the_next(home: Path, configs: Path) -> None:
     run = RunSession(load_config(configs / "smoke.toml"))
-    write = "import os, sys; from pathlib import Path; from pipeline_lib.whole_files import replacing\n"
+    write = "import os, sys; from pathlib import Path; from pipeline_lib.files.whole_files import replacing\n"
     write += "with replacing(Path(sys.argv[1])) as file: file.touch(); os.kill(os.getpid(), 9)"
     shard = run.rollouts_folder("evaluate") / "tiny-00000.parquet"
     shard.parent.mkdir(parents=True)

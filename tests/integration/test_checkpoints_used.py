@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import load_config
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.training.checkpoint_files import CheckpointError, seal
 from pipeline_lib.training.progress_files import checkpoint_records
 from tasks.evaluate_budgets import evaluate_budgets

@@ -164,7 +164,7 @@ def test_an_error_line_shows_neither_escapes_nor_passwords(home: Path) -> None:
 def test_progress_shows_names_as_they_are_and_no_escapes(home: Path) -> None:
     from rich.progress import Progress
 
-    from pipeline_lib.harmless import HarmlessConsole
+    from pipeline_lib.messages.harmless import HarmlessConsole
     from tasks import progress
 
     screen = io.StringIO()
@@ -179,7 +179,7 @@ def test_progress_shows_names_as_they_are_and_no_escapes(home: Path) -> None:
 
 def test_log_lines_warnings_and_tracebacks_are_harmless() -> None:
     script = (
-        "import logging, warnings\nfrom pipeline_lib.harmless import make_messages_harmless\nmake_messages_harmless()\n"
+        "import logging, warnings\nfrom pipeline_lib.messages.harmless import make_messages_harmless\nmake_messages_harmless()\n"
         f"text = {ESCAPES!r} + ' http://me:{PASSWORD}@host/path'\n"
         "logging.basicConfig()\nlog = logging.getLogger('x')\nlog.warning('said %s', text)\nwarnings.warn(text)\n"
         "try:\n    raise KeyError(text)\nexcept KeyError:\n    log.exception('failed')\n"
@@ -196,7 +196,7 @@ def test_a_password_in_the_trackers_address_is_used_and_never_shown_or_stored(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from pipeline_lib.config import load_config
-    from pipeline_lib.session import RunSession
+    from pipeline_lib.runs.session import RunSession
     from pipeline_lib.tracking import Tracker
 
     smoke = str(Path(__file__).resolve().parents[2] / "configs" / "smoke.toml")

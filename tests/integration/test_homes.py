@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import load_config
-from pipeline_lib.faults import LEAST_FREE_BYTES, explain
-from pipeline_lib.session import RunSession
+from pipeline_lib.messages.faults import LEAST_FREE_BYTES, explain
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def test_a_user_without_permission_is_told_of_it(tmp_path: Path) -> None:
     (home / "rollouts").mkdir(parents=True)
     (home / "rollouts").chmod(0o555)
     program = (
-        "import os, sys; from pathlib import Path; from pipeline_lib.faults import make_home, require_writable\n"
+        "import os, sys; from pathlib import Path; from pipeline_lib.messages.faults import make_home, require_writable\n"
         "os.chmod(sys.argv[1], int(sys.argv[2], 8))\n"
         "if os.getuid() == 0: os.chown(sys.argv[1], 65534, 65534); os.setgid(65534); os.setuid(65534)\n"
         "try: make_home(Path(sys.argv[1])); require_writable(Path(sys.argv[1]))\n"
@@ -256,14 +256,14 @@ def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
     assert note.startswith(f"run {first.run_id} is still called running")
     rows = dict(Store(home).query("select run_id, status from runs").rows)
     assert rows == {first.run_id: "running", second.run_id: "failed"}
-    from pipeline_lib.abandoned import close_abandoned_runs
+    from pipeline_lib.runs.crashed_runs import close_abandoned_runs
 
     assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run_id]
 
 
 WAITS = """
 import signal, threading, time
-from flows.termination import end_when_told
+from flows.server.termination import end_when_told
 end_when_told()
 def tell():
     time.sleep(0.5)

@@ -149,7 +149,7 @@ def test_a_call_does_not_read_the_environment_that_others_change(monkeypatch: py
 WITHOUT_A_SLOT = """
 import time
 import prefect.concurrency.sync
-from flows.slots import accelerator_slot
+from flows.server.gpu_limit import accelerator_slot
 started = time.monotonic()
 with accelerator_slot():
     entered = time.monotonic()

@@ -13,8 +13,8 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig, load_config
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.sampling import Sample
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER

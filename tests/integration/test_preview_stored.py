@@ -15,7 +15,7 @@ from pipeline_lib.preview import NothingToPreviewError, configured_first_step, r
 from pipeline_lib.records import Alarm, Phase, Rollout
 from pipeline_lib.report import write_report
 from pipeline_lib.report.collect import collect_report
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LENGTHS = {"a": [30, 38, 44, 60], "b": [20, 50, 70, 90], "c": [10, 12, 14, 192]}

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.base_model import pinned, resolve_base_model
 from pipeline_lib.config import PromptSource, RunConfig, TrackingConfig, load_config
 from pipeline_lib.promotions.decisions import Decisions, tracking_of_model
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining, unseen_prompts
 from pipeline_lib.records import CheckpointRecord, DifficultyEstimate, Promotion, Rollout
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.base_model import pinned, resolve_base_model
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Registry, RegistryUnreachableError
 

@@ -13,7 +13,7 @@ from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt, Selection
 from pipeline_lib.rewards import make_reward
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import generate_groups

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.abandoned import close_abandoned_runs
 from pipeline_lib.config import TrackingConfig, load_config
 from pipeline_lib.records import TrainingStep
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Tracker
 

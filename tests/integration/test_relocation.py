@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.records import CheckpointRecord, StageResult
-from pipeline_lib.relocation import MLFLOW_ADDRESSES, relocate_home
+from pipeline_lib.runs.relocation import MLFLOW_ADDRESSES, relocate_home
 from pipeline_lib.services.running import note_services
 from pipeline_lib.store.database import Store
 

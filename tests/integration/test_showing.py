@@ -10,7 +10,7 @@ from rich.console import Console
 from stored_runs import HOSTILE, write_runs
 from typer.testing import CliRunner
 
-from pipeline_lib.inspection import interesting_rollouts, view_rollout
+from pipeline_lib.runs.rollout_examples import interesting_rollouts, view_rollout
 from pipeline_lib.store.database import Store
 
 
@@ -83,7 +83,7 @@ def test_a_run_lists_rollouts_worth_a_look(home: Path) -> None:
 
 
 def printed(home: Path, rollout_id: str, width: int) -> str:
-    from flows.showing import show_rollout
+    from flows.commands.showing import show_rollout
 
     stream = io.StringIO()
     show_rollout(home, rollout_id, None, "text", Console(file=stream, width=width))

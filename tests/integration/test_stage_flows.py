@@ -101,7 +101,7 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
 @pytest.mark.usefixtures("prefect_server")
 def test_a_training_is_taken_over_by_a_run_that_differs_in_its_evaluation_only(home: Path, configs: Path) -> None:
     """Fingerprints, not names: other evaluation settings must not train again."""
-    from pipeline_lib.session import RunSession
+    from pipeline_lib.runs.session import RunSession
 
     smoke = str(configs / "smoke.toml")
     one = RunSession(load_config(smoke, OVERRIDES))

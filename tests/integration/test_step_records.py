@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_lib.config import load_config
 from pipeline_lib.records import Alarm, TrainingStep
-from pipeline_lib.session import RunSession
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.training.checkpoint_files import checkpoints_in, seal, step_name
 from pipeline_lib.training.progress_files import StepFiles, StepFolder
 from tasks.train_policy import _resume_step

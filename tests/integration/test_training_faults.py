@@ -15,8 +15,9 @@ from test_policy import REPOSITORY, free_port, make_groups, make_samples, rank_v
 from transformers import AutoTokenizer
 
 from pipeline_lib.config import RewardConfig, RunConfig, load_config
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.engines import make_generator
+from pipeline_lib.jobs import TrainJob, read_json, write_prompts
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.rewards import REWARDS, Outcomes, make_reward
 from pipeline_lib.rewards.base import FloatArray
@@ -29,7 +30,6 @@ from pipeline_lib.training.policy import Policy, load_plain
 from pipeline_lib.training.progress_files import StepFiles
 from pipeline_lib.training.ranks import init_distributed
 from pipeline_lib.training.update import update_policy
-from pipeline_lib.worker.jobs import TrainJob, read_json, write_prompts
 
 CHANGES = [
     "generation.engine=transformers",

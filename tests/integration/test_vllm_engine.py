@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.budget_sweep import bootstrap_intervals
 from pipeline_lib.config import GenerationConfig, PromptSource
+from pipeline_lib.evaluation.budget_sweep import bootstrap_intervals
 from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import ParityError, measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import load_config
-from pipeline_lib.faults import explain
-from pipeline_lib.worker.jobs import GenerateJob, failure_file, read_failure, reserve_failure, write_failure
+from pipeline_lib.jobs import GenerateJob, failure_file, read_failure, reserve_failure, write_failure
+from pipeline_lib.messages.faults import explain
 from pipeline_lib.worker.process import WorkerFailed, WorkerProcess, sudden_end
 
 # What stands in for the engine: takes memory, then ends as the argument says.
@@ -73,7 +73,7 @@ def test_the_end_of_a_rank_is_read_from_the_log_of_the_deepspeed_launcher() -> N
 NOTE_WITHOUT_ROOM = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline_lib.worker.jobs import write_failure
+from pipeline_lib.jobs import write_failure
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # no file may grow beyond what is taken
 write_failure(Path(sys.argv[1]), 0, "the disk is full \\u2028 " * 9, "trace" * 99999)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.budget_sweep import pass_at_k, score_budgets
+from pipeline_lib.evaluation.budget_sweep import pass_at_k, score_budgets
 from pipeline_lib.records import Rollout
 
 OUTCOME = st.tuples(st.integers(1, 100), st.booleans(), st.sampled_from(["stop", "length"]))

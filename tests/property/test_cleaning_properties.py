@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.prompts.cleaning import REASONS, CleaningRules, clean_prompts
 from pipeline_lib.records import Prompt
+from pipeline_lib.selection.cleaning import REASONS, CleaningRules, clean_prompts
 
 # Few words and answers, so that duplicates, conflicts and shared n-grams come up all the time.
 WORDS = st.sampled_from(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.config import FilterConfig
-from pipeline_lib.difficulty import estimate_difficulty, pass_rate_histogram, select_prompts
+from pipeline_lib.selection.difficulty import estimate_difficulty, pass_rate_histogram, select_prompts
 
 ROWS = st.lists(st.tuples(st.sampled_from("abcde"), st.booleans(), st.integers(1, 50)), min_size=1, max_size=60)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.config.retraining import GateConfig
-from pipeline_lib.gate import judge_challenger
+from pipeline_lib.evaluation.gate import judge_challenger
 from pipeline_lib.records import Rollout
 
 RULES = GateConfig(min_prompts=1, resamples=60)

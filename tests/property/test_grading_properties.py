@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.grading import extract_last_box, grade_responses
-from pipeline_lib.grading.answer_compare import compare_answers
-from pipeline_lib.grading.answer_in_text import read_prediction
-from pipeline_lib.grading.answer_normal import normalise
-from pipeline_lib.grading.maths import judge_answers
+from pipeline_lib.grading.maths.answer_in_text import read_prediction
+from pipeline_lib.grading.maths.compare import compare_answers
+from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.grading.maths.normal_form import normalise
 
 PLAIN = st.text(alphabet="abc123+-= \n", max_size=20)
 BALANCED = st.recursive(
@@ -146,7 +146,7 @@ def test_any_two_texts_are_compared_alike_both_ways_without_an_exception(one, ot
     assert isinstance(forth, bool) == isinstance(back, bool)
     if isinstance(forth, bool):
         assert forth == back
-    if normalise(one):
+    if normalise(one) and not one.endswith("\\"):  # which would make the closing dollar sign a currency
         assert compare_answers(one, f" ${one}$ ") is True or "$" in one
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline_lib.budget_sweep import bootstrap_intervals, pass_at_k, score_budgets
+from pipeline_lib.evaluation.budget_sweep import bootstrap_intervals, pass_at_k, score_budgets
 from pipeline_lib.records import FinishReason, Rollout
 
 WHO = {"run_id": "run", "model": "base", "step": 0, "benchmark": "tiny-sum"}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.chosen_runs import is_config, resolve_run
-from pipeline_lib.inspection import pick_interesting
+from pipeline_lib.runs.rollout_examples import pick_interesting
+from pipeline_lib.runs.run_names import is_config, resolve_run
 
 RUNS = [
     {"run_id": "demo-11111111", "name": "demo", "started_at": datetime(2026, 3, 1, tzinfo=UTC)},

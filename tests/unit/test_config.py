@@ -199,7 +199,10 @@ def test_apply_override_refuses_a_section_below_a_value() -> None:
 
 
 def test_light_rooms_import_nothing_heavy() -> None:
-    rooms = "config, records, rewards, grading, difficulty, budget_sweep, session, worker.process, training.progress_files"
+    rooms = (
+        "config, records, rewards, grading, selection.difficulty, evaluation.budget_sweep, runs.session, worker.process, "
+        "training.progress_files"
+    )
     code = f"import {', '.join('pipeline_lib.' + room for room in rooms.split(', '))}, sys; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "vllm", "deepspeed", "duckdb", "mlflow", "prefect", "transformers"}

@@ -3,14 +3,14 @@
 import pytest
 
 from pipeline_lib.config import FilterConfig
-from pipeline_lib.difficulty import (
+from pipeline_lib.records import DifficultyEstimate
+from pipeline_lib.selection.difficulty import (
     EmptySelectionError,
     difficulty_class,
     estimate_difficulty,
     pass_rate_histogram,
     select_prompts,
 )
-from pipeline_lib.records import DifficultyEstimate
 
 
 def estimates_with(*counts: int, num_rollouts: int = 8) -> list[DifficultyEstimate]:

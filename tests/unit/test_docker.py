@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from flows.cli import app
-from flows.environment import QUIET, SHOWN
+from flows.server.environment import QUIET, SHOWN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKER = REPOSITORY / "docker"

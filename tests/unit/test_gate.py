@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib.config.retraining import GateConfig
-from pipeline_lib.gate import GateVerdict, judge_challenger
+from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
 from pipeline_lib.records import Rollout
 
 Answer = tuple[int, bool]  # tokens, right

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from pipeline_lib.grading import extract_last_box, grade_responses
-from pipeline_lib.grading.answer_tolerances import minerva_tolerance, olympiadbench_tolerance
-from pipeline_lib.grading.maths import judge_answers
-from pipeline_lib.grading.maths_files import judge_file_predictions
+from pipeline_lib.grading.maths.files import judge_file_predictions
+from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.grading.maths.tolerances import minerva_tolerance, olympiadbench_tolerance
 from pipeline_lib.records import Grade
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.files.tables import read_table
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.grading.code import TEST_FORMATS, SandboxLimits, extract_program, judge_programs
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
 from pipeline_lib.grading.code.specifications import parse_tests
-from pipeline_lib.table_files import read_table
 
 DATA = Path(os.environ.get("LACONIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 STDIN = json.dumps({"type": "stdin", "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "5 5\n", "output": "10"}]})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline_lib.files.tables import read_table
 from pipeline_lib.grading.files import grade_file
-from pipeline_lib.table_files import read_table
 
 ADD_TESTS = json.dumps({"type": "program", "entry_point": "add", "preamble": "", "code": "assert add(1, 2) == 3"})
 

@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from pipeline_lib.grading import maths_process
-from pipeline_lib.grading.maths_pool import MathsPool
+from pipeline_lib.grading.maths import process as maths_process
+from pipeline_lib.grading.maths.pool import MathsPool
 
 ENDLESS = (["leaf", "9^{9^{9^{9}}}", "9^{9^{9^{8}}}"], None)
 EQUAL = (["leaf", "\\frac{1}{2}", "0.5"], None)
@@ -132,7 +132,7 @@ def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
 
 PARENT = f"""
 import os, signal, threading, time
-from pipeline_lib.grading.maths_pool import MathsPool
+from pipeline_lib.grading.maths.pool import MathsPool
 pool = MathsPool(num_workers=1)
 threading.Thread(target=pool.judge, args=([{ENDLESS!r}], 1.0), daemon=True).start()
 while not any(worker.job is not None for worker in pool._workers):

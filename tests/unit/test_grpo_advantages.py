@@ -7,8 +7,8 @@ import statistics
 import pytest
 import torch
 
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
+from pipeline_lib.messages.finite import NotFiniteError
 
 ESTIMATORS = ("grpo", "mean", "rloo", "batch_whitened")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.environment import prepare_environment
 from flows.server.addresses import Addresses
+from flows.server.environment import prepare_environment
 from pipeline_lib.services.guard import Guard, allowed_hosts
 from pipeline_lib.services.password import read_password
 from pipeline_lib.services.running import note_services, running_services, services_file
@@ -207,7 +207,7 @@ def test_only_names_of_this_machine_are_ours() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", "127.example.org"])
 def test_an_address_that_others_reach_needs_a_password(home: Path, host: str) -> None:
-    from flows.serving import bring_up
+    from flows.server.up import bring_up
 
     with pytest.raises(ValueError, match=f"--host {host} is reached from other machines.*--password-file"):
         bring_up(home, Addresses(host, 1, 2), 1, None, print)

@@ -10,9 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from pipeline_lib.base_model import resolve_base_model
 from pipeline_lib.config import RunConfig, apply_override, load_config, parse_config
-from pipeline_lib.fingerprints import profile_fingerprint
 from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_config, check_run
 from pipeline_lib.guidelines.docs import END, START, main, render_rules
 from pipeline_lib.guidelines.model_size import model_size
@@ -20,6 +18,8 @@ from pipeline_lib.guidelines.profile import DATABASE_FILE
 from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.records import DifficultyEstimate, Rollout, StageResult
 from pipeline_lib.rewards import REWARDS
+from pipeline_lib.runs.base_model import resolve_base_model
+from pipeline_lib.runs.fingerprints import profile_fingerprint
 from pipeline_lib.store.database import DATABASE_NAME, Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.addresses import remember_settings, without_password
-from pipeline_lib.harmless import json_text, markdown_code, visible, visible_line
+from pipeline_lib.messages.addresses import remember_settings, without_password
+from pipeline_lib.messages.harmless import json_text, markdown_code, visible, visible_line
 
 TEXTS = st.text(st.characters(exclude_categories=())) | st.text("<U+2021BE>\u202e\x1b\u200d👩💻\ufe0f")
 

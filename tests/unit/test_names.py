@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.base_model import pin_version
 from pipeline_lib.config import RecordedConfig, RunConfig, TrackingConfig, load_config, name_from, parse_config, stored_config
+from pipeline_lib.evaluation.recorded_rollouts import RecordedRollout
 from pipeline_lib.experiments.specification import ExperimentConfig, experiment_file
-from pipeline_lib.home import LONGEST_PART_BYTES, below, plain_key
-from pipeline_lib.recorded_rollouts import RecordedRollout
-from pipeline_lib.session import RunSession
+from pipeline_lib.files.home import LONGEST_PART_BYTES, below, plain_key
+from pipeline_lib.jobs import GenerateJob, GenerateUnit, TrainJob, read_job, write_json
+from pipeline_lib.runs.base_model import pin_version
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.jobs import GenerateJob, GenerateUnit, TrainJob, read_job, write_json
 from pipeline_lib.worker.process import WorkerProcess, lock_run
 from tasks.artifacts import artifact_key
 from tasks.evaluate_budgets import _Unit
@@ -186,7 +186,7 @@ def test_a_registered_model_has_a_name_that_a_filter_can_hold(name: str) -> None
 def test_two_configurations_of_one_name_do_not_share_a_deployment(
     home: Path, configs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flows.deploying import _retrainings
+    from flows.server.deploy import _retrainings
 
     own = home / "configs" / "own.toml"
     own.parent.mkdir(parents=True)

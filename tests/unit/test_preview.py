@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows.previewing import check_figure, show_preview, write_figure
+from flows.commands.previewing import check_figure, show_preview, write_figure
 from pipeline_lib.config import RewardConfig, RunConfig, load_config
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.guidelines.reward_shape import probe_reward
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.preview import (
     FirstStep,
     NothingToPreviewError,

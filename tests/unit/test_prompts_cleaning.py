@@ -8,8 +8,9 @@ from time import perf_counter
 
 import pytest
 
-from pipeline_lib.prompts.cleaning import REASONS, CleaningRules, clean_prompts
-from pipeline_lib.prompts.decontamination import (
+from pipeline_lib.records import Prompt
+from pipeline_lib.selection.cleaning import REASONS, CleaningRules, clean_prompts
+from pipeline_lib.selection.decontamination import (
     BENCHMARKS,
     TRAINING_SETS,
     benchmark_overlap,
@@ -17,9 +18,8 @@ from pipeline_lib.prompts.decontamination import (
     read_problems,
     word_ngrams,
 )
-from pipeline_lib.prompts.normalise import normalise_answer, normalise_problem
-from pipeline_lib.prompts.pictures import find_missing_picture
-from pipeline_lib.records import Prompt
+from pipeline_lib.selection.normalise import normalise_answer, normalise_problem
+from pipeline_lib.selection.pictures import find_missing_picture
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LACONIC_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import recorded_config
+from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, cells, judge_recorded, own_prompts, read_recorded_rollouts
 from pipeline_lib.prompts.collecting import digest_problem
-from pipeline_lib.recorded_rollouts import attach_prompts, cells, judge_recorded, own_prompts, read_recorded_rollouts
 from pipeline_lib.records import Prompt
 
 ROW = {"problem": "1+1?", "response": "\\boxed{2}", "tokens": 5, "answer": "2"}

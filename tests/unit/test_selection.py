@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.difficulty import EmptySelectionError, recorded_difficulty
-from pipeline_lib.fingerprints import filter_fingerprint, profile_fingerprint, train_fingerprint
 from pipeline_lib.prompts import load_source
 from pipeline_lib.records import Selection
-from pipeline_lib.selection import contaminating_sources, overlong_prompts, select_training_prompts
+from pipeline_lib.runs.fingerprints import filter_fingerprint, profile_fingerprint, train_fingerprint
+from pipeline_lib.selection.difficulty import EmptySelectionError, recorded_difficulty
+from pipeline_lib.selection.training_prompts import contaminating_sources, overlong_prompts, select_training_prompts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ROWS = [

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.table_files import check_output, read_table, text_column, write_table
+from pipeline_lib.files.tables import check_output, read_table, text_column, write_table
 
 ROWS = [{"gold": "1,000", "n": 1, "flag": True, "parts": ["a", "b"]}, {"gold": 'x"\n', "n": 2, "flag": False, "parts": []}]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pipeline_lib.config import RewardConfig, TrainConfig
-from pipeline_lib.finite import NotFiniteError
 from pipeline_lib.generation.sampling import Sample
+from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.rewards.base import FloatArray

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_lib.config import digest
-from pipeline_lib.home import below, plain_key
+from pipeline_lib.files.home import below, plain_key
+from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.report.comparison.data import Comparison
 from pipeline_lib.report.comparison.figures import budget_curves, dynamics_overlaid
 from pipeline_lib.report.comparison.pareto import pareto_figure
@@ -12,7 +13,6 @@ from pipeline_lib.report.comparison.settings import differing_settings
 from pipeline_lib.report.comparison.tables import comparison_budget_tables, difference_tables, overview
 from pipeline_lib.report.html import Section, draw_section, page_template
 from pipeline_lib.report.watched import alarm_sentence, phases_sentence
-from pipeline_lib.whole_files import write_whole
 
 PAGE_FILE = "compare.html"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.budget_sweep import resampled_means
+from pipeline_lib.evaluation.budget_sweep import resampled_means
 from pipeline_lib.report.comparison.data import PairedDifference
 from pipeline_lib.report.data import Row, benchmark_names
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.budget_sweep import FloatArray
+from pipeline_lib.evaluation.budget_sweep import FloatArray
 from pipeline_lib.report.canvas import INK, MUTED, panel_grid, styled, tokens_text
 from pipeline_lib.report.comparison.data import Comparison
 from pipeline_lib.report.data import Row

@@ -1,0 +1,257 @@
+r"""Agreement and speed of the maths grader beside plain math-verify, on a file of labelled cases.
+
+    python -m pipeline_lib.grading.maths.agreement FILE [--markdown] [--timeout SECONDS]
+
+FILE is Parquet with the columns id, source, gold, prediction and label (is the prediction right?). Plain math-verify is
+`verify(parse(gold), parse(prediction))` in one process with its own time-outs, in three variants: bare texts (no \boxed, no
+dollar sign) wrapped in a box, all texts as they are, all texts wrapped.
+"""
+
+import argparse
+import gc
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from pipeline_lib.grading.maths.disagreements import REASONS
+from pipeline_lib.grading.maths.files import Verdict, judge_file_predictions
+from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.grading.maths.normal_form import normalise
+from pipeline_lib.grading.maths.numbers import read_quantity
+from pipeline_lib.grading.maths.pool import shared_pool
+
+OURS = "Laconic"
+COLUMNS = ("id", "source", "gold", "prediction", "label")
+REPEATS_OF_EQUAL = 20
+
+
+def wrap_bare(text: str) -> str:
+    """The text in a box unless it has a box or a formula already."""
+    return text if "\\boxed" in text or "$" in text else wrap(text)
+
+
+def wrap(text: str) -> str:
+    """The text in a box."""
+    return f"\\boxed{{{text}}}"
+
+
+VARIANTS: dict[str, Callable[[str], str]] = {
+    "math-verify, bare texts boxed": wrap_bare,
+    "math-verify, as they are": str,
+    "math-verify, all boxed": wrap,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How many answers were judged in how many seconds of wall time."""
+
+    num_answers: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.num_answers / self.seconds:,.0f}/s ({self.num_answers:,} in {self.seconds:.2f} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything measured in one run: verdicts of each grader by name, and the speeds."""
+
+    rows: list[dict[str, Any]]
+    verdicts: list[Verdict]
+    judged: dict[str, list[bool]]
+    speeds: dict[str, tuple[Timing, Timing]]
+    cold: Timing
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of the file. Raises ValueError when it is missing or lacks a column."""
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise ValueError(f"FILE = {path} is not a file")
+    table = pq.read_table(path)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(f"FILE = {path} lacks the column(s) {', '.join(missing)}")
+    rows: list[dict[str, Any]] = table.select(list(COLUMNS)).to_pylist()
+    return rows
+
+
+def plain_verdicts(rows: Sequence[dict[str, Any]], prepare: Callable[[str], str]) -> list[bool]:
+    """What math-verify says to each row; an exception is a no, as in its own metric."""
+    from math_verify import parse, verify
+
+    verdicts = []
+    for row in rows:
+        try:
+            verdicts.append(bool(verify(parse(prepare(row["gold"])), parse(prepare(row["prediction"])))))
+        except Exception:
+            verdicts.append(False)
+    return verdicts
+
+
+def is_equal_text(row: dict[str, Any]) -> bool:
+    """Whether prediction and gold are equal strings after normalisation."""
+    return normalise(row["gold"]) == normalise(row["prediction"])
+
+
+def compare(rows: list[dict[str, Any]], timeout_seconds: float) -> Comparison:
+    """Judge all rows with our grader and with each variant of math-verify, and time both on the same two parts of the file."""
+    equal = [row for row in rows if is_equal_text(row)]
+    rest = [row for row in rows if not is_equal_text(row)]
+    forget()
+    cold, _ = timed(rest, lambda part: ours(part, timeout_seconds))
+    verdicts = ours(rows, timeout_seconds)
+    judged = {OURS: [verdict.correct for verdict in verdicts]}
+    speeds = {OURS: (equal_speed(equal, timeout_seconds), warm_speed(rest, timeout_seconds))}
+    plain_verdicts(rows[:20], wrap_bare)
+    for name, prepare in VARIANTS.items():
+        judged[name] = plain_verdicts(rows, prepare)
+        speeds[name] = (plain_speed(equal, prepare), plain_speed(rest, prepare))
+    return Comparison(rows, verdicts, judged, speeds, cold)
+
+
+def ours(rows: Sequence[dict[str, Any]], timeout_seconds: float) -> list[Verdict]:
+    """Our verdicts, texts and gold answers read as files are."""
+    return judge_file_predictions([row["gold"] for row in rows], [row["prediction"] for row in rows], timeout_seconds)
+
+
+def timed(rows: Sequence[dict[str, Any]], judge: Callable[[Sequence[dict[str, Any]]], Any]) -> tuple[Timing, Any]:
+    """How long judging took, and its result."""
+    gc.collect()
+    start = perf_counter()
+    result = judge(rows)
+    return Timing(len(rows), max(perf_counter() - start, 1e-9)), result
+
+
+def plain_speed(rows: Sequence[dict[str, Any]], prepare: Callable[[str], str]) -> Timing:
+    """The speed of one variant of math-verify."""
+    return timed(rows, lambda part: plain_verdicts(part, prepare))[0]
+
+
+def equal_speed(rows: Sequence[dict[str, Any]], timeout_seconds: float) -> Timing:
+    """The speed of `judge_answers` where the texts are equal, without what it remembers."""
+    pairs = [(row["prediction"], row["gold"]) for row in rows]
+    seconds = 0.0
+    for _ in range(REPEATS_OF_EQUAL):
+        forget()
+        start = perf_counter()
+        judge_answers(pairs, timeout_seconds)
+        seconds += perf_counter() - start
+    return Timing(len(pairs) * REPEATS_OF_EQUAL, max(seconds, 1e-9))
+
+
+def warm_speed(rows: Sequence[dict[str, Any]], timeout_seconds: float) -> Timing:
+    """The speed with workers already running, texts not remembered in this process (workers keep what they parsed)."""
+    forget()
+    return timed(rows, lambda part: ours(part, timeout_seconds))[0]
+
+
+def forget() -> None:
+    """Empty the caches of the text paths."""
+    normalise.cache_clear()
+    read_quantity.cache_clear()
+
+
+def sources(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The source families, the text before the first slash, in order of size."""
+    families = [row["source"].partition("/")[0] for row in rows]
+    return sorted(set(families), key=lambda family: (-families.count(family), family))
+
+
+def agreement_table(comparison: Comparison) -> list[list[str]]:
+    """Rows of cells: source, cases, and for each grader agreement, false positives and false negatives."""
+    table = [["source", "cases", *comparison.judged]]
+    for family in [*sources(comparison.rows), "all"]:
+        indices = [i for i, row in enumerate(comparison.rows) if family in (row["source"].partition("/")[0], "all")]
+        labels = [bool(comparison.rows[i]["label"]) for i in indices]
+        cells = []
+        for judged in comparison.judged.values():
+            pairs = [(judged[i], label) for i, label in zip(indices, labels, strict=True)]
+            right = sum(verdict == label for verdict, label in pairs)
+            false_positives = sum(verdict and not label for verdict, label in pairs)
+            cells.append(f"{right / len(pairs):.2%} ({false_positives} / {len(pairs) - right - false_positives})")
+        table.append([family, str(len(indices)), *cells])
+    return table
+
+
+def speed_table(comparison: Comparison) -> list[list[str]]:
+    """Rows of cells: grader, speed on equal texts, speed on the rest."""
+    table = [["grader", "equal after normalisation", "the rest"]]
+    table.append([f"{OURS}, workers not yet started", "", str(comparison.cold)])
+    for name, (equal, rest) in comparison.speeds.items():
+        table.append([f"{name}, workers running" if name == OURS else name, str(equal), str(rest)])
+    return table
+
+
+def disagreement_table(comparison: Comparison) -> list[list[str]]:
+    """Rows of cells: id, source, label, our reason, gold, what was read from the prediction, why we keep our verdict."""
+    table = [["id", "label", "ours", "gold", "answer read", "why"]]
+    for row, verdict in sorted(zip(comparison.rows, comparison.verdicts, strict=True), key=lambda pair: str(pair[0]["source"])):
+        if verdict.correct != row["label"]:
+            label = "right" if row["label"] else "wrong"
+            why = REASONS.get(row["id"], "not examined yet")
+            table.append(
+                [
+                    f"{row['id']} ({row['source'].partition('/')[0]})",
+                    label,
+                    verdict.reason,
+                    row["gold"],
+                    verdict.answer or "",
+                    why,
+                ]
+            )
+    return table
+
+
+def render(table: list[list[str]], markdown: bool, code_columns: Sequence[int] = ()) -> str:
+    """The table as Markdown or as aligned text."""
+    if not markdown:
+        shown = [[cell.replace("\n", " ")[:70] for cell in row] for row in table]
+        widths = [max(len(row[column]) for row in shown) for column in range(len(table[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+        )
+    lines = []
+    for number, row in enumerate(table):
+        cells = [
+            f"`{' '.join(cell.split())}`".replace("|", "\\|") if number and column in code_columns else cell.replace("|", "\\|")
+            for column, cell in enumerate(row)
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+        if number == 0:
+            lines.append("|" + "---|" * len(row))
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the three tables; a wrong FILE is one line and exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline_lib.grading.maths.agreement", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="time limit of one comparison (default 5)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        rows = read_rows(options.file)
+    except ValueError as error:
+        parser.error(str(error))
+    comparison = compare(rows, options.timeout)
+    print(f"Agreement with the label (false positives / false negatives), {len(rows):,} cases:\n")
+    print(render(agreement_table(comparison), options.markdown))
+    print(f"\nAnswers a second on {os.cpu_count()} cores, {shared_pool().num_workers} workers; math-verify in one process:\n")
+    print(render(speed_table(comparison), options.markdown))
+    print("\nDisagreements with the label:\n")
+    print(render(disagreement_table(comparison), options.markdown, code_columns=(3, 4)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,30 @@
+"""How far a number may be from the gold one, by the benchmarks' own rules."""
+
+from pipeline_lib.grading.maths.normal_form import normalise
+from pipeline_lib.grading.maths.numbers import read_quantity
+from pipeline_lib.grading.maths.shape import split_items
+
+# OlympiadBench's judge allows a hundredth more than the error of the problem.
+OLYMPIADBENCH_MARGIN = 1.01
+
+
+def olympiadbench_tolerance(error: str | float | None) -> float | None:
+    """The absolute tolerance of an OlympiadBench problem from its `error` field; None, the general rule, without one.
+
+    Source: eval/auto_scoring_judge.py of OpenBMB/OlympiadBench. An `error` of several numbers gives the smallest.
+    """
+    numbers = [float(part) for part in str(error or "").split(",") if part.strip()]
+    return min(numbers) * OLYMPIADBENCH_MARGIN if numbers else None
+
+
+def minerva_tolerance(gold: str) -> float | None:
+    """The absolute tolerance of a Minerva problem from its gold answer; None, the general rule, when that is no number.
+
+    Source: `numeric_equality` in the appendix of the Minerva paper (arXiv 2206.14858), which is numpy's isclose (1e-5 of the gold
+    number and 1e-8), but 1 % for numbers that are themselves close to 0.
+    """
+    quantity = next((quantity for item in split_items(normalise(gold)) if (quantity := read_quantity(item)) is not None), None)
+    if quantity is None:
+        return None
+    size = abs(float(quantity.value))
+    return 0.01 * size if size <= 1e-8 else 1e-8 + 1e-5 * size

@@ -1,0 +1,48 @@
+"""What all sections of the configuration share: frozen models, unknown keys refused, and the types of their fields."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+
+LONGEST_NAME = 100
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+# What a configuration is validated with that was stored by a version with other rules for names.
+STORED: dict[str, Any] = {"is_stored": True}
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may name what becomes part of paths, keys and filters: a run, a source, an arm, a model, an experiment."""
+    return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def name_from(text: str) -> str:
+    """The nearest name to a text from elsewhere, such as a file's name; may be empty."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower())[:LONGEST_NAME].strip("-._")
+
+
+def _check_name(text: str, info: ValidationInfo) -> str:
+    if info.context is not STORED and not is_name(text):
+        raise ValueError(
+            "a name has lower-case letters, digits, '.', '_' and '-', the first a letter or digit, and at most "
+            f"{LONGEST_NAME} of them"
+        )
+    return text
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_check_name),
+    Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$", "maxLength": LONGEST_NAME}),
+]
+
+
+class Section(BaseModel):
+    """A section of the configuration: frozen, unknown keys and numbers that are NaN or infinite refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)

@@ -1,0 +1,1 @@
+"""Which prompts are trained on: pass rates and the easy/hard rule, cleaning, decontamination."""
