@@ -131,8 +131,9 @@ def test_forty_thousand_prompts_are_scored_in_thirty_milliseconds(name):
 
 
 def test_light_rooms_import_no_heavy_library():
-    rooms = "rewards, grading, selection, evaluation, prompts, config, records"
+    rooms = "rewards, grading, selection.difficulty, evaluation.budget_sweep, prompts, config, records"
     heavy = "torch vllm deepspeed duckdb mlflow transformers datasets math_verify prefect"
-    program = f"import sys\nfrom pipeline_lib import {rooms}\nprint([m for m in '{heavy}'.split() if m in sys.modules])"
+    imports = ", ".join(f"pipeline_lib.{room}" for room in rooms.split(", "))
+    program = f"import sys\nimport {imports}\nprint([m for m in '{heavy}'.split() if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
