@@ -50,6 +50,16 @@ class Outcomes:
         repetitive = np.zeros_like(correct) if repetitive_PN is None else np.asarray(repetitive_PN, dtype=np.bool_)
         return cls(lengths, correct, finished, repetitive)
 
+    def cut_at(self, limit_tokens: int) -> "Outcomes":
+        """The same rollouts sampled at most `limit_tokens` long: a longer one is cut there, not finished, and so not correct."""
+        within_PN = self.lengths_PN <= limit_tokens
+        return Outcomes(
+            np.minimum(self.lengths_PN, limit_tokens),
+            self.correct_PN & within_PN,
+            self.finished_PN & within_PN,
+            self.repetitive_PN,
+        )
+
     @property
     def num_correct_P1(self) -> IntArray:
         """Correct rollouts of each group."""
