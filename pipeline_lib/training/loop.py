@@ -13,9 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
 from pipeline_lib.config import RunConfig
 from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
@@ -28,11 +25,11 @@ from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.store.rollout_files import write_rollout_file
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
-from pipeline_lib.training.groups import RolloutGroups, gather_outcomes, share_groups
-from pipeline_lib.training.metrics import StepClock, Validation, sum_over_ranks, training_step
-from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
+from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks, share_groups
+from pipeline_lib.training.metrics import StepClock, Validation, training_step
+from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.progress_files import StepFolder
-from pipeline_lib.training.ranks import first_problem
+from pipeline_lib.training.ranks import first_problem, gather, largest, own_share, rank, sum_each
 from pipeline_lib.training.update import Reference, update_policy
 from pipeline_lib.training.watch import DynamicsWatch
 
@@ -58,7 +55,7 @@ def train(
     progress = checkpoints.restore(policy, job.resume_step)
     resume_from(progress, policy, reward, config)
     watch = DynamicsWatch(config.watch, job.run_id)
-    folder = StepFolder(Path(job.steps_folder), is_writer=dist.get_rank() == 0)
+    folder = StepFolder(Path(job.steps_folder), is_writer=rank() == 0)
     if progress.ended:
         return asdict(progress)
     rows = folder.rows(progress.step)
@@ -169,7 +166,7 @@ def generate_groups(
 
     def draw(number: int) -> list[Any]:
         batch = prompts_of_step(prompts, number, train.prompts_per_step, config.seed, most_batches)
-        mine = batch[dist.get_rank() :: dist.get_world_size()]
+        mine = own_share(batch)
         sampling = Sampling(train.rollout_limit_tokens, train.temperature)
         samples, seconds = sample_and_judge(
             generator, tokenizer, config.prompts, mine, train.num_rollouts, sampling, (config.seed, "train", number)
@@ -178,31 +175,18 @@ def generate_groups(
         return samples
 
     groups = RolloutGroups(draw(batches_drawn + 1), train)
-    reward.observe(gather_outcomes(groups.outcomes(reward.reads_text)))
-    groups.assign_rewards(reward, sum_tensor_over_ranks)
+    reward.observe(outcomes_of_all_ranks(groups.outcomes(reward.reads_text)))
+    groups.assign_rewards(reward)
     if not train.dynamic_sampling_batches:
         return groups
     while groups.batches_drawn < most_batches:
-        if sum(gather_counts(int(groups.signal_P.sum()))) >= train.prompts_per_step:
+        if sum(gather(int(groups.signal_P.sum()))) >= train.prompts_per_step:
             break
         groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))
-        groups.assign_rewards(reward, sum_tensor_over_ranks)
-    quotas = share_groups(gather_counts(int(groups.signal_P.sum())), train.prompts_per_step)
-    groups.use_at_most(quotas[dist.get_rank()])
+        groups.assign_rewards(reward)
+    quotas = share_groups(gather(int(groups.signal_P.sum())), train.prompts_per_step)
+    groups.use_at_most(quotas[rank()])
     return groups
-
-
-def sum_tensor_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
-    """The element-wise sum of all ranks' tensors, on the CPU."""
-    names = [str(index) for index in range(tensor.numel())]
-    sums = sum_over_ranks(dict(zip(names, tensor.flatten().tolist(), strict=True)))
-    return torch.tensor([sums[name] for name in names], dtype=tensor.dtype).reshape(tensor.shape)
-
-
-def gather_counts(count: int) -> list[int]:
-    """Every rank's number, by rank."""
-    own = {str(rank): float(count if rank == dist.get_rank() else 0) for rank in range(dist.get_world_size())}
-    return [int(value) for value in sum_over_ranks(own).values()]
 
 
 def sync_weights(
@@ -212,7 +196,7 @@ def sync_weights(
     generator.load_weights(policy.named_weights())
     rendered = [render_prompt(tokenizer, config.prompts, prompt.problem) for prompt in prompts[:PARITY_PROMPTS]]
     own_gap = measure_logprob_gap(generator, policy.score, rendered, config.train.temperature)
-    gap = sum_or_max_over_ranks(own_gap, policy.device, dist.ReduceOp.MAX)
+    gap = largest(own_gap)
     require_parity(gap, config.generation.parity_tolerance, step)
     return gap
 
@@ -221,7 +205,7 @@ def validate(generator: Generator, tokenizer: Any, config: RunConfig, validation
     """Held-out accuracy at the target budget L_T and at any length, and the mean length; all None without validation prompts."""
     if config.validation is None or validation_file is None:
         return Validation()
-    mine = read_prompts(Path(validation_file))[dist.get_rank() :: dist.get_world_size()]
+    mine = own_share(read_prompts(Path(validation_file)))
     sampling = Sampling(config.validation.limit_tokens or config.train.rollout_limit_tokens, config.train.temperature)
     samples, _ = sample_and_judge(
         # The same draws at every checkpoint: differences between checkpoints are then the policy's, not the seed's.
@@ -237,11 +221,11 @@ def validate(generator: Generator, tokenizer: Any, config: RunConfig, validation
     }
     if problem := first_problem(logprob_problem(samples)):
         raise NotFiniteError(f"validation: {problem}")
-    sums = sum_over_ranks(counts)
+    sums = sum_each(counts)
     return Validation(*(sums[name] / sums["samples"] for name in ("within", "tokens", "correct")))
 
 
 def write_rollouts(job: TrainJob, groups: RolloutGroups, step: int) -> None:
     """Every rollout of the step as Parquet, one file a rank."""
-    path = Path(job.rollouts_folder) / f"step-{step:05d}-rank-{dist.get_rank()}.parquet"
+    path = Path(job.rollouts_folder) / f"step-{step:05d}-rank-{rank()}.parquet"
     write_rollout_file(path, groups.rollouts(job.run_id, step, job.config.name, job.config.prompts.name))

@@ -22,8 +22,8 @@ from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
-from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
-from pipeline_lib.training.ranks import init_distributed
+from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.ranks import init_distributed, largest
 from pipeline_lib.training.update import Reference, update_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -268,7 +268,7 @@ def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
     except CheckpointError as error:
         told.append(str(error))
     value = float("nan") if rank == 1 else 1.0
-    return told, sum_or_max_over_ranks(value, torch.device("cpu"), dist.ReduceOp.MAX)
+    return told, largest(value)
 
 
 def act_as_rank(rank: int, port: int, results: str) -> None:
