@@ -19,6 +19,7 @@ READERS = {
     "filter.cleaning": "filter",
     "reward": "train",
     "train": "train",
+    "compute": "train (its processes: every stage)",
     "watch": "train",
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",
