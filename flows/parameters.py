@@ -55,7 +55,7 @@ class Changes(BaseModel):
     )
     steps: Count | None = Field(None, description="Training steps (batches of rollouts)")
     prompts_per_step: Count | None = Field(None, description="Prompts a step")
-    num_rollouts: Annotated[int, Field(ge=2, le=1024)] | None = Field(None, description="N: rollouts a prompt")
+    num_rollouts: Annotated[int, Field(ge=2, le=1024)] | None = Field(None, description="N: rollouts per prompt")
     staleness: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description="S: optimiser steps a batch of rollouts")
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="Peak learning rate")
     control: bool | None = Field(None, description="Train the correctness-only control as well")

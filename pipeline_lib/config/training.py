@@ -40,7 +40,7 @@ class TrainConfig(Section):
     prompts_per_step: PositiveInt = Field(
         128, description="Prompts in a batch of rollouts (paper: 128): no more than the filter keeps."
     )
-    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
+    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts per prompt (paper: 8, recommended 24).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
     staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
     temperature: PositiveFloat = Field(
@@ -176,7 +176,7 @@ class ValidationConfig(Section):
     """Held-out prompts on which checkpoints are compared during training, at budget L_T."""
 
     source: PromptSource
-    num_samples: PositiveInt = Field(1, description="Samples a prompt.")
+    num_samples: PositiveInt = Field(1, description="Samples per prompt.")
     limit_tokens: PositiveInt | None = Field(
         None, description="Most tokens a sample, where accuracy beyond L_R is to be seen, too; absent: L_R."
     )
