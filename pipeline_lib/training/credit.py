@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline_lib.config import TrainConfig
 from pipeline_lib.grpo import batch_moments, group_advantages, whiten
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import not_finite, stop_for
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.base import BoolArray, FloatArray
 from pipeline_lib.rewards.negatives import kept_rollouts
@@ -50,7 +50,7 @@ def assign_credit(
     rewards_PN = reward.score(outcomes)
     target = None if math.isfinite(reward.target_tokens) else f"the target L_T of the reward is {reward.target_tokens}"
     # Before the moments are summed: they would hand a rank's NaN to the others, and the first would name the wrong rollout.
-    _stop_for(first_problem(not_finite(rewards_PN, what, name_of) or target))
+    stop_for(first_problem(not_finite(rewards_PN, what, name_of) or target))
     kept_PN = kept_rollouts(config.negative_rollouts, outcomes.correct_PN, outcomes.lengths_PN <= reward.target_tokens)
     if config.overlong_filtering:
         kept_PN = kept_PN & outcomes.finished_PN
@@ -60,10 +60,5 @@ def assign_credit(
         advantages = whiten(advantages, sum_over_ranks(batch_moments(advantages, kept)))
     advantages_PN = reward.weigh(advantages.numpy(), outcomes)
     told = f"the advantage (train.advantage = {config.advantage!r}, of finite rewards)"
-    _stop_for(first_problem(not_finite(advantages_PN, told, name_of)))
+    stop_for(first_problem(not_finite(advantages_PN, told, name_of)))
     return Credit(rewards_PN, kept_PN, advantages_PN)
-
-
-def _stop_for(problem: str | None) -> None:
-    if problem:
-        raise NotFiniteError(problem)

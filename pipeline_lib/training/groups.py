@@ -12,7 +12,7 @@ import torch
 
 from pipeline_lib.config import TrainConfig
 from pipeline_lib.generation.sampling import Sample, logprob_problem
-from pipeline_lib.messages.finite import NotFiniteError
+from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.training.batches import TokenSequence
@@ -64,8 +64,7 @@ class RolloutGroups:
 
         Raises NotFiniteError, on all ranks, for a log-prob of the engine, a reward, a target or an advantage that is not finite.
         """
-        if problem := first_problem(logprob_problem(self.samples)):
-            raise NotFiniteError(problem)
+        stop_for(first_problem(logprob_problem(self.samples)))
         credit = assign_credit(
             reward,
             self.outcomes(reward.reads_text),
@@ -85,6 +84,11 @@ class RolloutGroups:
     def signal_P(self) -> torch.Tensor:
         """Groups that move the weights: a kept rollout has an advantage other than 0."""
         return ((self.advantages_PN != 0) & self.kept_PN).any(dim=1)
+
+    @property
+    def num_with_signal(self) -> int:
+        """How many groups move the weights."""
+        return int(self.signal_P.sum())
 
     def use_at_most(self, num_groups: int) -> None:
         """Use the first `num_groups` groups with a signal (dynamic sampling); the others stay out of the loss."""

@@ -49,17 +49,16 @@ class StepClock:
         return time.perf_counter() - self._started - sum(self._parts.values())
 
 
-def training_step(
+def measure(
     run_id: str,
     step: int,
     groups: RolloutGroups,
     update: UpdateMetrics,
     parity_gap: float,
     clock: StepClock,
-    validation: Validation,
     target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step; times and the largest lag are rank 0's.
+    """The row of one step before any checkpoint; times and the largest lag are rank 0's. One collective.
 
     `entropy` is the mean of -log p over all sampled tokens: unbiased, and free.
     """
@@ -91,11 +90,8 @@ def training_step(
         generation_seconds=clock.seconds("generation"),
         update_seconds=clock.seconds("update"),
         sync_seconds=clock.seconds("sync"),
-        checkpoint_seconds=clock.seconds("checkpoint"),
+        checkpoint_seconds=0.0,
         other_seconds=clock.rest(),
-        validation_accuracy=validation.accuracy,
-        validation_mean_tokens=validation.mean_tokens,
-        validation_full_accuracy=validation.full_accuracy,
         target_tokens=target_tokens,
         masked_fraction=sums["masked"] / num,
         batch_optimizer_steps=update.batch_optimizer_steps,

@@ -11,7 +11,7 @@ import torch
 
 from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm
@@ -135,8 +135,7 @@ def _optimizer_step(
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)
         policy.backward(loss, is_last=number == len(batches) - 1)
-    if problem := first_problem(problem):
-        raise NotFiniteError(problem)
+    stop_for(first_problem(problem))
     norm = policy.step()
     if norm is None:
         labels = [label for batch in batches for label in batch.labels if label]
