@@ -26,13 +26,13 @@ from pipeline_lib.config.training import (
     CheckpointConfig,
     LossAggregation,
     NegativeStrategy,
-    RewardConfig,
     TrainConfig,
     ValidationConfig,
     WatchConfig,
 )
 from pipeline_lib.config.warmup import WarmupConfig
 from pipeline_lib.files.home import digest, laconic_home
+from pipeline_lib.rewards import RewardConfig
 from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section, is_name, name_from
 
 __all__ = [

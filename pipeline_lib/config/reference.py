@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline_lib.config import RecordedConfig, RunConfig, WarmupConfig
+from pipeline_lib.rewards import REWARDS
 from pipeline_lib.section import Section
 
 # Who reads a section, by its place in the file; a section that is missing here is an error, so that none goes unexplained.
@@ -134,8 +135,6 @@ def _default(field: FieldInfo, inner: type[Section] | None) -> str:
 
 
 def _reward_table() -> list[str]:
-    from pipeline_lib.rewards import REWARDS
-
     rows = ["| reward | setting | type | default | meaning |", "|---|---|---|---|---|"]
     for reward, implementation in REWARDS.items():
         properties = implementation.Parameters.model_json_schema().get("properties", {})

@@ -7,9 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
-from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
+from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
 from pipeline_lib.files.home import digest
 from pipeline_lib.messages.addresses import remember_address
+from pipeline_lib.rewards import RewardConfig, make_reward
 from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 # Settings of a run that change no result beyond rounding.
@@ -197,8 +198,6 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        from pipeline_lib.rewards import make_reward  # the rewards read this package's models
-
         make_reward(self.reward, self.train.rollout_limit_tokens)  # its lengths must fit L_R: told now, not by the worker
         if self.train.negative_rollouts == "L_R=L_T" and self.train.rollout_limit_tokens != self.reward.target_tokens:
             raise ValueError(

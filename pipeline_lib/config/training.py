@@ -1,6 +1,6 @@
-"""How a run trains: the reward, GRPO's settings, the watch over the dynamics, checkpoints and held-out prompts."""
+"""How a run trains: GRPO's settings, the watch over the dynamics, checkpoints and held-out prompts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,27 +10,6 @@ from pipeline_lib.section import Fraction, NonNegativeInt, PositiveFloat, Positi
 AdvantageEstimator = Literal["grpo", "mean", "rloo", "batch_whitened"]
 NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R=L_T"]
 LossAggregation = Literal["token_mean", "sequence_mean", "dr_grpo"]
-
-
-class RewardConfig(Section):
-    """The length-aware reward by name (pipeline_lib.rewards.REWARDS)."""
-
-    name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
-    target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="The reward's own settings, such as alpha; what is absent takes its published value."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, tree: Any) -> Any:
-        """Store the reward's settings in full: a default that changes later must not change what a stored run means."""
-        if not isinstance(tree, dict) or not isinstance(tree.get("parameters", {}), dict):
-            return tree
-        from pipeline_lib.rewards import resolve_parameters  # the rewards read this module's models
-
-        name = tree.get("name", cls.model_fields["name"].default)
-        return {**tree, "parameters": resolve_parameters(str(name), tree.get("parameters", {}))}
 
 
 class TrainConfig(Section):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import Cost, FloatArray, Outcomes, Reward, Weight
 from pipeline_lib.section import Section
 
@@ -39,8 +38,8 @@ class LagrangianReward(Reward[LagrangianParameters]):
 
     Parameters = LagrangianParameters
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        super().__init__(config, limit_tokens)
+    def __init__(self, parameters: LagrangianParameters, target_tokens: int, limit_tokens: int) -> None:
+        super().__init__(parameters, target_tokens, limit_tokens)
         self.weight = self.parameters.initial_weight
 
     def observe(self, outcomes: Outcomes) -> None:
