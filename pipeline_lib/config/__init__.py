@@ -9,7 +9,6 @@ from pipeline_lib.config.loading import apply_override, load_config, parse_confi
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
 from pipeline_lib.config.run import (
-    OPERATION,
     CleaningConfig,
     ControlConfig,
     EvaluateConfig,
@@ -37,7 +36,6 @@ from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, 
 
 __all__ = [
     "CHAT_STYLES",
-    "OPERATION",
     "PAPER_PROMPT_SUFFIX",
     "TEMPLATES",
     "AdvantageEstimator",
