@@ -13,7 +13,7 @@ class ComputeConfig(Section):
     launcher: ChangesNoResult[Literal["torch", "deepspeed"]] = Field(
         "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
     )
-    num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
+    num_processes: PositiveInt = Field(1, description="World size: one process per GPU, each with its own engine.")
     num_threads: ChangesNoResult[PositiveInt] = Field(
         1, description="CPU threads of each worker process, for generation and training alike."
     )

@@ -1,4 +1,4 @@
-"""One run: a section a stage, each with the paper's default where the paper gives one."""
+"""One run: a section per stage, each with the paper's default where the paper gives one."""
 
 from typing import Any, Literal
 
@@ -37,17 +37,17 @@ class GenerationConfig(Section):
 
 
 class ProfileConfig(Section):
-    """Difficulty profiling: N rollouts a prompt with the base model, or what is known from elsewhere."""
+    """Difficulty profiling: N rollouts per prompt with the base model, or what is known from elsewhere."""
 
     origin: Literal["sampled", "recorded", "imported"] = Field(
         "sampled",
         description="sampled: by the base model; recorded: prompts.pass_rate_field; imported: judged from rollouts_file.",
     )
     rollouts_file: str | None = Field(
-        None, description="imported only: Parquet/JSONL with a row a rollout: problem (or prompt_id), response, tokens."
+        None, description="imported only: Parquet/JSONL with a row per rollout: problem (or prompt_id), response, tokens."
     )
-    num_rollouts: PositiveInt = Field(8, description="Rollouts a prompt (paper: 8).")
-    rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens a rollout.")
+    num_rollouts: PositiveInt = Field(8, description="Rollouts per prompt (paper: 8).")
+    rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens of a rollout.")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
 
@@ -101,7 +101,7 @@ class EvaluateConfig(Section):
     budgets_tokens: tuple[PositiveInt, ...] = Field(
         (2048, 4096, 8192, 16384, 32768), min_length=1, description="Token budgets, rising; the largest is generated."
     )
-    num_samples: PositiveInt = Field(8, description="k: samples a prompt, for Mean@k and Pass@k (paper: 8).")
+    num_samples: PositiveInt = Field(8, description="k: samples per prompt, for Mean@k and Pass@k (paper: 8).")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
@@ -244,7 +244,7 @@ class RunConfig(Section):
     def run_id(self) -> str:
         """Name and a digest of the configuration: the same command always means the same run.
 
-        What only says how fast or where something runs is left out, so that a run can go on with other such settings.
+        What only says how fast or where something runs is left out, so that a run can be resumed with other such settings.
         """
         settings = self.result_settings()
         settings["train"] |= settings.pop("compute")  # digested as one section, as the ids in use were: an id never changes

@@ -57,7 +57,7 @@ __all__ = ["REWARDS", "Outcomes", "Reward", "RewardConfig", "make_reward", "reso
 
 
 class RewardConfig(Section):
-    """The length-aware reward by name (pipeline_lib.rewards.REWARDS)."""
+    """The length-aware reward, by its name in `pipeline_lib.rewards.REWARDS`."""
 
     name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
     target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
