@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_lib import config as config_module
-from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, Section, WarmupConfig, apply_override, load_config
+from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, WarmupConfig, apply_override, load_config
+from pipeline_lib.section import Section
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
