@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
 
-from pipeline_lib.services.service import descendants
+from pipeline_lib.processes import descendants
 from pipeline_lib.store.database import Store
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
