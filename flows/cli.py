@@ -306,7 +306,7 @@ def results(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in the README.")],
+    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in docs/reference/schema.md.")],
     output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     raw: Raw = False,
 ) -> None:

@@ -205,4 +205,4 @@ def default_lanes(config: RunConfig) -> int:
     """Child runs side by side: as many as the CPU cores bear, one where there is a GPU."""
     if Path("/dev/nvidia0").exists():
         return 1
-    return max(1, (os.cpu_count() or 1) // (config.train.num_threads * config.train.num_processes))
+    return max(1, (os.cpu_count() or 1) // (config.compute.num_threads * config.compute.num_processes))

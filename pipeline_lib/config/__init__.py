@@ -4,6 +4,7 @@ Every section is one stage of the protocol of "The Art of Efficient Reasoning" (
 where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; the unit is in the key's name.
 """
 
+from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
@@ -43,6 +44,7 @@ __all__ = [
     "AlarmAction",
     "CheckpointConfig",
     "CleaningConfig",
+    "ComputeConfig",
     "ControlConfig",
     "EvaluateConfig",
     "FilterConfig",

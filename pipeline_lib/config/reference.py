@@ -1,18 +1,13 @@
-"""The configuration as Markdown, from its models: `python -m pipeline_lib.config.reference docs/reference/configuration.md [--check]`."""
+"""The configuration as Markdown, from its models (docs/reference/configuration.md)."""
 
 import json
-import sys
-from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline_lib.config import RecordedConfig, RunConfig, WarmupConfig
-from pipeline_lib.files.generated_tables import keep_current
 from pipeline_lib.section import Section
-
-NAME = "configuration"
 
 # Who reads a section, by its place in the file; a section that is missing here is an error, so that none goes unexplained.
 READERS = {
@@ -24,6 +19,7 @@ READERS = {
     "filter.cleaning": "filter",
     "reward": "train",
     "train": "train",
+    "compute": "train (its processes: every stage)",
     "watch": "train",
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",
@@ -151,12 +147,3 @@ def _reward_table() -> list[str]:
 
 def _escape(text: object) -> str:
     return str(text).replace("|", "\\|").replace("<", "&lt;")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the reference in a file, or with --check only say whether it is stale; returns the exit code."""
-    return keep_current("pipeline_lib.config.reference", NAME, render_configuration, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -16,7 +17,7 @@ OPERATION: dict[str, Any] = {
     "tracking": True,
     "retrain": True,
     "control": {"side_by_side"},
-    "train": {"num_threads", "launcher", "micro_batch_tokens"},
+    "compute": {"num_threads", "launcher", "micro_batch_tokens"},
     "generation": {"max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager"},
 }
 
@@ -178,6 +179,7 @@ class RunConfig(Section):
     filter: FilterConfig = FilterConfig()
     reward: RewardConfig = Field(default_factory=RewardConfig)
     train: TrainConfig
+    compute: ComputeConfig = ComputeConfig()
     watch: WatchConfig = WatchConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig | None = Field(None, description="Absent: the last checkpoint counts as the best.")
@@ -218,6 +220,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _prompts_are_shared_equally(self) -> "RunConfig":
+        staleness, num_processes, prompts = self.train.staleness, self.compute.num_processes, self.train.prompts_per_step
+        if prompts % (staleness * num_processes):
+            raise ValueError(
+                f"train.staleness = {staleness} times compute.num_processes = {num_processes} does not divide "
+                f"train.prompts_per_step = {prompts}: the optimiser steps of a batch, and the processes, share its prompts equally"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gate_judges_what_is_evaluated(self) -> "RunConfig":
         gate = self.retrain.gate if self.retrain else None
         names = [benchmark.name for benchmark in self.evaluate.benchmarks]
@@ -241,7 +253,9 @@ class RunConfig(Section):
 
         What only says how fast or where something runs is left out, so that a run can go on with other such settings.
         """
-        return f"{self.name}-{digest(self.model_dump(mode='json', exclude=OPERATION))[:8]}"
+        settings = self.model_dump(mode="json", exclude=OPERATION)
+        settings["train"] |= settings.pop("compute")  # digested as one section, as the ids in use were: an id never changes
+        return f"{self.name}-{digest(settings)[:8]}"
 
     @property
     def max_model_tokens(self) -> int:

@@ -96,30 +96,12 @@ class TrainConfig(Section):
     measure_kl: bool = Field(
         False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
     )
-    micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
-    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
-    zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
-    launcher: Literal["torch", "deepspeed"] = Field(
-        "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
-    )
-    num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
-    num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
 
     @model_validator(mode="after")
     def _compatible(self) -> "TrainConfig":
         if self.objective == "cispo" and self.dual_clip is not None:
             raise ValueError(
                 f"dual_clip = {self.dual_clip} has no meaning under objective = 'cispo': leave it out, or use 'clip'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _divisible(self) -> "TrainConfig":
-        if self.prompts_per_step % (self.staleness * self.num_processes):
-            raise ValueError(
-                f"staleness = {self.staleness} times num_processes = {self.num_processes} does not divide prompts_per_step = "
-                f"{self.prompts_per_step}: the optimiser steps of a batch, and the processes, share its prompts equally"
             )
         return self
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline_lib.config import FilterConfig, RunConfig
 from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.rewards import Outcomes, make_reward
@@ -85,13 +83,9 @@ class SelectedPrompts:
             return None
         size, _ = Counter(len(group.lengths) for group in self.groups).most_common(1)[0]
         whole, limit = [group for group in self.groups if len(group.lengths) == size], config.train.rollout_limit_tokens
-        lengths_PN = np.array([group.lengths for group in whole])
-        within_PN = lengths_PN <= limit
         outcomes = Outcomes.of(
-            np.minimum(lengths_PN, limit),
-            np.array([group.correct for group in whole]) & within_PN,
-            np.array([group.finished for group in whole]) & within_PN,
-        )
+            [group.lengths for group in whole], [group.correct for group in whole], [group.finished for group in whole]
+        ).within(limit)
         reward = make_reward(config.reward, limit)
         reward.observe(outcomes)
         return float((reward.score(outcomes) > 0).mean())

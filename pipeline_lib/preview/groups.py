@@ -111,8 +111,7 @@ class RolloutGroups:
     def cut(self, limit_tokens: int, edges: tuple[int, ...]) -> "Cut":
         """The groups as training sees them when it samples at most `limit_tokens`; `edges` are the length buckets'."""
         if limit_tokens not in self._cuts:
-            fits_GN = self.lengths_GN <= limit_tokens
-            seen = Outcomes.of(np.minimum(self.lengths_GN, limit_tokens), self.correct_GN & fits_GN, self.finished_GN & fits_GN)
+            seen = Outcomes.of(self.lengths_GN, self.correct_GN, self.finished_GN).within(limit_tokens)
             self._cuts[limit_tokens] = Cut(seen, edges, self._prompt_ids_G)
         return self._cuts[limit_tokens]
 

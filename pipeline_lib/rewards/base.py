@@ -6,7 +6,7 @@ compare a rollout with the others of its prompt; many groups at once, so that 40
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -49,6 +49,14 @@ class Outcomes:
         finished = np.ones_like(correct) if finished_PN is None else np.asarray(finished_PN, dtype=np.bool_)
         repetitive = np.zeros_like(correct) if repetitive_PN is None else np.asarray(repetitive_PN, dtype=np.bool_)
         return cls(lengths, correct, finished, repetitive)
+
+    def within(self, limit_tokens: int) -> "Outcomes":
+        """What the same rollouts show when they are cut at a limit: one that is longer is unfinished and incorrect."""
+        fits_PN = self.lengths_PN <= limit_tokens
+        lengths_PN = np.minimum(self.lengths_PN, limit_tokens)
+        return replace(
+            self, lengths_PN=lengths_PN, correct_PN=self.correct_PN & fits_PN, finished_PN=self.finished_PN & fits_PN
+        )
 
     @property
     def num_correct_P1(self) -> IntArray:

@@ -32,11 +32,12 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     The selection counts by its result, so that one more benchmark to stay clear of means a new training only if it takes
     prompts away.
     """
-    train = config.train.model_dump(mode="json", exclude=OPERATION["train"])
+    train = config.train.model_dump(mode="json")
+    compute = config.compute.model_dump(mode="json", exclude=OPERATION["compute"])
     held_out = config.validation
     validation = [_source(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
     watch = config.watch.model_dump() if config.watch.intervenes else None  # one that only warns changes no weight
-    parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation, watch]
+    parts = [config.reward.model_dump(), train | compute, config.checkpoint.model_dump(), validation, watch]
     return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 
 

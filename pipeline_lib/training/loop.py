@@ -52,7 +52,7 @@ def train(
     config = job.config
     prompts = read_prompts(Path(job.prompts_file))
     reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-    policy = Policy(config.train, job.base_folder, config.model_revision)
+    policy = Policy(config.train, config.compute, job.base_folder, config.model_revision)
     reference = Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None
     checkpoints = Checkpoints(Path(job.checkpoints_folder), config.checkpoint.keep_last)
     progress = checkpoints.restore(policy, job.resume_step)
