@@ -117,17 +117,19 @@ def check(
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Run the whole pipeline: profile, filter, train, evaluate, register, report."""
-    from flows.runs import start_workers
+    from pipeline_lib.runs.session import sessions_of
+    from pipeline_lib.stages.opened import started_early
 
-    load_config(config, overrides)  # a mistake is told before anything has started
+    settings = load_config(config, overrides)  # a mistake is told before anything has started
     console.print("starting the engines, Prefect and the store ...", style="dim")
     begin_server()
-    if is_temporary():  # with a server that lasts the flow waits for a slot of its `gpu` limit first
-        start_workers(config, overrides, force)
-    from flows.pipeline import run_pipeline
+    sessions = sessions_of(settings, force)
+    # With a server that lasts the flow waits for a slot of its `gpu` limit first.
+    with started_early(sessions, starts_workers=is_temporary()):
+        from flows.pipeline import pipeline_flow
 
-    wait_for_server()
-    result = run_pipeline(config, overrides=overrides, force=force)
+        wait_for_server()
+        result = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
     console.print(f"report: {result['report']}", soft_wrap=True)
 

@@ -3,7 +3,7 @@
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -40,7 +40,7 @@ def report(
         from flows.stages import run_report
 
         wait_for_server()
-        result = run_report(runs[0], overrides=overrides, force=force)
+        result: Any = run_report(runs[0], overrides=overrides, force=force)
     else:
         # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
         # loaded before Prefect's server.
