@@ -8,7 +8,7 @@ from pydantic import Field
 from flows.server.outages import outlive_server
 from pipeline_lib.config import laconic_home
 from pipeline_lib.runs.run_names import choose_runs
-from pipeline_lib.stages import chosen
+from pipeline_lib.stages import STAGES
 from tasks.stage import do_stage
 from tasks.write_comparison import compare_runs, stored_sessions
 
@@ -23,6 +23,5 @@ def run_comparison(runs: Annotated[list[str], Field(min_length=1)], out: str | N
     """
     run_ids = choose_runs(laconic_home(), runs)
     if len(run_ids) == 1:
-        [report] = chosen("report")
-        return do_stage(report, stored_sessions(run_ids[0]))
+        return do_stage(STAGES["report"], stored_sessions(run_ids[0]))
     return compare_runs(run_ids, out)

@@ -27,7 +27,7 @@ from pipeline_lib.experiments.specification import (
 )
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.stages import chosen
+from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.pipeline import run_stages
 from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
@@ -39,7 +39,7 @@ from tasks.write_finding import write_finding
 logger = logging.getLogger(__name__)
 
 # A child run is neither registered nor reported on: the experiment's page tells of it.
-CHILD_STAGES = chosen("profile", "filter", "train", "evaluate")
+CHILD_STAGES = [STAGES[name] for name in ("profile", "filter", "train", "evaluate")]
 
 
 @flow(name="laconic-experiment", flow_run_name="experiment-{name}", log_prints=True, **HOOKS)

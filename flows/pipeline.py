@@ -31,7 +31,7 @@ def pipeline_flow(load: Load = load_sessions) -> Flow[Any, dict[str, Any]]:
         """
         load_runs = partial(load, config, overrides_of(changes, overrides), force)
         with opened_runs(load_runs, uses_engine=True, start_early=True) as sessions:
-            return outcome(sessions, run_stages(STAGES, sessions, do_stage))
+            return outcome(sessions, run_stages(STAGES.values(), sessions, do_stage))
 
     return run_pipeline
 

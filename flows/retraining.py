@@ -36,7 +36,7 @@ def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None
             return planned
         session = RunSession(Run.of(planned), force)
         with opened_in_flow([session]):
-            run_stages(STAGES, [session], do_stage)
+            run_stages(STAGES.values(), [session], do_stage)
             return decide_promotion(session.run, "retrain")
 
 

@@ -41,7 +41,7 @@ def stage_flow(entry: StageEntry, load: Load = load_sessions) -> Flow[Any, Any]:
     return made
 
 
-_flows = {PREFIX + entry.name: stage_flow(entry) for entry in STAGES}
+_flows = {PREFIX + entry.name: stage_flow(entry) for entry in STAGES.values()}
 
 
 def __getattr__(name: str) -> Flow[Any, Any]:

@@ -28,7 +28,7 @@ class StageEntry:
         return stage
 
 
-STAGES = (
+_TABLE = (
     StageEntry("profile", "Sample N rollouts per prompt with the base model and store the pass rates.", uses_engine=True),
     StageEntry("filter", "Select the training prompts by their pass rate."),
     StageEntry(
@@ -41,8 +41,4 @@ STAGES = (
     StageEntry("register", "Register the best checkpoint in MLflow under the alias 'challenger'."),
     StageEntry("report", "Write the report of the run beside its control.", runs="together"),
 )
-
-
-def chosen(*names: str) -> tuple[StageEntry, ...]:
-    """Some stages, in the order of the table."""
-    return tuple(entry for entry in STAGES if entry.name in names)
+STAGES = {entry.name: entry for entry in _TABLE}

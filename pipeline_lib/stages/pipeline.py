@@ -28,7 +28,7 @@ def run_pipeline(
     settings = config if isinstance(config, RunConfig) else load_config(config, list(overrides))
     sessions = sessions_of(settings, force)
     with started_early(sessions), opened(sessions):
-        summaries = run_stages(STAGES, sessions, lambda entry, each: run_stage(entry.room, each, display))
+        summaries = run_stages(STAGES.values(), sessions, lambda entry, each: run_stage(entry.room, each, display))
         return outcome(sessions, summaries)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline_lib.config import load_config
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.stages import chosen
+from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoint_records, seal
 
@@ -43,7 +43,7 @@ def test_a_best_checkpoint_that_is_damaged_or_gone_is_not_used(
     path = session.run.checkpoints_folder() / "step-00006"
     damage(path)
     with pytest.raises(CheckpointError) as caught:
-        run_stage(chosen(stage)[0].room, [session])
+        run_stage(STAGES[stage].room, [session])
     assert str(caught.value).startswith(f"checkpoint {path} {told}")
     assert f"or run 'laconic train' with the configuration of {session.run.run_id}" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -51,4 +51,4 @@ def test_a_best_checkpoint_that_is_damaged_or_gone_is_not_used(
 
 
 def test_a_whole_one_is_registered(session: RunSession) -> None:
-    assert run_stage(chosen("register")[0].room, [session]) == {"registered": False}  # tracking is off
+    assert run_stage(STAGES["register"].room, [session]) == {"registered": False}  # tracking is off
