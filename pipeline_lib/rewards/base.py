@@ -6,7 +6,7 @@ compare a rollout with the others of its prompt; many groups at once, so that 40
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -53,11 +53,9 @@ class Outcomes:
     def cut_at(self, limit_tokens: int) -> "Outcomes":
         """The same rollouts sampled at most `limit_tokens` long: a longer one is cut there, not finished, and so not correct."""
         within_PN = self.lengths_PN <= limit_tokens
-        return Outcomes(
-            np.minimum(self.lengths_PN, limit_tokens),
-            self.correct_PN & within_PN,
-            self.finished_PN & within_PN,
-            self.repetitive_PN,
+        lengths_PN = np.minimum(self.lengths_PN, limit_tokens)
+        return replace(
+            self, lengths_PN=lengths_PN, correct_PN=self.correct_PN & within_PN, finished_PN=self.finished_PN & within_PN
         )
 
     @property
