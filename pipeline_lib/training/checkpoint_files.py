@@ -145,7 +145,7 @@ def choose_resume_step(folder: Path, recorded_to: int | None = None) -> int:
 
 
 def _say_what_is_special(folder: Path, newest: Mapping[str, Any]) -> None:
-    """What a user must know before training goes on from a checkpoint."""
+    """What a user must know before training resumes from a checkpoint."""
     path, origin = folder / step_name(newest["step"]), _origin(folder)
     _warn_if_unproven(path, newest)
     if newest.get("written_by", origin) != origin:
@@ -211,12 +211,12 @@ def require_model(folder: Path, run_id: str) -> Path:
 
 @contextmanager
 def naming_remedy(run_id: str) -> Iterator[None]:
-    """Say with a CheckpointError how to go on."""
+    """Say with a CheckpointError what to do about it."""
     try:
         yield
     except CheckpointError as error:
         remedy = (
-            f"put it back from a backup, or run 'laconic train' with the configuration of {run_id}, which goes on without it"
+            f"put it back from a backup, or run 'laconic train' with the configuration of {run_id}, which resumes without it"
         )
         raise CheckpointError(f"{error}: {remedy}") from error
 

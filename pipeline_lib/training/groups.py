@@ -65,13 +65,9 @@ class RolloutGroups:
         Raises NotFiniteError, on all ranks, for a log-prob of the engine, a reward, a target or an advantage that is not finite.
         """
         stop_for(first_problem(logprob_problem(self.samples)))
+        outcomes = self.outcomes(reward.reads_text)
         credit = assign_credit(
-            reward,
-            self.outcomes(reward.reads_text),
-            self.config,
-            self._label,
-            sum_over_ranks=sum_tensor,
-            first_problem=first_problem,
+            reward, outcomes, self.config, self._label, sum_over_ranks=sum_tensor, first_problem=first_problem
         )
         self.rewards_PN = torch.from_numpy(credit.rewards_PN)
         self.kept_PN = torch.from_numpy(credit.kept_PN)
@@ -95,10 +91,6 @@ class RolloutGroups:
         signal_P = self.signal_P
         self.used_P = signal_P & (signal_P.cumsum(dim=0) <= num_groups)
 
-    def _groups(self) -> list[list[Sample]]:
-        size = self.num_rollouts
-        return [self.samples[start : start + size] for start in range(0, len(self.samples), size)]
-
     @property
     def policy_lag_P(self) -> list[int]:
         """Optimiser steps between the weights that generated each group and those it updates: 0 to S - 1, in turn."""
@@ -107,19 +99,14 @@ class RolloutGroups:
 
     def sequences(self, lag: int) -> list[TokenSequence]:
         """What optimiser step number `lag` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
-        wanted = [
-            group
-            for group, (group_lag, used, signal) in enumerate(zip(self.policy_lag_P, self.used_P, self.signal_P, strict=True))
-            if group_lag == lag and used and signal
-        ]
-        groups = self._groups()
+        lag_P = torch.tensor(self.policy_lag_P)
+        trained_PN = self.kept_PN & (self.used_P & self.signal_P & (lag_P == lag)).unsqueeze(1)
         return [
             TokenSequence(
                 sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage), label=sample.label
             )
-            for group in wanted
-            for sample, advantage, kept in zip(groups[group], self.advantages_PN[group], self.kept_PN[group], strict=True)
-            if kept
+            for sample, advantage, trained in zip(self.samples, self.advantages_PN.flatten(), trained_PN.flatten(), strict=True)
+            if trained
         ]
 
     def rollouts(self, run_id: str, step: int, model: str, source: str) -> list[Rollout]:

@@ -82,7 +82,7 @@ class Policy:
         )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
-        self.engine, _, _, self._schedule = deepspeed.initialize(
+        self.engine, *_ = deepspeed.initialize(
             model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config, compute)
         )
         self.engine.checkpoint_engine.load = load_plain

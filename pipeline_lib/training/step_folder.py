@@ -32,7 +32,7 @@ class StepFolder:
             self._write(_row_name(record.step), asdict(record))
 
     def write_alarms(self, alarms: Sequence[Alarm]) -> None:
-        """Alarms that were raised at a step."""
+        """Say and keep the alarms that a step has raised."""
         for alarm in alarms:
             logger.warning("step %d: %s, %.4g against %.4g: %s", *astuple(alarm)[1:])
             if self._is_writer:

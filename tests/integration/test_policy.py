@@ -21,11 +21,10 @@ from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import Trainer, effective_alarms
+from pipeline_lib.training.loop import effective_alarms
 from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import init_distributed, largest
-from pipeline_lib.training.rollout_engine import RolloutEngine
-from pipeline_lib.training.step_folder import StepFolder
+from pipeline_lib.training.trainer import Trainer
 from pipeline_lib.training.update import Reference, update_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -372,7 +371,8 @@ def test_the_best_is_the_more_accurate_then_the_shorter() -> None:
 
 def trainer_of(run: RunConfig, policy: Policy, reward: Reward[Any], checkpoints: Checkpoints) -> Trainer:
     """A trainer that neither generates nor writes steps."""
-    return Trainer(run, policy, None, reward, cast(RolloutEngine, None), checkpoints, cast(StepFolder, None))
+    absent: Any = None
+    return Trainer(run, policy, None, reward, absent, absent, (), (), checkpoints, absent)
 
 
 def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path: Path) -> None:

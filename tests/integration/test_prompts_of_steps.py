@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -18,8 +19,8 @@ from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import StepClock
-from pipeline_lib.training.rollout_engine import RolloutEngine
 from pipeline_lib.training.step_folder import StepFolder
+from pipeline_lib.training.trainer import Trainer
 
 # Ten prompts: the third step of four crosses the epoch's end, where prompt 1 of the shuffled ten came twice.
 OVERRIDES = [
@@ -45,11 +46,13 @@ def drawing(config: RunConfig) -> Draw:
     """Generates the groups of a step that begins after some batches, with the portable engine."""
     prompts = load_prompts(config.prompts)
     generator = make_generator(str(BASE_FOLDER), config.generation, config.max_model_tokens)
-    engine = RolloutEngine(generator, AutoTokenizer.from_pretrained(BASE_FOLDER), config, prompts)
+    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    absent: Any = None
 
     def draw(batches_drawn: int) -> RolloutGroups:
         reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-        return engine.generate_groups(reward, batches_drawn, StepClock())
+        trainer = Trainer(config, absent, None, reward, generator, tokenizer, prompts, (), absent, absent)
+        return trainer.generate_groups(batches_drawn, StepClock())
 
     return draw
 

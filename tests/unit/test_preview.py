@@ -30,7 +30,7 @@ from pipeline_lib.preview import (
     outcomes_of,
 )
 from pipeline_lib.preview.first_step import Signal
-from pipeline_lib.preview.groups import RolloutGroups
+from pipeline_lib.preview.groups import ProfiledGroups
 from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
@@ -139,7 +139,7 @@ def test_correlations_are_pearson_over_groups_with_a_signal(config: RunConfig) -
 
 
 def test_masked_tokens_by_bucket_counted_by_hand() -> None:
-    groups = RolloutGroups(outcomes(), np.ones(3, dtype=bool), 4)
+    groups = ProfiledGroups(outcomes(), np.ones(3, dtype=bool), 4)
     cut = groups.cut(20, (3, 10, 20))
     total, by_bucket = cut.masked_tokens(groups.correct_GN)
     assert total == pytest.approx(97 / 127)
@@ -285,7 +285,7 @@ def test_a_grid_around_the_configuration_or_what_is_asked_for(config: RunConfig)
         (Requested(negatives=["-C"]), "--negatives '-C' is not one of vanilla, -I"),
         (Requested(subsets=["medium"]), "--subset 'medium' is not one of easy, all, hard"),
         (Requested(targets=[21]), "--target 21 is not within 1 to train.rollout_limit_tokens = 20"),
-        (Requested(nums_rollouts=[5]), "--num-rollouts 5 is not within 2 to 4, what a table has a prompt"),
+        (Requested(nums_rollouts=[5]), "--num-rollouts 5 is not within 2 to 4, what a table has per prompt"),
     ],
 )
 def test_what_is_not_possible_is_named(config: RunConfig, asked: Requested, message: str) -> None:
