@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test test-slow chaos check constraints schema docs findings clean browser screenshots
+.PHONY: setup servers demo smoke test test-slow chaos check constraints generated-docs docs findings clean browser screenshots
 
 setup: $(STAMP)
 
@@ -70,12 +70,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
-	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
-	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md --check
-	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md --check
-	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md --check
-	$(BIN)/python -m flows.cli_reference docs/reference/cli.md --check
+	$(BIN)/python -m flows.generated_docs --check
 	$(BIN)/hadolint docker/Dockerfile
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
@@ -86,12 +81,9 @@ constraints: setup
 		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
 	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
 
-schema: setup
-	$(BIN)/python -m pipeline_lib.store.schema_docs README.md
-	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md
-	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md
-	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md
-	$(BIN)/python -m flows.cli_reference docs/reference/cli.md
+# What documents show of the code: tables and views, settings, commands, rules, findings.
+generated-docs: setup
+	$(BIN)/python -m flows.generated_docs
 
 # The documentation as a site, in site/.
 docs: setup
@@ -100,7 +92,7 @@ docs: setup
 # Every finding of the paper in miniature, then the pages of docs/findings: hours on two cores; interrupt and repeat at will.
 findings: setup
 	$(BIN)/laconic experiment all --pages docs/findings
-	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md
+	$(BIN)/python -m flows.generated_docs
 
 clean:
 	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

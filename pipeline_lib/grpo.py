@@ -1,7 +1,7 @@
 """Group-relative policy optimisation (GRPO) and its known variants: advantages, policy loss, k3 KL. Pure tensors.
 
 The defaults of `TrainConfig` are the paper's: advantages scaled by the std of their group, a token-level loss, clip-higher.
-Shape suffixes: P = prompts (groups), N = rollouts a prompt, B = rollouts in a micro-batch, T = response tokens, padded.
+Shape suffixes: P = prompts (groups), N = rollouts per prompt, B = rollouts in a micro-batch, T = response tokens, padded.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.config.training import AdvantageEstimator, LossAggregation, TrainConfig
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import not_finite, stop_for
 
 STD_EPSILON = 1e-4
 
@@ -30,10 +30,7 @@ def group_advantages(rewards_PN: Tensor, estimator: AdvantageEstimator = "grpo",
     gradient. Needs N >= 2. Raises NotFiniteError for a reward that is NaN or infinite.
     """
     assert rewards_PN.ndim == 2 and rewards_PN.shape[1] >= 2, f"rewards_PN of shape {tuple(rewards_PN.shape)}, N >= 2 needed"
-    if problem := not_finite(
-        rewards_PN.numpy(force=True), "the reward", lambda group, index: f"rollout {index} of group {group}"
-    ):
-        raise NotFiniteError(problem)
+    stop_for(not_finite(rewards_PN.numpy(force=True), "the reward", lambda group, index: f"rollout {index} of group {group}"))
     counted_PN = torch.ones_like(rewards_PN, dtype=torch.bool) if counted_PN is None else counted_PN
     num_P1 = counted_PN.sum(dim=1, keepdim=True)
     mean_P1 = rewards_PN.masked_fill(~counted_PN, 0.0).sum(dim=1, keepdim=True) / num_P1.clamp(min=1)

@@ -14,8 +14,14 @@ from pipeline_lib.jobs import TrainJob, write_prompts
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step, verify
-from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
+from pipeline_lib.training.checkpoint_files import (
+    CheckpointError,
+    checkpoint_records,
+    checkpoints_in,
+    choose_resume_step,
+    verify,
+)
+from pipeline_lib.training.step_folder import StepFolder, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 from tasks.progress import StageProgress, stage_progress
 from tasks.training_display import TrainingDisplay
@@ -44,8 +50,8 @@ def train_policy(run: RunSession) -> dict[str, Any]:
         run.record_stage(STAGE, "", fingerprint, 0.0, stored["summary"], reused_from=stored["run_id"])
         return {**stored["summary"], "reused_from": stored["run_id"]}
     started = time.monotonic()
-    steps = StepFiles(run.training_folder() / "steps")
-    _start_over_if_needed(run, steps.folder, fingerprint)
+    steps = StepFolder(run.training_folder() / "steps")
+    _start_over_if_needed(run, steps.path, fingerprint)
     child = run.tracker.start_child(run.mlflow_run_id, STAGE)
     display = TrainingDisplay(run)
     with stage_progress(run.config.name, STAGE) as progress:
@@ -55,7 +61,7 @@ def train_policy(run: RunSession) -> dict[str, Any]:
     curve = note_dynamics(run)
     if lost := set(range(1, done["step"] + 1)) - {row["step"] for row in curve}:
         raise ValueError(
-            f"the records of steps {sorted(lost)} are gone from {steps.folder}: the same command again trains them again"
+            f"the records of steps {sorted(lost)} are gone from {steps.path}: the same command again trains them again"
         )
     summary = {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
     run.record_stage(STAGE, "", fingerprint, time.monotonic() - started, summary)
@@ -105,17 +111,17 @@ def _start_over_if_needed(run: RunSession, steps_folder: Path, fingerprint: str)
     write_whole(marker, fingerprint)
 
 
-def _resume_step(run: RunSession, steps: StepFiles) -> int:
+def _resume_step(run: RunSession, steps: StepFolder) -> int:
     """Where training goes on; files and rows are then those of the steps up to there, whatever a killed attempt left."""
     last = max(checkpoints_in(run.checkpoints_folder()), default=0)
     rows, alarms = (run.store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
     step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
     steps.forget_after(step)
-    run.store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
+    run.store.replace("training_steps", {"run_id": run.run_id}, steps.rows())
     return step
 
 
-def _job(run: RunSession, steps: StepFiles) -> TrainJob:
+def _job(run: RunSession, steps: StepFolder) -> TrainJob:
     selected = run.store.named("selected_prompts", run_id=run.run_id, source=run.config.prompts.name)
     if not selected:
         raise ValueError(
@@ -139,13 +145,13 @@ def _job(run: RunSession, steps: StepFiles) -> TrainJob:
         prompts_file=str(prompts_file),
         validation_file=str(validation_file) if validation_file else None,
         rollouts_folder=str(run.rollouts_folder(STAGE)),
-        steps_folder=str(steps.folder),
+        steps_folder=str(steps.path),
         checkpoints_folder=str(run.checkpoints_folder()),
         resume_step=_resume_step(run, steps),
     )
 
 
-def _watch(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
+def _watch(run: RunSession, steps: StepFolder, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
     """Follow, but never end a training because the store is busy or Prefect does not answer: the next call catches up."""
     try:
         _follow(run, steps, child, progress, display)
@@ -153,7 +159,7 @@ def _watch(run: RunSession, steps: StepFiles, child: str | None, progress: Stage
         logger.warning("the steps of %s are shown later: %s", run.run_id, error)
 
 
-def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
+def _follow(run: RunSession, steps: StepFolder, child: str | None, progress: StageProgress, display: TrainingDisplay) -> None:
     rows = steps.new_rows()
     if not rows:
         return
@@ -170,4 +176,4 @@ def _follow(run: RunSession, steps: StepFiles, child: str | None, progress: Stag
     progress.update(last["step"], run.config.train.steps, f"{note}  {raised}".rstrip())
     display.announce(alarms)
     if display.is_due:
-        display.show(steps.all_rows())
+        display.show(steps.rows())

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.jobs import read_json, write_json
+from pipeline_lib.records import CheckpointRecord
 
 RECORD = "progress.json"
 # hashlib lets other threads run while it digests: a checkpoint of many files is read as fast as the disk allows.
@@ -185,6 +186,20 @@ def readable_records(folder: Path) -> dict[int, dict[str, Any]]:
         with suppress(CheckpointError):
             records[step] = read_record(path)
     return records
+
+
+def checkpoint_records(run_id: str, folder: Path) -> list[CheckpointRecord]:
+    """The checkpoints of a run whose records are as they were written, and which is the best (`best_checkpoint`)."""
+    records = readable_records(folder)
+    if not records:
+        return []
+    best = best_checkpoint(folder, next(reversed(records.values())))
+    return [
+        CheckpointRecord(
+            run_id, step, str(folder / step_name(step)), best is not None and step == best["step"], saved["validation_accuracy"]
+        )
+        for step, saved in records.items()
+    ]
 
 
 def require_model(folder: Path, run_id: str) -> Path:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from pipeline_lib.training.checkpoint_files import (
     CheckpointError,
@@ -30,7 +29,7 @@ from pipeline_lib.training.checkpoint_files import (
     verify,
 )
 from pipeline_lib.training.policy import Policy, load_plain
-from pipeline_lib.training.ranks import first_problem
+from pipeline_lib.training.ranks import barrier, first_problem, rank, world_size
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep_last: int) -> None:
         self._folder = folder
         self._keep_last = keep_last
-        self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
+        self._rank, self._world_size = rank(), world_size()
 
     def save(
         self,
@@ -85,11 +84,11 @@ class Checkpoints:
         if self._rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        dist.barrier()
+        barrier()
         policy.save_state(partial)
         policy.save_model(partial / "model", tokenizer)
         torch.save(_random_state(), partial / f"random-{self._rank}.pt")
-        dist.barrier()
+        barrier()
         if self._rank == 0:
             saved = {
                 **asdict(progress),
@@ -103,7 +102,7 @@ class Checkpoints:
             os.replace(partial, final)
             flush_folder(self._folder)
             self._prune(progress)
-        dist.barrier()
+        barrier()
         return final
 
     def restore(self, policy: Policy, step: int) -> Progress:
@@ -117,7 +116,7 @@ class Checkpoints:
         saved = read_record(folder)
         if saved["world_size"] != self._world_size:
             raise ValueError(
-                f"{folder} was written by another number of processes than train.num_processes = {self._world_size}: "
+                f"{folder} was written by another number of processes than compute.num_processes = {self._world_size}: "
                 "set it back, or start again with --force"
             )
         policy.load_state(folder)

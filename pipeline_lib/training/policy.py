@@ -3,7 +3,6 @@
 Shape suffixes: B sequences, T padded tokens, K response tokens of a micro-batch, D hidden size.
 """
 
-import math
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -12,7 +11,6 @@ from typing import Any
 
 import deepspeed
 import torch
-import torch.distributed as dist
 from deepspeed.runtime.fp16.loss_scaler import LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
@@ -20,8 +18,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM
 
-from pipeline_lib.config import TrainConfig
+from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
+from pipeline_lib.training.ranks import largest, rank, world_size
 
 # Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
 HEAD_CHUNK_TOKENS = 2048
@@ -54,9 +53,7 @@ class ResponseLogprobs(nn.Module):
     def _num_chunks(self, num_tokens: int) -> int:
         """Chunks of the output layer, as many on every rank: ZeRO-3 gathers its weight anew for each, on all ranks together."""
         chunks = -(-num_tokens // HEAD_CHUNK_TOKENS)
-        if not (self.sharded and dist.get_world_size() > 1):
-            return chunks
-        return int(sum_or_max_over_ranks(chunks, self.model.device, dist.ReduceOp.MAX))
+        return int(largest(chunks)) if self.sharded else chunks
 
     def _head(self, hidden_KD: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
         logits = self.model.get_output_embeddings()(hidden_KD).float() / self.temperature
@@ -71,22 +68,22 @@ def load_causal_lm(model: str, revision: str | None, precision: str) -> Any:
 class Policy:
     """The trained model, its optimiser and learning-rate schedule, sharded by DeepSpeed over the ranks."""
 
-    def __init__(self, config: TrainConfig, model: str, revision: str | None) -> None:
-        self._config = config
-        causal_lm = load_causal_lm(model, revision, config.precision)
-        if config.gradient_checkpointing:
+    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None) -> None:
+        self._config, self._compute = config, compute
+        causal_lm = load_causal_lm(model, revision, compute.precision)
+        if compute.gradient_checkpointing:
             causal_lm.gradient_checkpointing_enable()
         if not torch.cuda.is_available():
             # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        module = ResponseLogprobs(causal_lm, config.temperature, sharded=config.zero_stage == 3)
+        module = ResponseLogprobs(causal_lm, config.temperature, sharded=compute.zero_stage == 3)
         optimizer = torch.optim.AdamW(
             module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
         )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
         self.engine, _, _, self._schedule = deepspeed.initialize(
-            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config)
+            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config, compute)
         )
         self.engine.checkpoint_engine.load = load_plain
         self.device: torch.device = self.engine.device
@@ -127,7 +124,7 @@ class Policy:
         """Accumulate gradients of a loss that is already divided by the step's denominator over all ranks."""
         self.engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed averages over ranks; the denominator has summed over them already.
-        self.engine.backward(loss * dist.get_world_size())
+        self.engine.backward(loss * world_size())
         if not is_last:
             self.engine.step()
 
@@ -146,16 +143,16 @@ class Policy:
         """Micro-batches of this rank, their number made equal over ranks by empty ones (collectives must match)."""
         batches = [
             PaddedBatch.from_sequences(part, self.device)
-            for part in split_by_tokens(sequences, self._config.micro_batch_tokens)
+            for part in split_by_tokens(sequences, self._compute.micro_batch_tokens)
         ]
-        most = int(sum_or_max_over_ranks(len(batches), self.device, dist.ReduceOp.MAX))
+        most = int(largest(len(batches)))
         filler = TokenSequence([0, 0], [0], [0.0], 0.0, is_filler=True)
         batches += [PaddedBatch.from_sequences([filler], self.device) for _ in range(most - len(batches))]
         return batches
 
     def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Whole parameters under their Hugging Face names, gathered one by one where ZeRO-3 shards them."""
-        sharded = self._config.zero_stage == 3
+        sharded = self._compute.zero_stage == 3
         for name, parameter in self.engine.module.model.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
                 yield name, parameter.data
@@ -175,9 +172,9 @@ class Policy:
         """A plain model folder (safetensors, tokenizer); rank 0 writes, all ranks must call."""
         state = {}
         for name, weight in self.named_weights():  # on every rank, since gathering needs them all; kept on one
-            if dist.get_rank() == 0:
+            if rank() == 0:
                 state[name] = weight.detach().cpu().clone()
-        if dist.get_rank() == 0:
+        if rank() == 0:
             self.engine.module.model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
 
@@ -196,23 +193,14 @@ def load_plain(path: str | Path, map_location: Any = None) -> Any:
         ) from error
 
 
-def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
+def _deepspeed_config(config: TrainConfig, compute: ComputeConfig) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {"stage": config.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "zero_optimization": {"stage": compute.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": config.precision == "bfloat16"},
+        "bf16": {"enabled": compute.precision == "bfloat16"},
         "wall_clock_breakdown": False,
         "steps_per_print": 10**9,
     }
-
-
-def sum_or_max_over_ranks(value: float, device: torch.device, operation: Any) -> float:
-    """All-reduce one number. For a maximum NaN counts as infinite: a collective may drop it, and what it says is as bad."""
-    if operation == dist.ReduceOp.MAX and math.isnan(value):
-        value = math.inf
-    tensor = torch.tensor(float(value), dtype=torch.float64, device=device)
-    dist.all_reduce(tensor, op=operation)
-    return float(tensor)

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.metrics import sum_over_ranks
-from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm, sum_or_max_over_ranks
-from pipeline_lib.training.ranks import first_problem
+from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm
+from pipeline_lib.training.ranks import first_problem, largest, sum_each
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class Reference:
     """The frozen base model, for the KL."""
 
     def __init__(self, config: RunConfig, base_folder: str) -> None:
-        causal_lm = load_causal_lm(base_folder, config.model_revision, config.train.precision)
+        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute.precision)
         self._module = ResponseLogprobs(causal_lm, config.train.temperature).requires_grad_(False)
         if torch.cuda.is_available():
             self._module.cuda()
@@ -69,7 +67,7 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     totals = dict.fromkeys(("loss", "kl", "clip_fraction", "engine_ratio_capped_fraction", "grad_norm"), 0.0)
     for batches, old_logprobs in zip(steps, old, strict=True):
         lengths = [length for batch in batches for length in _mask(batch).sum(dim=1)[batch.signal_B].tolist()]
-        size = sum_over_ranks({"denominator": loss_denominator(lengths, settings), "num_tokens": sum(lengths)})
+        size = sum_each({"denominator": loss_denominator(lengths, settings), "num_tokens": sum(lengths)})
         if size["denominator"] == 0:
             continue
         loss_of = _Loss(settings, reference, config.kl_coefficient, **size)
@@ -78,7 +76,7 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
         metrics.num_tokens += int(size["num_tokens"])
         metrics.batch_optimizer_steps += 1
     metrics.optimizer_steps = policy.optimizer_steps
-    metrics.logprob_gap = sum_or_max_over_ranks(metrics.logprob_gap, policy.device, dist.ReduceOp.MAX)
+    metrics.logprob_gap = largest(metrics.logprob_gap)
     if taken := metrics.batch_optimizer_steps:
         metrics.loss, metrics.clip_fraction = totals["loss"] / taken, totals["clip_fraction"] / taken
         metrics.grad_norm = totals["grad_norm"] / taken
@@ -137,8 +135,7 @@ def _optimizer_step(
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)
         policy.backward(loss, is_last=number == len(batches) - 1)
-    if problem := first_problem(problem):
-        raise NotFiniteError(problem)
+    stop_for(first_problem(problem))
     norm = policy.step()
     if norm is None:
         labels = [label for batch in batches for label in batch.labels if label]
@@ -148,7 +145,7 @@ def _optimizer_step(
             else None
         )
         raise NotFiniteError(first_problem(told))
-    return {**sum_over_ranks(sums), "grad_norm": norm}
+    return {**sum_each(sums), "grad_norm": norm}
 
 
 def _loss_problem(batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor, parts: dict[str, float]) -> str | None:

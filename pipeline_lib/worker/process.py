@@ -51,7 +51,7 @@ class WorkerProcess:
             return
         self.folder.mkdir(parents=True)
         write_json(self.folder / "worker.json", self._settings)
-        for rank in range(self._config.train.num_processes):
+        for rank in range(self._config.compute.num_processes):
             reserve_failure(self.folder, rank)
         with open(self.folder / "log.txt", "wb") as log:
             self._process = subprocess.Popen(
@@ -73,8 +73,8 @@ class WorkerProcess:
     def _command(self) -> list[str]:
         program = ["-m", "pipeline_lib.worker.program"]
         arguments = ["--folder", str(self.folder), "--owner", str(os.getpid())]
-        count = str(self._config.train.num_processes)
-        if self._config.train.launcher == "torch":
+        count = str(self._config.compute.num_processes)
+        if self._config.compute.launcher == "torch":
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
             return [sys.executable, *launcher, *program, *arguments]
         launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", count, "--master_port", str(_free_port()), "--module"]
@@ -153,7 +153,7 @@ def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
 
 def _environment(config: RunConfig) -> dict[str, str]:
     # Must be there before torch is imported: threads that spin beside those of a second worker slow both tenfold.
-    threads = str(config.train.num_threads)
+    threads = str(config.compute.num_threads)
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(path for path in paths if path)
     return {**os.environ, "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}

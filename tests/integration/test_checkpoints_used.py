@@ -9,8 +9,7 @@ import pytest
 
 from pipeline_lib.config import load_config
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.training.checkpoint_files import CheckpointError, seal
-from pipeline_lib.training.progress_files import checkpoint_records
+from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoint_records, seal
 from tasks.evaluate_budgets import evaluate_budgets
 from tasks.register_model import register_model
 

@@ -12,18 +12,20 @@ import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig, load_config
+from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
-from pipeline_lib.rewards import Outcomes, make_reward
+from pipeline_lib.rewards import Outcomes, Reward, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
-from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
-from pipeline_lib.training.ranks import init_distributed
+from pipeline_lib.training.loop import Trainer, effective_alarms
+from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.ranks import init_distributed, largest
+from pipeline_lib.training.rollout_engine import RolloutEngine
+from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import Reference, update_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,11 +61,15 @@ def settings(**changes: object) -> TrainConfig:
         "num_rollouts": 4,
         "rollout_limit_tokens": 64,
         "learning_rate": 1e-3,
-        "precision": "float32",
-        "micro_batch_tokens": 150,
         "max_grad_norm": 1e9,
     }
     return TrainConfig.model_validate({**values, **changes})
+
+
+def make_policy(config: TrainConfig, **compute: object) -> Policy:
+    """The tiny model under these settings, in float32 and small micro-batches unless `compute` says otherwise."""
+    values = {"precision": "float32", "micro_batch_tokens": 150, **compute}
+    return Policy(config, ComputeConfig.model_validate(values), str(BASE_FOLDER), None)
 
 
 def make_groups(config: TrainConfig | None = None, right: tuple[int, ...] = (0, 1, 5, 6, 11)) -> RolloutGroups:
@@ -95,7 +101,7 @@ def plain_logprobs(model: torch.nn.Module, sample: Sample, temperature: float = 
 
 
 def test_logprobs_equal_those_of_single_unpadded_sequences() -> None:
-    policy = Policy(settings(temperature=0.7), str(BASE_FOLDER), None)
+    policy = make_policy(settings(temperature=0.7))
     model = AutoModelForCausalLM.from_pretrained(BASE_FOLDER, dtype=torch.float32)
     samples = make_groups().samples
     scored = policy.score([s.prompt_ids for s in samples], [s.completion.token_ids for s in samples])
@@ -161,8 +167,9 @@ def plain_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
 )
 def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str, object]) -> None:
     """On-policy every objective has the gradient of -A · log p; three groups have a signal, one has not."""
-    config = settings(**changes)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    compute = {key: changes[key] for key in changes if key == "zero_stage"}
+    config = settings(**{key: changes[key] for key in changes if key not in compute})
+    policy = make_policy(config, **compute)
     groups = make_groups(config)
     model = base_model()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -191,7 +198,7 @@ def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str,
 
 def test_masked_rollouts_leave_the_denominator() -> None:
     sizes = [
-        update_policy(Policy(config, str(BASE_FOLDER), None), None, make_groups(config), config).num_tokens
+        update_policy(make_policy(config), None, make_groups(config), config).num_tokens
         for config in (settings(), settings(negative_rollouts="-L&C"), settings(overlong_filtering=True))
     ]
     samples = [sample for sample in make_samples() if sample.prompt.prompt_id != "p3"]
@@ -206,8 +213,8 @@ def test_masked_rollouts_leave_the_denominator() -> None:
 def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
     """The second step, where the policy has left the base: k3 summed token by token, and divided as the loss is."""
     config = settings(loss_aggregation=aggregation, kl_coefficient=0.5)
-    run = RunConfig.model_construct(train=config, model_revision=None)
-    policy, reference = Policy(config, str(BASE_FOLDER), None), Reference(run, str(BASE_FOLDER))
+    run = RunConfig.model_construct(train=config, compute=ComputeConfig(precision="float32"), model_revision=None)
+    policy, reference = make_policy(config), Reference(run, str(BASE_FOLDER))
     groups, model, base = make_groups(config), base_model(), base_model()
     optimizer = plain_optimizer(model, config)
     for step in (1, 2):
@@ -242,7 +249,7 @@ def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
     return present, {name: weight.clone() for name, weight in policy.named_weights()}
@@ -263,7 +270,7 @@ def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
     except CheckpointError as error:
         told.append(str(error))
     value = float("nan") if rank == 1 else 1.0
-    return told, sum_or_max_over_ranks(value, torch.device("cpu"), dist.ReduceOp.MAX)
+    return told, largest(value)
 
 
 def act_as_rank(rank: int, port: int, results: str) -> None:
@@ -304,7 +311,7 @@ def test_two_ranks_stop_together(two_ranks: list[tuple[Any, Any]]) -> None:
 
 
 def test_a_batch_without_any_signal_takes_no_step() -> None:
-    policy = Policy(settings(), str(BASE_FOLDER), None)
+    policy = make_policy(settings())
     update_policy(policy, None, make_groups(), settings())
     before = {name: weight.clone() for name, weight in policy.named_weights()}
     metrics = update_policy(policy, None, make_groups(right=()), settings())
@@ -315,7 +322,7 @@ def test_a_batch_without_any_signal_takes_no_step() -> None:
 
 def test_staleness_takes_several_steps_with_ratios_to_the_weights_that_generated() -> None:
     config = settings(staleness=2)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     metrics = update_policy(policy, None, make_groups(config), config)
     assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (2, 2)
     assert metrics.clip_fraction is not None
@@ -324,7 +331,7 @@ def test_staleness_takes_several_steps_with_ratios_to_the_weights_that_generated
 
 def test_learning_rate_warms_up() -> None:
     config = settings(warmup_steps=2)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     rates = [update_policy(policy, None, make_groups(), config).learning_rate for _ in range(3)]
     assert rates == pytest.approx([5e-4, 1e-3, 1e-3])
 
@@ -332,7 +339,7 @@ def test_learning_rate_warms_up() -> None:
 def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tmp_path: Path) -> None:
     config = settings(warmup_steps=8)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     checkpoints = Checkpoints(tmp_path, keep_last=2)
     progress = Progress()
     for step, accuracy in enumerate((0.5, 0.9, 0.6, 0.7), start=1):
@@ -341,7 +348,7 @@ def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tm
         checkpoints.save(policy, tokenizer, progress, accuracy)
     assert list(checkpoints_in(tmp_path)) == [2, 3, 4]
     (tmp_path / ".step-00009.partial").mkdir()  # what a crash leaves
-    resumed = Policy(config, str(BASE_FOLDER), None)
+    resumed = make_policy(config)
     assert Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path)) == progress
     assert progress.best_step == 2
     assert resumed.optimizer_steps == 4
@@ -363,12 +370,17 @@ def test_the_best_is_the_more_accurate_then_the_shorter() -> None:
     assert Progress().with_checkpoint(3, None, None).best_step == 3
 
 
+def trainer_of(run: RunConfig, policy: Policy, reward: Reward[Any], checkpoints: Checkpoints) -> Trainer:
+    """A trainer that neither generates nor writes steps."""
+    return Trainer(run, policy, None, reward, cast(RolloutEngine, None), checkpoints, cast(StepFolder, None))
+
+
 def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path: Path) -> None:
     """The multiplier of a Lagrangian reward, the data position and the lowered rate come back; a roll-back undoes the multiplier."""
     run = load_config(REPOSITORY / "configs" / "demo.toml", ["reward.name=lagrangian", "train.warmup_steps=0"])
     config = settings()
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     checkpoints = Checkpoints(tmp_path, keep_last=2)
     reward = make_reward(run.reward, 192)
     early, late = (Outcomes.of([[150, 150]] * 4, [[True, True]] * 4), Outcomes.of([[190, 190]] * 4, [[True, True]] * 4))
@@ -380,16 +392,15 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     reward.observe(late)
     assert reward.state() != at_best
     update_policy(policy, None, make_groups(), config)
-    rolled = roll_back(checkpoints, policy, reward, progress, run, step=2)
+    rolled = trainer_of(run, policy, reward, checkpoints).roll_back(progress, step=2)
     assert reward.state() == at_best
     assert (rolled.step, rolled.roll_backs, rolled.watch_since, rolled.batches_drawn) == (2, 1, 2, 3)
     assert policy.optimizer_steps == 2, "steps that were undone were taken all the same"
     assert policy.learning_rate == pytest.approx(0.5e-3)
     checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
 
-    resumed, fresh = Policy(config, str(BASE_FOLDER), None), make_reward(run.reward, 192)
-    restored = Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path))
-    resume_from(restored, resumed, fresh, run)
+    resumed, fresh = make_policy(config), make_reward(run.reward, 192)
+    restored = trainer_of(run, resumed, fresh, Checkpoints(tmp_path, 2)).resume(choose_resume_step(tmp_path))
     assert restored == replace(rolled, reward_state=at_best)
     assert fresh.state() == at_best
     assert resumed.learning_rate == pytest.approx(0.5e-3)
@@ -398,6 +409,12 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
 def test_a_roll_back_without_a_checkpoint_or_beside_a_stop_is_a_stop() -> None:
     back, stop = Alarm("r", 5, "entropy_spike", 2.0, 1.0, "roll_back"), Alarm("r", 5, "length_collapse", 2.0, 1.0, "stop")
     warned = Alarm("r", 5, "length_rebound", 2.0, 1.0, "warn")
-    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=True)] == ["roll_back", "warn"]
-    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=False)] == ["stop", "warn"]
-    assert [alarm.action for alarm in effective_alarms([back, stop], can_roll_back=True)] == ["stop", "stop"]
+    progress, once = Progress().with_checkpoint(2, 0.5, 60.0), WatchConfig(max_roll_backs=1)
+
+    def actions(alarms: list[Alarm], progress: Progress) -> list[str]:
+        return [alarm.action for alarm in effective_alarms(alarms, progress, once)]
+
+    assert actions([back, warned], progress) == ["roll_back", "warn"]
+    assert actions([back, warned], Progress()) == ["stop", "warn"]
+    assert actions([back, warned], replace(progress, roll_backs=1)) == ["stop", "warn"]
+    assert actions([back, stop], progress) == ["stop", "stop"]

@@ -16,9 +16,9 @@ from pipeline_lib.rewards import make_reward
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import generate_groups
 from pipeline_lib.training.metrics import StepClock
-from pipeline_lib.training.progress_files import StepFiles
+from pipeline_lib.training.rollout_engine import RolloutEngine
+from pipeline_lib.training.step_folder import StepFolder
 
 # Ten prompts: the third step of four crosses the epoch's end, where prompt 1 of the shuffled ten came twice.
 OVERRIDES = [
@@ -44,11 +44,11 @@ def drawing(config: RunConfig) -> Draw:
     """Generates the groups of a step that begins after some batches, with the portable engine."""
     prompts = load_prompts(config.prompts)
     generator = make_generator(str(BASE_FOLDER), config.generation, config.max_model_tokens)
-    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    engine = RolloutEngine(generator, AutoTokenizer.from_pretrained(BASE_FOLDER), config, prompts)
 
     def draw(batches_drawn: int) -> RolloutGroups:
         reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-        return generate_groups(generator, tokenizer, config, prompts, reward, batches_drawn, StepClock())
+        return engine.generate_groups(reward, batches_drawn, StepClock())
 
     return draw
 
@@ -87,7 +87,7 @@ def test_dynamic_sampling_stops_when_the_step_has_seen_every_prompt(configs: Pat
 def test_a_filter_that_keeps_fewer_prompts_than_a_step_takes_is_told_before_training(configs: Path, tmp_path: Path) -> None:
     from tasks.train_policy import _job
 
-    steps = StepFiles(tmp_path)
+    steps = StepFolder(tmp_path)
 
     run = RunSession(load_config(configs / "smoke.toml", OVERRIDES))
     run.store.write("prompts", [Prompt(f"p{number}", "tiny-sum", "tiny", str(number), "0") for number in range(4)])

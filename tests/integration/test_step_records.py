@@ -11,7 +11,7 @@ from pipeline_lib.config import load_config
 from pipeline_lib.records import Alarm, TrainingStep
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.training.checkpoint_files import checkpoints_in, seal, step_name
-from pipeline_lib.training.progress_files import StepFiles, StepFolder
+from pipeline_lib.training.step_folder import StepFolder
 from tasks.train_policy import _resume_step
 
 KILLED_AFTER, CHECKPOINTS = 5, (2, 4)
@@ -30,7 +30,7 @@ def run(home: Path, configs: Path) -> RunSession:
     run = RunSession(load_config(configs / "smoke.toml", ["generation.engine=transformers", "tracking.enabled=false"]))
     folder = run.training_folder() / "steps"
     folder.mkdir(parents=True)
-    written = StepFolder(folder, is_writer=True)
+    written = StepFolder(folder)
     for step in range(1, KILLED_AFTER + 1):
         written.write_step(row(run, step))
     written.write_alarms([Alarm(run.run_id, 3, "entropy_spike", 2.0, 1.0, "roll_back")])
@@ -40,7 +40,7 @@ def run(home: Path, configs: Path) -> RunSession:
         (path / "model/model.safetensors").write_bytes(b"weights")
         seal(path, {"step": step, "best_step": step, "validation_accuracy": None})
     run.store.write("training_steps", [row(run, step) for step in range(1, KILLED_AFTER + 1)])
-    run.store.write("alarms", StepFiles(folder).alarms())
+    run.store.write("alarms", StepFolder(folder).alarms())
     return run
 
 
@@ -67,22 +67,22 @@ def stored_steps(run: RunSession) -> list[tuple[int, float]]:
 def test_a_lost_record_comes_back_from_the_store(
     run: RunSession, name: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    steps = StepFiles(run.training_folder() / "steps")
-    whole, alarms = steps.all_rows(), steps.alarms()
-    DAMAGES[how](steps.folder / name)
+    steps = StepFolder(run.training_folder() / "steps")
+    whole, alarms = steps.rows(), steps.alarms()
+    DAMAGES[how](steps.path / name)
     with caplog.at_level(logging.WARNING):
         assert _resume_step(run, steps) == 4
-    assert steps.all_rows() == whole[:4] and steps.alarms() == alarms
+    assert steps.rows() == whole[:4] and steps.alarms() == alarms
     assert stored_steps(run) == [(step, 0.5) for step in range(1, 5)]
-    told = f"records in {steps.folder} of steps 3 were lost or damaged: restored from the store"
+    told = f"records in {steps.path} of steps 3 were lost or damaged: restored from the store"
     assert [record.getMessage() for record in caplog.records] == [told]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_without_a_row_the_step_is_trained_again(run: RunSession, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    steps = StepFiles(run.training_folder() / "steps")
+    steps = StepFolder(run.training_folder() / "steps")
     run.store.replace("training_steps", {"run_id": run.run_id}, [row(run, step) for step in (1, 2, 4)])
-    DAMAGES[how](steps.folder / "step-00003.json")
+    DAMAGES[how](steps.path / "step-00003.json")
     with caplog.at_level(logging.WARNING):
         assert _resume_step(run, steps) == 2
     assert list(checkpoints_in(run.checkpoints_folder())) == [2]
@@ -92,8 +92,8 @@ def test_without_a_row_the_step_is_trained_again(run: RunSession, how: str, capl
 
 
 def test_whole_records_are_left_alone(run: RunSession, caplog: pytest.LogCaptureFixture) -> None:
-    steps = StepFiles(run.training_folder() / "steps")
-    (steps.folder / "step-00005.json").write_bytes(b"{")  # after the checkpoint: it is taken again anyway
+    steps = StepFolder(run.training_folder() / "steps")
+    (steps.path / "step-00005.json").write_bytes(b"{")  # after the checkpoint: it is taken again anyway
     change_in_store = [{"run_id": run.run_id, "step": 2, "accuracy": 0.75}]
     run.store.write("training_steps", change_in_store)
     with caplog.at_level(logging.WARNING):
@@ -103,7 +103,7 @@ def test_whole_records_are_left_alone(run: RunSession, caplog: pytest.LogCapture
 
 
 def test_damage_while_it_trains_is_one_line(run: RunSession) -> None:
-    steps = StepFiles(run.training_folder() / "steps")
-    (steps.folder / "step-00003.json").write_bytes(b"{")
+    steps = StepFolder(run.training_folder() / "steps")
+    (steps.path / "step-00003.json").write_bytes(b"{")
     with pytest.raises(ValueError, match=r"step-00003.json is damaged: the same command again restores it"):
         steps.new_rows()

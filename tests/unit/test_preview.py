@@ -29,6 +29,7 @@ from pipeline_lib.preview import (
     make_preview,
     outcomes_of,
 )
+from pipeline_lib.preview.first_step import Signal
 from pipeline_lib.preview.groups import RolloutGroups
 from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
@@ -183,6 +184,15 @@ def test_correct_beyond_the_limit_counts_as_wrong(config: RunConfig) -> None:
     vanilla = config.reward.model_copy(update={"name": "vanilla"})
     assert step_of(config, reward=vanilla).positive_fraction == 4 / 12
     assert step_of(config, reward=vanilla, limit_tokens=11).positive_fraction == 3 / 12
+
+
+def test_sequence_mean_pushes_a_rollout_over_its_length(configs: Path, config: RunConfig) -> None:
+    setting = setting_of(config)
+    averaging = load_config(configs / "experiments" / "base.toml", [*OVERRIDES, "train.loss_aggregation=sequence_mean"])
+    cut = Previewer(outcomes(), config).groups("all", 4).cut(20, (20,))
+    plain_GN, averaged_GN = (Signal.of(setting, cut, each.train).push_GN for each in (config, averaging))
+    np.testing.assert_allclose(plain_GN, [[0.5, 0.5, -0.5, -0.5], [0.75, -0.25, -0.25, -0.25], [0] * 4])
+    np.testing.assert_allclose(averaged_GN, plain_GN * (127 / 12) / np.array(LENGTHS))
 
 
 def test_smaller_groups_are_consecutive_rollouts(config: RunConfig) -> None:
