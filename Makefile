@@ -14,7 +14,7 @@ FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip c
 TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test test-slow chaos check constraints schema docs findings clean browser screenshots
+.PHONY: setup servers demo smoke test test-slow chaos check constraints generated-docs docs findings clean browser screenshots
 
 setup: $(STAMP)
 
@@ -39,9 +39,10 @@ demo: setup
 smoke: setup
 	$(BIN)/laconic run configs/smoke.toml
 
-# Files side by side: engines and servers spend much of their time waiting. One worker: make test TEST_WORKERS=0
+# Files side by side, since engines and servers spend much of their time waiting, in the order of tests/conftest.py.
+# One worker: make test TEST_WORKERS=0
 test: setup
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -70,12 +71,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pipeline_lib.store.schema_docs README.md --check
-	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md --check
-	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md --check
-	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md --check
-	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md --check
-	$(BIN)/python -m flows.cli_reference docs/reference/cli.md --check
+	$(BIN)/python -m flows.generated_docs --check
 	$(BIN)/hadolint docker/Dockerfile
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
@@ -86,12 +82,9 @@ constraints: setup
 		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
 	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
 
-schema: setup
-	$(BIN)/python -m pipeline_lib.store.schema_docs README.md
-	$(BIN)/python -m pipeline_lib.guidelines.docs docs/guidelines.md
-	$(BIN)/python -m pipeline_lib.store.schema_docs docs/reference/schema.md
-	$(BIN)/python -m pipeline_lib.config.reference docs/reference/configuration.md
-	$(BIN)/python -m flows.cli_reference docs/reference/cli.md
+# What documents show of the code: tables and views, settings, commands, rules, findings.
+generated-docs: setup
+	$(BIN)/python -m flows.generated_docs
 
 # The documentation as a site, in site/.
 docs: setup
@@ -100,7 +93,7 @@ docs: setup
 # Every finding of the paper in miniature, then the pages of docs/findings: hours on two cores; interrupt and repeat at will.
 findings: setup
 	$(BIN)/laconic experiment all --pages docs/findings
-	$(BIN)/python -m pipeline_lib.experiments.findings_table README.md
+	$(BIN)/python -m flows.generated_docs
 
 clean:
 	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -97,11 +97,11 @@ def _model_folder(shape: str, std: float = 0.02) -> str:
 
 
 def _policy(shape: str, **settings: Any) -> Any:
-    from pipeline_lib.config import TrainConfig
+    from pipeline_lib.config import ComputeConfig, TrainConfig
     from pipeline_lib.training.policy import Policy
 
-    values = {"steps": 1, "prompts_per_step": 1, "precision": "bfloat16", "gradient_checkpointing": True, **settings}
-    return Policy(TrainConfig(micro_batch_tokens=MICRO_BATCH_TOKENS, **values), _model_folder(shape), None)
+    values = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_tokens": MICRO_BATCH_TOKENS, **settings}
+    return Policy(TrainConfig(steps=1, prompts_per_step=1), ComputeConfig(**values), _model_folder(shape), None)
 
 
 def _batch(num_sequences: int, length: int, device: Any) -> Any:
@@ -158,7 +158,7 @@ def check_accumulation(data_type: str) -> dict[str, Any]:
     import pipeline_lib.training.policy as module
 
     plain = module._deepspeed_config
-    module._deepspeed_config = lambda config: {**plain(config), "data_types": {"grad_accum_dtype": data_type}}
+    module._deepspeed_config = lambda *sections: {**plain(*sections), "data_types": {"grad_accum_dtype": data_type}}
     policy = _policy("0.6B", zero_stage=2)
     policy.engine.train()
     names = ["base_model.layers.0.mlp.up_proj.weight", "base_model.layers.27.self_attn.q_proj.weight", "base_model.norm.weight"]
@@ -301,7 +301,7 @@ def check_loop(zero_stage: str) -> dict[str, Any]:
         config = load_config(
             str(REPOSITORY / "configs/smoke.toml"),
             ['generation.engine="transformers"', 'generation.dtype="bfloat16"', "generation.parity_tolerance=0.5",
-             'train.precision="bfloat16"', f"train.zero_stage={zero_stage}", f"train.steps={steps}", "checkpoint.every_steps=1"],
+             'compute.precision="bfloat16"', f"compute.zero_stage={zero_stage}", f"train.steps={steps}", "checkpoint.every_steps=1"],
         )  # fmt: skip
         base = resolve_base_model(config)
         tokenizer = AutoTokenizer.from_pretrained(base.location)

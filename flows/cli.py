@@ -141,7 +141,7 @@ def profile(
         str | None, typer.Option(help="Judge these rollouts (Parquet, JSONL, CSV) instead of sampling: profile.rollouts_file.")
     ] = None,
 ) -> None:
-    """Sample N rollouts a prompt with the base model and store the pass rates."""
+    """Sample N rollouts per prompt with the base model and store the pass rates."""
     if rollouts:
         overrides = [*overrides, 'profile.origin="imported"', f"profile.rollouts_file={json.dumps(rollouts)}"]
     show_summaries(_stage("run_profile")(config, overrides, force))
@@ -190,7 +190,7 @@ def filter_(config: ConfigPath, overrides: Overrides = [], force: Force = False)
 
 @app.command()
 def train(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
-    """Train with the length-aware reward; an interrupted training goes on from its newest checkpoint."""
+    """Train with the length-aware reward; an interrupted training run resumes from its newest checkpoint."""
     show_summaries(_stage("run_train")(config, overrides, force))
 
 
@@ -282,7 +282,7 @@ def experiment(
 ) -> None:
     """Run an experiment, a finding of the paper in miniature: every arm at every seed, then a page with figure and verdict.
 
-    Interrupt it whenever you like: the same command goes on where it stopped, and what is done is not done again.
+    Interrupt it whenever you like: the same command resumes where it stopped, and what is done is not done again.
     """
     from pipeline_lib.experiments.specification import experiment_names, load_experiment
 
@@ -306,7 +306,7 @@ def results(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in the README.")],
+    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in docs/reference/schema.md.")],
     output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     raw: Raw = False,
 ) -> None:
@@ -326,7 +326,7 @@ def sql(
 
 @app.command()
 def doctor() -> None:
-    """Say what was found on this machine, what is wrong, and how to mend it; exit status 1 when something is."""
+    """Say what was found on this machine, what is wrong, and how to fix it; exit status 1 when something is."""
     from pipeline_lib.doctor import examine
 
     findings = examine()

@@ -1,23 +1,18 @@
-"""The command line as Markdown, from the commands themselves: `python -m flows.cli_reference docs/reference/cli.md [--check]`."""
+"""The command line as Markdown, from the commands themselves (docs/reference/cli.md)."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from typer.main import get_command
 
-from pipeline_lib.files.generated_tables import keep_current
+from flows.cli import app
 
-NAME = "commands"
 TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
 
 
 def render_commands() -> str:
     """A list of all commands, then a heading, usage, arguments and options for each."""
-    from flows.cli import app
-
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     parts = ["| command | |", "|---|---|"]
     parts += [f"| [`{name}`](#laconic-{name}) | {_escape(_first(command))} |" for name, command in commands.items()]
@@ -91,12 +86,3 @@ def _first(command: Any) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the reference in a file, or with --check only say whether it is stale; returns the exit code."""
-    return keep_current("flows.cli_reference", NAME, render_commands, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

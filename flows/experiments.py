@@ -52,7 +52,7 @@ def run_experiment(
 ) -> list[dict[str, Any]]:
     """Run every arm of an experiment at every seed, store the results, and write the page of the finding.
 
-    What is done already is not done again: an interrupted experiment goes on where it stopped.
+    What is done already is not done again: an interrupted experiment resumes where it stopped.
 
     Args:
         name: The experiment
@@ -205,4 +205,4 @@ def default_lanes(config: RunConfig) -> int:
     """Child runs side by side: as many as the CPU cores bear, one where there is a GPU."""
     if Path("/dev/nvidia0").exists():
         return 1
-    return max(1, (os.cpu_count() or 1) // (config.train.num_threads * config.train.num_processes))
+    return max(1, (os.cpu_count() or 1) // (config.compute.num_threads * config.compute.num_processes))

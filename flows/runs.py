@@ -109,7 +109,7 @@ def _end_early(run: RunSession, status: str, reason: str, error: BaseException, 
 @contextmanager
 def one_retraining(model_name: str) -> Iterator[None]:
     """Hold the retraining of a registered model: two at once would train from the same champion. Raises ValueError."""
-    from pipeline_lib.worker.process import lock_run
+    from pipeline_lib.processes import lock_run
 
     with lock_run(laconic_home(), f"retraining-{model_name}"):
         yield

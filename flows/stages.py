@@ -52,7 +52,7 @@ def run_filter(
 def run_train(
     config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
 ) -> list[dict[str, Any]]:
-    """Train with the length-aware reward, and the control beside it; an interrupted training goes on.
+    """Train with the length-aware reward, and the control beside it; an interrupted training run resumes.
 
     Args:
         config: The configuration file

@@ -1,4 +1,4 @@
-"""The row types that cross stages. Field names are the column names of the SQL contract (README, schema)."""
+"""The row types that cross stages. Field names are the column names of the SQL contract (docs/reference/schema.md)."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.config import RecordedConfig, laconic_home, name_from
+from pipeline_lib.config import RecordedConfig, laconic_home
 from pipeline_lib.evaluation.budget_sweep import score_budgets
 from pipeline_lib.evaluation.recorded_rollouts import (
     RecordedRollout,
@@ -21,11 +21,12 @@ from pipeline_lib.evaluation.recorded_rollouts import (
 )
 from pipeline_lib.files.home import below
 from pipeline_lib.messages.faults import explain, still_called_running
+from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
 from pipeline_lib.report.recorded import draw_recorded
 from pipeline_lib.runs.fingerprints import file_digest
-from pipeline_lib.worker.process import give_room, lock_run, reserve_room
+from pipeline_lib.section import name_from
 from tasks.artifacts import publish_image, publish_table
 from tasks.progress import stage_progress
 

@@ -42,7 +42,7 @@ def up(
 
 @commands.command()
 def down() -> None:
-    """End everything that 'laconic up' runs over the home: flows first, so that they can be gone on with."""
+    """End everything that 'laconic up' runs over the home: flows first, so that they can be resumed."""
     from flows.server.up import take_down
 
     _say("everything has ended" if take_down(laconic_home()) else f"nothing is up over {laconic_home()}")
@@ -73,7 +73,7 @@ def work(
 ) -> None:
     """Run a worker for the server at PREFECT_API_URL in the foreground: what containers and further machines do.
 
-    Told to end (Ctrl-C, SIGTERM) it ends its flows first, so that they can be gone on with.
+    Terminated (Ctrl-C, SIGTERM), it ends its flows first, so that they can be resumed.
     """
     from flows.server.environment import server_address
 

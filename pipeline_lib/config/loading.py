@@ -12,6 +12,12 @@ from pipeline_lib.section import STORED, Section, is_name
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 
+# Keys of files written before a section was split, and where they are; what is stored was moved by the store's migrations.
+_NOW_IN_COMPUTE = (
+    "gradient_checkpointing", "launcher", "micro_batch_tokens", "num_processes", "num_threads", "precision", "zero_stage",
+)  # fmt: skip
+MOVED = {f"train.{key}": f"compute.{key}" for key in _NOW_IN_COMPUTE}
+
 
 @overload
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig: ...
@@ -78,7 +84,7 @@ def _source_file(name: str, folder: Path) -> Path:
 
 
 def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "configuration") -> ConfigT:
-    """Validate a tree of plain values. Raises ValueError with one line a problem."""
+    """Validate a tree of plain values. Raises ValueError with one line per problem."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -96,6 +102,8 @@ def stored_config(tree: dict[str, Any], model: type[ConfigT]) -> ConfigT:
 
 def _explain(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+    if key in MOVED:
+        return f"{key} is now {MOVED[key]}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key} = {problem['input']!r}"
     if problem["type"] == "missing":

@@ -12,10 +12,10 @@ from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section, nam
 
 
 class RecordedConfig(Section):
-    """A budget sweep of recorded rollouts: a file with a row a rollout, judged by our grader."""
+    """A budget sweep of recorded rollouts: a file with a row per rollout, judged by our grader."""
 
     name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")
-    rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in the README.")
+    rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in docs/data.md.")
     grader: Literal["exact", "math"] = Field("math", description="For the file's own gold answers; sources have theirs.")
     sources: tuple[PromptSource, ...] = Field(
         (),

@@ -1,18 +1,14 @@
-"""The configuration as Markdown, from its models: `python -m pipeline_lib.config.reference docs/reference/configuration.md [--check]`."""
+"""The configuration as Markdown, from its models (docs/reference/configuration.md)."""
 
 import json
-import sys
-from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline_lib.config import RecordedConfig, RunConfig, WarmupConfig
-from pipeline_lib.files.generated_tables import keep_current
-from pipeline_lib.section import Section
-
-NAME = "configuration"
+from pipeline_lib.rewards import REWARDS
+from pipeline_lib.section import Section, changes_no_result
 
 # Who reads a section, by its place in the file; a section that is missing here is an error, so that none goes unexplained.
 READERS = {
@@ -24,6 +20,7 @@ READERS = {
     "filter.cleaning": "filter",
     "reward": "train",
     "train": "train",
+    "compute": "train (its processes: every stage)",
     "watch": "train",
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",
@@ -90,7 +87,8 @@ def _table(model: type[Section], later: dict[str, type[Section]], path: str = ""
         if inner and inner.__name__ in SHARED:
             later.setdefault(inner.__name__, inner)
         kind = _link(inner, field, f"{path}.{name}".lstrip(".")) if inner else _kind(properties[name])
-        rows.append(f"| `{name}` | {kind} | {_default(field, inner)} | {_escape(field.description or _about(inner))} |")
+        meaning = _escape(field.description or _about(inner)) + (" *Changes no result.*" if changes_no_result(field) else "")
+        rows.append(f"| `{name}` | {kind} | {_default(field, inner)} | {meaning} |")
     return rows
 
 
@@ -138,8 +136,6 @@ def _default(field: FieldInfo, inner: type[Section] | None) -> str:
 
 
 def _reward_table() -> list[str]:
-    from pipeline_lib.rewards import REWARDS
-
     rows = ["| reward | setting | type | default | meaning |", "|---|---|---|---|---|"]
     for reward, implementation in REWARDS.items():
         properties = implementation.Parameters.model_json_schema().get("properties", {})
@@ -151,12 +147,3 @@ def _reward_table() -> list[str]:
 
 def _escape(text: object) -> str:
     return str(text).replace("|", "\\|").replace("<", "&lt;")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the reference in a file, or with --check only say whether it is stale; returns the exit code."""
-    return keep_current("pipeline_lib.config.reference", NAME, render_configuration, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,16 +5,13 @@ Shape suffixes: P = prompts, K = samples a prompt, B = budgets, R = bootstrap re
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline_lib.records import BudgetPoint, Rollout
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+from pipeline_lib.rewards.base import FloatArray, IntArray, Outcomes
 
 # Resampled prompt indices held in memory at once.
 BOOTSTRAP_CHUNK_SIZE = 2_000_000
@@ -39,16 +36,11 @@ def score_budgets(
     """
     if not budgets_tokens or min(budgets_tokens) < 1:
         raise ValueError(f"budgets_tokens = {list(budgets_tokens)} must be one or more positive numbers")
-    groups = list(group_samples(rollouts, benchmark).values())
-    lengths_PK = np.array([[sample.num_tokens for sample in group] for group in groups], dtype=np.int64)
-    stopped_PK = np.array([[sample.finish_reason == "stop" for sample in group] for group in groups], dtype=np.bool_)
-    correct_PK = np.array([[sample.correct for sample in group] for group in groups], dtype=np.bool_)
-    finished_by_budget = [stopped_PK & (lengths_PK <= budget) for budget in budgets_tokens]
-    scores_PB = np.stack([(correct_PK & finished_PK).mean(axis=1) for finished_PK in finished_by_budget], axis=1)
-    intervals = bootstrap_intervals(scores_PB, resamples, seed)
+    outcomes = sample_outcomes(list(group_samples(rollouts, benchmark).values()))
+    cuts = [cut_at_budget(outcomes, budget) for budget in budgets_tokens]
+    intervals = bootstrap_intervals(np.concatenate([each.pass_rate_P1 for each in cuts], axis=1), resamples, seed)
     points = []
-    for budget, finished_PK, (ci_low, ci_high) in zip(budgets_tokens, finished_by_budget, intervals, strict=True):
-        scored = _score_one_budget(np.minimum(lengths_PK, budget), correct_PK & finished_PK)
+    for budget, cut, (ci_low, ci_high) in zip(budgets_tokens, cuts, intervals, strict=True):
         points.append(
             BudgetPoint(
                 run_id=run_id,
@@ -58,25 +50,40 @@ def score_budgets(
                 budget_tokens=int(budget),
                 ci_low=float(ci_low),
                 ci_high=float(ci_high),
-                truncated_fraction=float(1.0 - finished_PK.mean()),
-                **scored,
+                truncated_fraction=float(1.0 - cut.finished_PN.mean()),
+                **_score_one_budget(cut),
             )
         )
     return points
 
 
-def _score_one_budget(used_PK: IntArray, counts_PK: BoolArray) -> dict[str, Any]:
-    """The columns of a BudgetPoint that need only the tokens used and what counts as correct at that budget."""
-    num_prompts, num_samples = counts_PK.shape
+def _score_one_budget(cut: Outcomes) -> dict[str, Any]:
+    """The columns of a BudgetPoint that need only what the samples show when they are cut at the budget."""
+    num_prompts, num_samples = cut.correct_PN.shape
     return {
         "num_prompts": num_prompts,
         "num_samples": num_samples,
-        "mean_at_k": float(counts_PK.mean()),
-        "pass_at_k": float(np.mean([pass_at_k(num_samples, int(right), num_samples) for right in counts_PK.sum(axis=1)])),
-        "mean_tokens": float(used_PK.mean()),
-        "mean_tokens_correct": _mean_or_none(used_PK[counts_PK]),
-        "mean_tokens_incorrect": _mean_or_none(used_PK[~counts_PK]),
+        "mean_at_k": float(cut.correct_PN.mean()),
+        "pass_at_k": float(np.mean([pass_at_k(num_samples, int(right), num_samples) for right in cut.num_correct_P1[:, 0]])),
+        "mean_tokens": float(cut.lengths_PN.mean()),
+        "mean_tokens_correct": _mean_or_none(cut.lengths_PN[cut.correct_PN]),
+        "mean_tokens_incorrect": _mean_or_none(cut.lengths_PN[~cut.correct_PN]),
     }
+
+
+def sample_outcomes(groups: Sequence[Sequence[Rollout]]) -> Outcomes:
+    """The samples of some prompts, as many of each."""
+    return Outcomes.of(
+        [[sample.num_tokens for sample in group] for group in groups],
+        [[sample.correct for sample in group] for group in groups],
+        [[sample.finish_reason == "stop" for sample in group] for group in groups],
+    )
+
+
+def cut_at_budget(outcomes: Outcomes, budget_tokens: int) -> Outcomes:
+    """What the same samples show within a budget: correct are those that are correct, ended by themselves and fit into it."""
+    cut = outcomes.within(budget_tokens)
+    return replace(cut, correct_PN=cut.correct_PN & cut.finished_PN)
 
 
 def group_samples(rollouts: Sequence[Rollout], benchmark: str) -> dict[str, list[Rollout]]:

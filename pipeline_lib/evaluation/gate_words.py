@@ -1,15 +1,13 @@
 """A verdict of the gate in words: what decided, where, by which numbers, and what would settle it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from pipeline_lib.config.retraining import GateConfig
+from pipeline_lib.evaluation.paired_comparison import BudgetComparison, Interval
 
-if TYPE_CHECKING:
-    from pipeline_lib.evaluation.gate import BudgetComparison, Cause, Interval
+Cause = Literal["shorter", "more_accurate", "worse", "undecided", "no_gain"]
 
 
 def explain(

@@ -85,7 +85,7 @@ class SelectedPrompts:
         whole, limit = [group for group in self.groups if len(group.lengths) == size], config.train.rollout_limit_tokens
         outcomes = Outcomes.of(
             [group.lengths for group in whole], [group.correct for group in whole], [group.finished for group in whole]
-        ).cut_at(limit)
+        ).within(limit)
         reward = make_reward(config.reward, limit)
         reward.observe(outcomes)
         return float((reward.score(outcomes) > 0).mean())

@@ -18,7 +18,7 @@ LONGEST_LINE = 600
 RESUMES = "the same command goes on from what is stored"
 LESS_MEMORY = (
     "less is needed with smaller generation.max_num_seqs, generation.kv_cache_gib (CPU), generation.gpu_memory_utilization (GPU), "
-    "train.micro_batch_tokens, or with control.side_by_side = false"
+    "compute.micro_batch_tokens, or with control.side_by_side = false"
 )
 
 # What libraries make of the system's codes; most of them keep the words alone.

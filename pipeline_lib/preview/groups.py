@@ -111,7 +111,7 @@ class ProfiledGroups:
     def cut(self, limit_tokens: int, edges: tuple[int, ...]) -> "Cut":
         """The groups as training sees them when it samples at most `limit_tokens`; `edges` are the length buckets'."""
         if limit_tokens not in self._cuts:
-            seen = Outcomes.of(self.lengths_GN, self.correct_GN, self.finished_GN).cut_at(limit_tokens)
+            seen = Outcomes.of(self.lengths_GN, self.correct_GN, self.finished_GN).within(limit_tokens)
             self._cuts[limit_tokens] = Cut(seen, edges, self._prompt_ids_G)
         return self._cuts[limit_tokens]
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.section import Section
 
 IntArray = npt.NDArray[np.int64]
@@ -50,12 +49,12 @@ class Outcomes:
         repetitive = np.zeros_like(correct) if repetitive_PN is None else np.asarray(repetitive_PN, dtype=np.bool_)
         return cls(lengths, correct, finished, repetitive)
 
-    def cut_at(self, limit_tokens: int) -> "Outcomes":
-        """The same rollouts sampled at most `limit_tokens` long: a longer one is cut there, not finished, and so not correct."""
-        within_PN = self.lengths_PN <= limit_tokens
+    def within(self, limit_tokens: int) -> "Outcomes":
+        """What the same rollouts show when they are cut at a limit: one that is longer is unfinished and incorrect."""
+        fits_PN = self.lengths_PN <= limit_tokens
         lengths_PN = np.minimum(self.lengths_PN, limit_tokens)
         return replace(
-            self, lengths_PN=lengths_PN, correct_PN=self.correct_PN & within_PN, finished_PN=self.finished_PN & within_PN
+            self, lengths_PN=lengths_PN, correct_PN=self.correct_PN & fits_PN, finished_PN=self.finished_PN & fits_PN
         )
 
     @property
@@ -87,10 +86,10 @@ class Reward(ABC, Generic[ParametersT]):
     Parameters: ClassVar[type[Section]] = NoParameters
     reads_text: ClassVar[bool] = False  # whether `Outcomes.repetitive_PN` is needed, which costs a pass over the texts
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        self.target_tokens = float(config.target_tokens)
-        self.limit_tokens = limit_tokens or config.target_tokens
-        self.parameters: ParametersT = self.Parameters.model_validate(config.parameters)  # type: ignore[assignment]
+    def __init__(self, parameters: ParametersT, target_tokens: int, limit_tokens: int) -> None:
+        self.parameters = parameters
+        self.target_tokens = float(target_tokens)
+        self.limit_tokens = limit_tokens
 
     def tokens_within_limit(self, key: str, absent: float) -> float:
         """A setting in tokens, `absent` where it is not given. Raises ValueError when it is above L_R."""

@@ -1,12 +1,12 @@
 """What a stage's result depends on, as a digest: equal fingerprints mean that the stored result can be used again.
 
-Settings that only say how fast or where something runs (threads, memory, launcher) are left out.
+Settings that only say how fast or where something runs (`ChangesNoResult`: threads, memory, launcher) are left out.
 """
 
 import hashlib
 from pathlib import Path
 
-from pipeline_lib.config import OPERATION, PromptSource, RunConfig, digest
+from pipeline_lib.config import PromptSource, RunConfig, digest
 from pipeline_lib.prompts.local_copies import resolve_source
 
 
@@ -32,7 +32,7 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     The selection counts by its result, so that one more benchmark to stay clear of means a new training only if it takes
     prompts away.
     """
-    train = config.train.model_dump(mode="json", exclude=OPERATION["train"])
+    train = config.train.result_settings() | config.compute.result_settings()
     held_out = config.validation
     validation = [_source(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
     watch = config.watch.model_dump() if config.watch.intervenes else None  # one that only warns changes no weight

@@ -12,6 +12,7 @@ from pipeline_lib.config import RunConfig, laconic_home
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import remove_unfinished
 from pipeline_lib.messages.addresses import without_password
+from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.records import StageResult
 from pipeline_lib.runs import fingerprints
 from pipeline_lib.runs.base_model import BaseModel, resolve_base_model
@@ -42,8 +43,6 @@ class RunSession:
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
         if self._lock is None:
-            from pipeline_lib.worker.process import lock_run, reserve_room
-
             self._lock = lock_run(self.home, self.run_id)
             for folder in ("rollouts", "training", "checkpoints", "reports"):
                 remove_unfinished(below(self.home, folder, self.run_id))
@@ -58,8 +57,6 @@ class RunSession:
 
     def _give_room(self) -> None:
         if self._lock:
-            from pipeline_lib.worker.process import give_room
-
             give_room(self._lock)
 
     @cached_property

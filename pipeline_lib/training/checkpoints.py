@@ -115,7 +115,7 @@ class Checkpoints:
         saved = read_record(folder)
         if saved["world_size"] != world_size():
             raise ValueError(
-                f"{folder} was written by another number of processes than train.num_processes = {world_size()}: "
+                f"{folder} was written by another number of processes than compute.num_processes = {world_size()}: "
                 "set it back, or start again with --force"
             )
         policy.load_state(folder)

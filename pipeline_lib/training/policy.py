@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM
 
-from pipeline_lib.config import TrainConfig
+from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
 from pipeline_lib.training.ranks import largest, rank, world_size
 
@@ -68,22 +68,22 @@ def load_causal_lm(model: str, revision: str | None, precision: str) -> Any:
 class Policy:
     """The trained model, its optimiser and learning-rate schedule, sharded by DeepSpeed over the ranks."""
 
-    def __init__(self, config: TrainConfig, model: str, revision: str | None) -> None:
-        self._config = config
-        causal_lm = load_causal_lm(model, revision, config.precision)
-        if config.gradient_checkpointing:
+    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None) -> None:
+        self._config, self._compute = config, compute
+        causal_lm = load_causal_lm(model, revision, compute.precision)
+        if compute.gradient_checkpointing:
             causal_lm.gradient_checkpointing_enable()
         if not torch.cuda.is_available():
             # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        module = ResponseLogprobs(causal_lm, config.temperature, sharded=config.zero_stage == 3)
+        module = ResponseLogprobs(causal_lm, config.temperature, sharded=compute.zero_stage == 3)
         optimizer = torch.optim.AdamW(
             module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
         )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
         self.engine, *_ = deepspeed.initialize(
-            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config)
+            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config, compute)
         )
         self.engine.checkpoint_engine.load = load_plain
         self.device: torch.device = self.engine.device
@@ -143,7 +143,7 @@ class Policy:
         """Micro-batches of this rank, their number made equal over ranks by empty ones (collectives must match)."""
         batches = [
             PaddedBatch.from_sequences(part, self.device)
-            for part in split_by_tokens(sequences, self._config.micro_batch_tokens)
+            for part in split_by_tokens(sequences, self._compute.micro_batch_tokens)
         ]
         most = int(largest(len(batches)))
         filler = TokenSequence([0, 0], [0], [0.0], 0.0, is_filler=True)
@@ -152,7 +152,7 @@ class Policy:
 
     def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Whole parameters under their Hugging Face names, gathered one by one where ZeRO-3 shards them."""
-        sharded = self._config.zero_stage == 3
+        sharded = self._compute.zero_stage == 3
         for name, parameter in self.engine.module.model.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
                 yield name, parameter.data
@@ -193,14 +193,14 @@ def load_plain(path: str | Path, map_location: Any = None) -> Any:
         ) from error
 
 
-def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
+def _deepspeed_config(config: TrainConfig, compute: ComputeConfig) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {"stage": config.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "zero_optimization": {"stage": compute.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": config.precision == "bfloat16"},
+        "bf16": {"enabled": compute.precision == "bfloat16"},
         "wall_clock_breakdown": False,
         "steps_per_print": 10**9,
     }

@@ -53,7 +53,7 @@ class Trainer:
         config = job.config
         return cls(
             config,
-            Policy(config.train, job.base_folder, config.model_revision),
+            Policy(config.train, config.compute, job.base_folder, config.model_revision),
             Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None,
             make_reward(config.reward, config.train.rollout_limit_tokens),
             generator,

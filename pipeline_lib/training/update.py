@@ -41,7 +41,7 @@ class Reference:
     """The frozen base model, for the KL."""
 
     def __init__(self, config: RunConfig, base_folder: str) -> None:
-        causal_lm = load_causal_lm(base_folder, config.model_revision, config.train.precision)
+        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute.precision)
         self._module = ResponseLogprobs(causal_lm, config.train.temperature).requires_grad_(False)
         if torch.cuda.is_available():
             self._module.cuda()

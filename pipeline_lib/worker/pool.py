@@ -73,6 +73,6 @@ class WorkerPool:
 
 
 def _engine_key(config: RunConfig) -> str:
-    train = config.train
-    parts = [config.base_model, config.model_revision, config.generation.model_dump(), train.num_processes, train.launcher]
-    return digest([*parts, train.num_threads])
+    compute = config.compute
+    parts = [config.base_model, config.model_revision, config.generation.model_dump(), compute.num_processes, compute.launcher]
+    return digest([*parts, compute.num_threads])

@@ -246,12 +246,3 @@ def test_commands_of_containers_name_services_and_commands_of_ours() -> None:
         assert all(service in services for service in named.get(rest[0], [])), words
         if "laconic" in rest:
             parse(rest[rest.index("laconic") + 1 :])
-
-
-def test_the_references_are_up_to_date() -> None:
-    from flows.commands import cli_reference
-    from pipeline_lib.config import reference
-    from pipeline_lib.store import schema_docs
-
-    for module, page in ((reference, "configuration"), (cli_reference, "cli"), (schema_docs, "schema")):
-        assert module.main([str(DOCS / "reference" / f"{page}.md"), "--check"]) == 0

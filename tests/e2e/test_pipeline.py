@@ -195,7 +195,15 @@ def test_two_ranks_train_as_one(smoke_home: Path, tmp_path: Path) -> None:
     """The draws depend on prompt and seed, not on the rank: the first step is the same batch, and its gradient the same."""
     home = tmp_path / "two"
     laconic(
-        home, "run", str(SMOKE), "--set", "train.num_processes=2", "--set", "train.steps=2", "--set", "checkpoint.every_steps=2"
+        home,
+        "run",
+        str(SMOKE),
+        "--set",
+        "compute.num_processes=2",
+        "--set",
+        "train.steps=2",
+        "--set",
+        "checkpoint.every_steps=2",
     )
     one, two = training_curve(smoke_home)[0], training_curve(home)[0]
     for key in ("accuracy", "reward_mean", "mean_tokens", "zero_variance_fraction", "num_rollouts", "optimizer_steps"):

@@ -28,7 +28,7 @@ SMOKE = "configs/smoke.toml"
 DEPLOYMENTS = {each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
 # Sizes that make each phase of a training step last some seconds, so that a cancellation arrives within it.
 SLOW = [
-    *("train.steps=2", "train.prompts_per_step=12", "train.num_rollouts=32", "train.micro_batch_tokens=512"),
+    *("train.steps=2", "train.prompts_per_step=12", "train.num_rollouts=32", "compute.micro_batch_tokens=512"),
     *("checkpoint.every_steps=1", "validation.num_samples=32"),
 ]
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.config import RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
+from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
@@ -60,11 +60,15 @@ def settings(**changes: object) -> TrainConfig:
         "num_rollouts": 4,
         "rollout_limit_tokens": 64,
         "learning_rate": 1e-3,
-        "precision": "float32",
-        "micro_batch_tokens": 150,
         "max_grad_norm": 1e9,
     }
     return TrainConfig.model_validate({**values, **changes})
+
+
+def make_policy(config: TrainConfig, **compute: object) -> Policy:
+    """The tiny model under these settings, in float32 and small micro-batches unless `compute` says otherwise."""
+    values = {"precision": "float32", "micro_batch_tokens": 150, **compute}
+    return Policy(config, ComputeConfig.model_validate(values), str(BASE_FOLDER), None)
 
 
 def make_groups(config: TrainConfig | None = None, right: tuple[int, ...] = (0, 1, 5, 6, 11)) -> RolloutGroups:
@@ -96,7 +100,7 @@ def plain_logprobs(model: torch.nn.Module, sample: Sample, temperature: float = 
 
 
 def test_logprobs_equal_those_of_single_unpadded_sequences() -> None:
-    policy = Policy(settings(temperature=0.7), str(BASE_FOLDER), None)
+    policy = make_policy(settings(temperature=0.7))
     model = AutoModelForCausalLM.from_pretrained(BASE_FOLDER, dtype=torch.float32)
     samples = make_groups().samples
     scored = policy.score([s.prompt_ids for s in samples], [s.completion.token_ids for s in samples])
@@ -162,8 +166,9 @@ def plain_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
 )
 def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str, object]) -> None:
     """On-policy every objective has the gradient of -A · log p; three groups have a signal, one has not."""
-    config = settings(**changes)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    compute = {key: changes[key] for key in changes if key == "zero_stage"}
+    config = settings(**{key: changes[key] for key in changes if key not in compute})
+    policy = make_policy(config, **compute)
     groups = make_groups(config)
     model = base_model()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -192,7 +197,7 @@ def test_one_step_equals_plain_torch_adamw_on_the_whole_batch(changes: dict[str,
 
 def test_masked_rollouts_leave_the_denominator() -> None:
     sizes = [
-        update_policy(Policy(config, str(BASE_FOLDER), None), None, make_groups(config), config).num_tokens
+        update_policy(make_policy(config), None, make_groups(config), config).num_tokens
         for config in (settings(), settings(negative_rollouts="-L&C"), settings(overlong_filtering=True))
     ]
     samples = [sample for sample in make_samples() if sample.prompt.prompt_id != "p3"]
@@ -207,8 +212,8 @@ def test_masked_rollouts_leave_the_denominator() -> None:
 def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
     """The second step, where the policy has left the base: k3 summed token by token, and divided as the loss is."""
     config = settings(loss_aggregation=aggregation, kl_coefficient=0.5)
-    run = RunConfig.model_construct(train=config, model_revision=None)
-    policy, reference = Policy(config, str(BASE_FOLDER), None), Reference(run, str(BASE_FOLDER))
+    run = RunConfig.model_construct(train=config, compute=ComputeConfig(precision="float32"), model_revision=None)
+    policy, reference = make_policy(config), Reference(run, str(BASE_FOLDER))
     groups, model, base = make_groups(config), base_model(), base_model()
     optimizer = plain_optimizer(model, config)
     for step in (1, 2):
@@ -243,7 +248,7 @@ def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
     return present, {name: weight.clone() for name, weight in policy.named_weights()}
@@ -305,7 +310,7 @@ def test_two_ranks_stop_together(two_ranks: list[tuple[Any, Any]]) -> None:
 
 
 def test_a_batch_without_any_signal_takes_no_step() -> None:
-    policy = Policy(settings(), str(BASE_FOLDER), None)
+    policy = make_policy(settings())
     update_policy(policy, None, make_groups(), settings())
     before = {name: weight.clone() for name, weight in policy.named_weights()}
     metrics = update_policy(policy, None, make_groups(right=()), settings())
@@ -316,7 +321,7 @@ def test_a_batch_without_any_signal_takes_no_step() -> None:
 
 def test_staleness_takes_several_steps_with_ratios_to_the_weights_that_generated() -> None:
     config = settings(staleness=2)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     metrics = update_policy(policy, None, make_groups(config), config)
     assert (metrics.optimizer_steps, metrics.batch_optimizer_steps) == (2, 2)
     assert metrics.clip_fraction is not None
@@ -325,7 +330,7 @@ def test_staleness_takes_several_steps_with_ratios_to_the_weights_that_generated
 
 def test_learning_rate_warms_up() -> None:
     config = settings(warmup_steps=2)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     rates = [update_policy(policy, None, make_groups(), config).learning_rate for _ in range(3)]
     assert rates == pytest.approx([5e-4, 1e-3, 1e-3])
 
@@ -333,7 +338,7 @@ def test_learning_rate_warms_up() -> None:
 def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tmp_path: Path) -> None:
     config = settings(warmup_steps=8)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     checkpoints = Checkpoints(tmp_path, keep_last=2)
     progress = Progress()
     for step, accuracy in enumerate((0.5, 0.9, 0.6, 0.7), start=1):
@@ -342,7 +347,7 @@ def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tm
         checkpoints.save(policy, tokenizer, progress, accuracy)
     assert list(checkpoints_in(tmp_path)) == [2, 3, 4]
     (tmp_path / ".step-00009.partial").mkdir()  # what a crash leaves
-    resumed = Policy(config, str(BASE_FOLDER), None)
+    resumed = make_policy(config)
     assert Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path)) == progress
     assert progress.best_step == 2
     assert resumed.optimizer_steps == 4
@@ -375,7 +380,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     run = load_config(REPOSITORY / "configs" / "demo.toml", ["reward.name=lagrangian", "train.warmup_steps=0"])
     config = settings()
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
-    policy = Policy(config, str(BASE_FOLDER), None)
+    policy = make_policy(config)
     checkpoints = Checkpoints(tmp_path, keep_last=2)
     reward = make_reward(run.reward, 192)
     early, late = (Outcomes.of([[150, 150]] * 4, [[True, True]] * 4), Outcomes.of([[190, 190]] * 4, [[True, True]] * 4))
@@ -394,7 +399,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     assert policy.learning_rate == pytest.approx(0.5e-3)
     checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
 
-    resumed, fresh = Policy(config, str(BASE_FOLDER), None), make_reward(run.reward, 192)
+    resumed, fresh = make_policy(config), make_reward(run.reward, 192)
     restored = trainer_of(run, resumed, fresh, Checkpoints(tmp_path, 2)).resume(choose_resume_step(tmp_path))
     assert restored == replace(rolled, reward_state=at_best)
     assert fresh.state() == at_best

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from test_policy import REPOSITORY, free_port, make_groups, make_samples, rank_variables, settings
+from test_policy import REPOSITORY, free_port, make_groups, make_policy, make_samples, rank_variables, settings
 from transformers import AutoTokenizer
 
 from pipeline_lib.config import RewardConfig, RunConfig, load_config
@@ -160,7 +160,7 @@ def weights_of(policy: Policy) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
 def test_a_step_that_deepspeed_skips_is_an_error_and_not_counted(zero_stage: int, precision: str) -> None:
-    policy = Policy(settings(zero_stage=zero_stage, precision=precision), str(BASE_FOLDER), None)
+    policy = make_policy(settings(), zero_stage=zero_stage, precision=precision)
     update_policy(policy, None, make_groups(), settings())
     before = weights_of(policy)
     parameter = policy.engine.module.model.model.norm.weight
@@ -174,7 +174,7 @@ def test_a_step_that_deepspeed_skips_is_an_error_and_not_counted(zero_stage: int
 @pytest.mark.parametrize("where", ["engine", "weights", "ratio"])
 def test_what_is_not_finite_in_the_loss_is_named_before_the_optimizer_steps(where: str) -> None:
     config = settings(staleness=2) if where == "ratio" else settings()
-    policy, samples = Policy(config, str(BASE_FOLDER), None), make_samples()
+    policy, samples = make_policy(config), make_samples()
     groups = make_groups(config)
     if where == "engine":
         samples[6].completion.logprobs[1] = float("nan")
@@ -202,8 +202,8 @@ def test_what_is_not_finite_in_the_loss_is_named_before_the_optimizer_steps(wher
 
 @pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
 def test_the_state_of_every_stage_and_precision_loads_as_plain_values(zero_stage: int, precision: str, tmp_path: Path) -> None:
-    config = settings(zero_stage=zero_stage, precision=precision, warmup_steps=8)
-    policy, resumed = (Policy(config, str(BASE_FOLDER), None) for _ in range(2))
+    config = settings(warmup_steps=8)
+    policy, resumed = (make_policy(config, zero_stage=zero_stage, precision=precision) for _ in range(2))
     update_policy(policy, None, make_groups(), config)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
     Checkpoints(tmp_path, 1).save(policy, tokenizer, Progress().with_checkpoint(1, 0.5, 40.0), 0.5)
@@ -229,7 +229,7 @@ class Payload:
 
 def test_a_pickle_in_a_checkpoint_of_unknown_origin_does_not_run(tmp_path: Path) -> None:
     """Whoever hands a home over can write records with right digests, so the digests do not protect from this."""
-    policy = Policy(settings(), str(BASE_FOLDER), None)
+    policy = make_policy(settings())
     progress = Progress().with_checkpoint(1, 0.5, 40.0)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
     ran = tmp_path / "ran"

@@ -61,7 +61,7 @@ def test_a_worker_that_ends_without_a_word_is_told_in_a_line(
     held = float(line.partition("to hold up to ")[2].partition(" of the")[0])
     assert 0.29 < held < 2.0, line
     if end == "9":
-        assert "train.micro_batch_tokens" in line and "goes on" in line
+        assert "compute.micro_batch_tokens" in line and "goes on" in line
 
 
 def test_the_end_of_a_rank_is_read_from_the_log_of_the_deepspeed_launcher() -> None:
@@ -107,4 +107,4 @@ def test_lack_of_memory_names_what_needs_less(home: Path) -> None:
         MemoryError(),
     ):
         line = explain(error, home)
-        assert line.startswith("out of memory") and "train.micro_batch_tokens" in line and "\n" not in line
+        assert line.startswith("out of memory") and "compute.micro_batch_tokens" in line and "\n" not in line

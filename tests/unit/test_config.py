@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_lib import config as config_module
-from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, Section, WarmupConfig, apply_override, load_config
+from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, WarmupConfig, apply_override, load_config
+from pipeline_lib.section import Section
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
@@ -104,10 +105,11 @@ def test_overrides_take_toml_values_bare_words_and_list_items() -> None:
     ("override", "words"),
     [
         ("train.stepz=3", ["unknown key train.stepz = 3"]),
+        ("train.zero_stage=3", ["train.zero_stage is now compute.zero_stage"]),
         ("train.steps=-1", ["train.steps = -1", "greater than 0"]),
         ("filter.subset=medium", ["filter.subset = 'medium'", "'easy'"]),
         ("filter.min_pass_rate=0.2", ["subset = 'band'"]),
-        ("train.staleness=3", ["staleness = 3", "does not divide prompts_per_step"]),
+        ("train.staleness=3", ["staleness = 3", "does not divide train.prompts_per_step"]),
         ("evaluate.budgets_tokens=[96, 48]", ["must rise"]),
         ("prompts.split=dev", ["split = 'dev'", "train, validation, test"]),
         ("nonsense", ["section.key=value"]),
@@ -165,8 +167,8 @@ def test_a_control_that_would_be_the_run_itself_is_refused() -> None:
 def test_settings_that_change_no_result_do_not_make_another_run() -> None:
     demo = load_config(CONFIGS / "demo.toml")
     for override in (
-        "train.num_threads=2",
-        "train.micro_batch_tokens=512",
+        "compute.num_threads=2",
+        "compute.micro_batch_tokens=512",
         "tracking.enabled=false",
         "generation.kv_cache_gib=2",
     ):

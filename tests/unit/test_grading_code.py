@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks import code_references as references
+from benchmarks.code_references import mutate
 from pipeline_lib.grading.code import TEST_FORMATS, SandboxLimits, extract_program, judge_programs, sandbox_protections
-from pipeline_lib.grading.code import reference_check as references
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
 from pipeline_lib.grading.code.containers import bubblewrap_prefix, docker_command, single_program_command, start_command
 from pipeline_lib.grading.code.judges import Bench, judge
-from pipeline_lib.grading.code.mutation import mutate
 from pipeline_lib.grading.code.pool import shared_pool
 from pipeline_lib.grading.code.protections import PROTECTIONS
 from pipeline_lib.grading.code.specifications import FunctionTests, ProgramTests, StdinTests, parse_tests

@@ -13,7 +13,7 @@ from pipeline_lib.rewards import Outcomes, Reward, make_reward
 from pipeline_lib.training.credit import Credit, assign_credit
 
 # Two groups at L_T = 10 and L_R = 12; the last rollout of each is cut.
-OUTCOMES = Outcomes.of([[4, 8, 11, 13], [10, 12, 6, 20]], [[1, 0, 1, 1], [1, 1, 0, 0]]).cut_at(12)
+OUTCOMES = Outcomes.of([[4, 8, 11, 13], [10, 12, 6, 20]], [[1, 0, 1, 1], [1, 1, 0, 0]]).within(12)
 
 
 def truncation() -> Reward[Any]:

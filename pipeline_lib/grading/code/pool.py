@@ -113,6 +113,14 @@ def shared_pool(isolation: Isolation) -> SandboxPool:
         return pool
 
 
+def sandbox_protections() -> dict[str, bool]:
+    """Which of PROTECTIONS are in force for programs that are graded on this machine with isolation "process".
+
+    Starts the sandbox if it does not run yet. Raises RuntimeError when it cannot start.
+    """
+    return probe_protections(shared_pool("process").zygote())
+
+
 def judge_programs(
     programs: Sequence[str],
     tests: Sequence[str],

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline_lib.evaluation.paired_comparison import Interval
 from pipeline_lib.report.canvas import INK
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.finding import BASE_STYLES, LINE_STYLES, Stroke
@@ -79,16 +80,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """A run minus the first run on the prompts that both answered: points of accuracy by budget, and mean tokens.
-
-    A triple is the difference and the ends of its 95 % interval.
-    """
+    """A run minus the first run on the prompts that both answered, with 95 % intervals: accuracy by budget, and mean tokens."""
 
     key: str
     benchmark: str
     num_prompts: int
-    accuracy: Mapping[int, tuple[float, float, float]]
-    tokens: tuple[float, float, float]
+    accuracy: Mapping[int, Interval]
+    tokens: Interval
 
 
 @dataclass(frozen=True, slots=True)

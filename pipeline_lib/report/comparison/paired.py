@@ -1,21 +1,16 @@
-"""Paired differences between two runs on the prompts that both answered: how hard a prompt is cancels out.
-
-Shape suffixes: P = prompts, B = budgets.
-"""
+"""Paired differences between two runs on the prompts that both answered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline_lib.evaluation.budget_sweep import resampled_means
+from pipeline_lib.evaluation.paired_comparison import TAILS_95, PairedComparison, PromptScores
 from pipeline_lib.report.comparison.data import PairedDifference
 from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.rewards.base import Outcomes
 
 RESAMPLES = 2000
 SEED = 0
-FloatArray = npt.NDArray[np.float64]
 
 
 def paired_differences(
@@ -33,26 +28,27 @@ def paired_differences(
         common = sorted(before.keys() & after.keys())
         if not common or not own_budgets:
             continue
-        difference_PC = np.stack([_scores(after[p], own_budgets) - _scores(before[p], own_budgets) for p in common])
-        means_RC = resampled_means(difference_PC, RESAMPLES, SEED)
-        low, high = np.percentile(means_RC, [2.5, 97.5], axis=0)
-        triples = [(float(a), float(b), float(c)) for a, b, c in zip(difference_PC.mean(axis=0), low, high, strict=True)]
-        accuracy = dict(zip(own_budgets, triples, strict=False))
-        found.append(PairedDifference(key, benchmark, len(common), accuracy, triples[-1]))
+        ours, theirs = (_scores([side[prompt] for prompt in common], own_budgets) for side in (before, after))
+        paired = PairedComparison(ours, theirs, RESAMPLES, SEED)
+        accuracy = dict(zip(own_budgets, paired.accuracy_intervals(TAILS_95), strict=True))
+        found.append(PairedDifference(key, benchmark, len(common), accuracy, paired.token_interval(TAILS_95)))
     return found
 
 
 def _by_prompt(samples: Sequence[Row], benchmark: str) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Any]] = {}
+    grouped: dict[str, list[Row]] = {}
     for sample in samples:
         if sample["benchmark"] == benchmark:
             grouped.setdefault(sample["prompt_id"], []).append(sample)
     return grouped
 
 
-def _scores(samples: Sequence[Row], budgets: Sequence[int]) -> FloatArray:
-    """Mean@k of one prompt at each budget, then its mean tokens (B + 1)."""
-    right = np.array([sample["correct"] and sample["finish_reason"] == "stop" for sample in samples])
-    lengths = np.array([sample["num_tokens"] for sample in samples])
-    accuracies = [float((right & (lengths <= budget)).mean()) for budget in budgets]
-    return np.array([*accuracies, float(np.minimum(lengths, budgets[-1]).mean())])
+def _scores(groups: Sequence[Sequence[Row]], budgets: Sequence[int]) -> PromptScores:
+    """Prompt by prompt: where files are damaged, some have fewer samples than others."""
+    scores = [PromptScores.of(_outcomes(group), budgets) for group in groups]
+    return PromptScores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+
+
+def _outcomes(samples: Sequence[Row]) -> Outcomes:
+    finished = [sample["finish_reason"] == "stop" for sample in samples]
+    return Outcomes.of([[sample["num_tokens"] for sample in samples]], [[sample["correct"] for sample in samples]], [finished])

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.evaluation.budget_sweep import FloatArray
 from pipeline_lib.report.canvas import INK, MUTED, panel_grid, styled, tokens_text
 from pipeline_lib.report.comparison.data import Comparison
 from pipeline_lib.report.data import Row
 from pipeline_lib.report.finding import Stroke, line_legend
+from pipeline_lib.rewards.base import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
