@@ -5,14 +5,17 @@ from typing import Any
 from prefect import flow
 
 from flows.parameters import RetrainConfigFile
-from flows.pipeline import run_stages
-from flows.runs import HOOKS, one_retraining, opened
+from flows.runs import HOOKS, one_retraining, opened_in_flow
 from flows.server.gpu_limit import accelerator_slot
 from flows.server.outages import outlive_server
 from flows.server.termination import noticing_termination
 from pipeline_lib.config import RunConfig, load_config
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages import STAGES
+from pipeline_lib.stages.pipeline import run_stages
 from tasks.decide_promotion import decide_promotion, finished_run, plan_next, roll_back
+from tasks.stage import do_stage
 
 
 @flow(name="laconic-retrain", flow_run_name="{config}", log_prints=True, **HOOKS)
@@ -31,9 +34,10 @@ def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None
         planned = plan_next(settings)
         if not isinstance(planned, RunConfig):
             return planned
-        with opened([RunSession(planned, force=force)]) as runs:
-            run_stages(runs)
-            return decide_promotion(runs[0], "retrain")
+        session = RunSession(Run.of(planned), force)
+        with opened_in_flow([session]):
+            run_stages(STAGES.values(), [session], do_stage)
+            return decide_promotion(session.run, "retrain")
 
 
 @flow(name="laconic-promote", flow_run_name="{run_id}", log_prints=True, on_running=[outlive_server])
