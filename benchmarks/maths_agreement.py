@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from pipeline_lib.files import markdown
 from pipeline_lib.grading.maths.files import Verdict, judge_file_predictions
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.grading.maths.normal_form import normalise
@@ -235,24 +236,17 @@ def disagreement_table(comparison: Comparison) -> list[list[str]]:
     return table
 
 
-def render(table: list[list[str]], markdown: bool, code_columns: Sequence[int] = ()) -> str:
+def render(table: list[list[str]], as_markdown: bool, code_columns: Sequence[int] = ()) -> str:
     """The table as Markdown or as aligned text."""
-    if not markdown:
+    if not as_markdown:
         shown = [[cell.replace("\n", " ")[:70] for cell in row] for row in table]
         widths = [max(len(row[column]) for row in shown) for column in range(len(table[0]))]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
         )
-    lines = []
-    for number, row in enumerate(table):
-        cells = [
-            f"`{' '.join(cell.split())}`".replace("|", "\\|") if number and column in code_columns else cell.replace("|", "\\|")
-            for column, cell in enumerate(row)
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-        if number == 0:
-            lines.append("|" + "---|" * len(row))
-    return "\n".join(lines)
+    header, *rows = table
+    shown = [[f"`{' '.join(cell.split())}`" if i in code_columns else cell for i, cell in enumerate(row)] for row in rows]
+    return markdown.table(header, shown)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from pipeline_lib.config import CleaningConfig
+from pipeline_lib.files.markdown import table
 from pipeline_lib.records import Prompt
 from pipeline_lib.selection.cleaning import REASONS, clean_prompts
 from pipeline_lib.selection.decontamination import BenchmarkIndex, OverlapPair
@@ -75,22 +76,19 @@ def print_reasons(training: Mapping[str, Sequence[Prompt]], benchmarks: Mapping[
         start = perf_counter()
         counts[name] = Counter(verdict.reason for verdict in clean_prompts(prompts, benchmarks, RULES))
         seconds[name] = perf_counter() - start
-    print("| reason |", " | ".join(training), "|")
-    print("|---|" + "---|" * len(training))
-    for reason in REASONS:
-        print(f"| {reason} |", " | ".join(f"{counts[name][reason]:,}" for name in training), "|")
-    print("| all |", " | ".join(f"{counts[name].total():,}" for name in training), "|")
+    rows = [[reason, *(f"{counts[name][reason]:,}" for name in training)] for reason in REASONS]
+    print(table(["reason", *training], [*rows, ["all", *(f"{counts[name].total():,}" for name in training)]]))
     print("seconds:", ", ".join(f"{name} {seconds[name]:.1f}" for name in training))
 
 
 def print_overlaps(training: Mapping[str, Sequence[Prompt]], benchmarks: Mapping[str, Sequence[Prompt]]) -> None:
     """Rows of each benchmark in each training set: same text, same text or n-grams."""
     overlaps = [benchmark_overlaps(prompts, benchmarks) for prompts in training.values()]
-    print("| benchmark | rows |", " | ".join(training), "|")
-    print("|---|---|" + "---|" * len(training))
+    rows = []
     for name, prompts in benchmarks.items():
         counts = [f"{len(found[name].same_text)}, {len(found[name].same_text_or_ngrams)}" for found in overlaps]
-        print(f"| {name} | {len(prompts)} |", " | ".join(counts), "|")
+        rows.append([name, f"{len(prompts):,}", *counts])
+    print(table(["benchmark", "rows", *training], rows))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pipeline_lib.generation.sampling import Sample, logprob_problem
 from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
+from pipeline_lib.rewards.repetition import flags_of
 from pipeline_lib.training.batches import TokenSequence
 from pipeline_lib.training.credit import assign_credit
 from pipeline_lib.training.ranks import first_problem, gather, sum_tensor
@@ -46,17 +47,15 @@ class RolloutGroups:
 
     def outcomes(self, reads_text: bool = False) -> Outcomes:
         """What the rewards are computed from; `reads_text` marks texts that repeat themselves, too."""
-        shape = (self.num_prompts, self.num_rollouts)
-        repetitive = None
-        if reads_text:
-            from pipeline_lib.rewards.repetition import flags_of
 
-            repetitive = np.array(flags_of([s.completion.text for s in self.samples])).reshape(shape)
+        def grid(values: Any) -> np.ndarray[Any, Any]:
+            return np.array(values).reshape(self.num_prompts, self.num_rollouts)
+
         return Outcomes.of(
-            np.array([sample.num_tokens for sample in self.samples]).reshape(shape),
-            np.array([sample.grade.correct for sample in self.samples]).reshape(shape),
-            np.array([sample.completion.finish_reason == "stop" for sample in self.samples]).reshape(shape),
-            repetitive,
+            grid([sample.num_tokens for sample in self.samples]),
+            grid([sample.grade.correct for sample in self.samples]),
+            grid([sample.completion.finish_reason == "stop" for sample in self.samples]),
+            grid(flags_of([sample.completion.text for sample in self.samples])) if reads_text else None,
         )
 
     def assign_rewards(self, reward: Reward[Any]) -> None:
