@@ -24,7 +24,7 @@ from pipeline_lib.messages.faults import explain, still_called_running
 from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
-from pipeline_lib.report.recorded import draw_recorded
+from pipeline_lib.report.model_curves import draw_recorded
 from pipeline_lib.runs.fingerprints import file_digest
 from pipeline_lib.section import name_from
 from tasks.artifacts import publish_image, publish_table

@@ -12,7 +12,7 @@ import torch
 
 from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.preview.drifts import correlation, group_drifts, row_sums, score_of
-from pipeline_lib.preview.groups import Cut, RolloutGroups, bucket_edges
+from pipeline_lib.preview.groups import Cut, PreviewGroups, bucket_edges
 from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes
 from pipeline_lib.preview.settings import PreviewSetting, selected_prompts
 from pipeline_lib.rewards import make_reward
@@ -116,13 +116,13 @@ class Previewer:
         self.config = config
         self.edges = bucket_edges(outcomes, config.reward.target_tokens)
         self._mean_tokens = float(outcomes.lengths.mean())
-        self._groups: dict[tuple[str, int], RolloutGroups] = {}
+        self._groups: dict[tuple[str, int], PreviewGroups] = {}
 
-    def groups(self, subset: str, num_rollouts: int) -> RolloutGroups:
+    def groups(self, subset: str, num_rollouts: int) -> PreviewGroups:
         """Groups of a subset. Raises NothingToPreviewError when the profile has none."""
         key = (subset, num_rollouts)
         if key not in self._groups:
-            groups = RolloutGroups(self.outcomes, selected_prompts(self.outcomes, self.config, subset), num_rollouts)
+            groups = PreviewGroups(self.outcomes, selected_prompts(self.outcomes, self.config, subset), num_rollouts)
             if not groups.num_groups:
                 raise NothingToPreviewError(
                     f"filter.subset = {subset!r} selects no prompt with {num_rollouts} rollouts from {self.outcomes.origin}"

@@ -30,7 +30,7 @@ from pipeline_lib.preview import (
     outcomes_of,
 )
 from pipeline_lib.preview.first_step import Signal
-from pipeline_lib.preview.groups import RolloutGroups
+from pipeline_lib.preview.groups import PreviewGroups
 from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
@@ -139,7 +139,7 @@ def test_correlations_are_pearson_over_groups_with_a_signal(config: RunConfig) -
 
 
 def test_masked_tokens_by_bucket_counted_by_hand() -> None:
-    groups = RolloutGroups(outcomes(), np.ones(3, dtype=bool), 4)
+    groups = PreviewGroups(outcomes(), np.ones(3, dtype=bool), 4)
     cut = groups.cut(20, (3, 10, 20))
     total, by_bucket = cut.masked_tokens(groups.correct_GN)
     assert total == pytest.approx(97 / 127)
