@@ -39,9 +39,10 @@ demo: setup
 smoke: setup
 	$(BIN)/laconic run configs/smoke.toml
 
-# Files side by side: engines and servers spend much of their time waiting. One worker: make test TEST_WORKERS=0
+# Files side by side, since engines and servers spend much of their time waiting, in the order of tests/conftest.py.
+# One worker: make test TEST_WORKERS=0
 test: setup
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

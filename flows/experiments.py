@@ -53,7 +53,7 @@ def run_experiment(
 ) -> list[dict[str, Any]]:
     """Run every arm of an experiment at every seed, store the results, and write the page of the finding.
 
-    What is done already is not done again: an interrupted experiment goes on where it stopped.
+    What is done already is not done again: an interrupted experiment resumes where it stopped.
 
     Args:
         name: The experiment

@@ -11,10 +11,10 @@ from flows.server.outages import outlive_server
 from flows.server.termination import noticing_termination, termination_requested
 from pipeline_lib.config import laconic_home, load_config
 from pipeline_lib.messages.harmless import make_messages_harmless
+from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.crashed_runs import close_abandoned_runs
 from pipeline_lib.runs.session import RunSession, sessions_of
 from pipeline_lib.stages.opened import opened, started_early
-from pipeline_lib.worker.process import lock_run
 from tasks.artifacts import publish_lineage
 
 # How a flow comes by the runs of its parameters config, overrides, force. The command line has loaded them already.

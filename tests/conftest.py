@@ -1,4 +1,4 @@
-"""Fixtures: a home of its own for every test, and one Prefect test server for those that run flows."""
+"""A home of its own for every test, one Prefect test server for those that run flows, and the order of the files."""
 
 import os
 from collections.abc import Iterator
@@ -14,6 +14,28 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Minutes each, the longest first; after them the folders, the dearer ones first.
+LONGEST = (
+    "tests/e2e/test_served.py",
+    "tests/e2e/test_docs.py",
+    "tests/e2e/test_pipeline.py",
+    "tests/e2e/test_scheduled.py",
+    "tests/chaos/test_short_campaign.py",
+    "tests/e2e/test_outage.py",
+    "tests/integration/test_promotions.py",
+    "tests/integration/test_policy.py",
+    "tests/unit/test_finding_page.py",
+    "tests/e2e",
+    "tests/chaos",
+    "tests/integration",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take the files in this order: a long one that came last would run alone, with cores idle beside it."""
+    items.sort(
+        key=lambda item: next((place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,11 @@ from flows.server.addresses import Addresses
 from flows.server.environment import SHOWN
 from flows.server.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.processes import descendants
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
 from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
-from pipeline_lib.services.service import Service, descendants
+from pipeline_lib.services.service import Service
 
 SERVER_SECONDS = 180.0  # a first start migrates two databases
 FLOW_GRACE_SECONDS = 25.0

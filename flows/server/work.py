@@ -1,20 +1,17 @@
 """`laconic work`: a Prefect worker in the foreground that ends its flows in good order before it ends itself."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from flows.server.environment import SHOWN
 from flows.server.up import SERVICE_GRACE_SECONDS, WATCH_SECONDS, end_flows, told_to_end
 from pipeline_lib.config.shipped import PROJECT
-from pipeline_lib.services.service import end_with_this_process
-from pipeline_lib.worker.process import end_process_tree
+from pipeline_lib.processes import end_in_order, end_with_this_process
 
 
 def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int:
@@ -37,11 +34,7 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
             return worker.returncode or 0
         say("ending flows and worker ...")
         end_flows(worker.pid)
-        worker.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            worker.wait(SERVICE_GRACE_SECONDS)
-        end_process_tree(worker.pid)
-        worker.wait()
+        end_in_order(worker, SERVICE_GRACE_SECONDS)
     if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
         _settle(home, say)
     return 0

@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass
 
 from pipeline_lib.experiments.judging import estimate_mean
-from pipeline_lib.experiments.markdown import table
 from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
+from pipeline_lib.files.markdown import table
 from pipeline_lib.preview import NothingToPreviewError, ProfileOutcomes, configured_first_step, stored_outcomes
 from pipeline_lib.runs.run import Run
 from pipeline_lib.stages.profile import profile_fingerprint

@@ -29,7 +29,7 @@ class Generator(Protocol):
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
     ) -> list[Completion]:
-        """One completion a prompt, in order; `seeds[i]` fixes the draws of prompt i. `on_finished(n)` reports n more done."""
+        """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i. `on_finished(n)` reports n more done."""
         ...
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:

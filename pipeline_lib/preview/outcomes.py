@@ -1,4 +1,4 @@
-"""What a preview is computed from: length and correctness of N rollouts a prompt, from the store's profile or from a file.
+"""What a preview is computed from: length and correctness of N rollouts per prompt, from the store's profile or from a file.
 
 Shape suffixes: P prompts, N the most rollouts of any prompt; rows of prompts with fewer are padded at their end.
 """
@@ -149,7 +149,7 @@ def _own_judgements(
 
 
 def outcomes_of(rows: Sequence[Mapping[str, Any]], origin: str, limit_tokens: int | None = None) -> ProfileOutcomes:
-    """Outcomes from a row a prompt with the lists lengths, correct, finished and, where known, logprobs.
+    """Outcomes from a row per prompt with the lists lengths, correct, finished and, where known, logprobs.
 
     Without `limit_tokens` the longest rollout is taken for the limit. Prompts with a single rollout are left out: a group needs
     two. Raises NothingToPreviewError when none is left.

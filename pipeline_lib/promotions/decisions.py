@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
+from pipeline_lib.processes import lock_run
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
 from pipeline_lib.records import Promotion, PromotionBudget
@@ -200,8 +201,6 @@ class Decisions:
 
 
 def _lock(home: Path, model_name: str) -> IO[str]:
-    from pipeline_lib.worker.process import lock_run
-
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:

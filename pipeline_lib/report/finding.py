@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.files.whole_files import replacing
-from pipeline_lib.report.canvas import INK, MUTED, panel_grid, plain_log_axis, styled, tokens_text
+from pipeline_lib.report.canvas import COLOURS, INK, MUTED, panel_grid, plain_log_axis, styled, tokens_text
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.dynamics import Panel, moving_average
-from pipeline_lib.report.recorded import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

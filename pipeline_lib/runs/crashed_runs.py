@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
 from pipeline_lib.messages.faults import explain
+from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
-from pipeline_lib.worker.process import lock_run
 
 logger = logging.getLogger(__name__)
 

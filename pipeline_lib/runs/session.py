@@ -6,6 +6,7 @@ from typing import IO, TYPE_CHECKING
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import remove_unfinished
+from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.runs.ledger import Ledger, git_commit
 from pipeline_lib.runs.run import Run, runs_of
 
@@ -29,8 +30,6 @@ class RunSession:
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
         if self._lock is None:
-            from pipeline_lib.worker.process import lock_run, reserve_room
-
             self._lock = lock_run(self.run.home, self.run.run_id)
             for folder in ("rollouts", "training", "checkpoints", "reports"):
                 remove_unfinished(below(self.run.home, folder, self.run.run_id))
@@ -46,8 +45,6 @@ class RunSession:
     def give_room(self) -> None:
         """Free the room that is kept for noting how the run ended."""
         if self._lock:
-            from pipeline_lib.worker.process import give_room
-
             give_room(self._lock)
 
     @cached_property

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline_lib.config import RecordedConfig, laconic_home, name_from
+from pipeline_lib.config import RecordedConfig, laconic_home
 from pipeline_lib.evaluation.budget_sweep import score_budgets
 from pipeline_lib.evaluation.recorded_rollouts import (
     RecordedRollout,
@@ -17,13 +17,14 @@ from pipeline_lib.evaluation.recorded_rollouts import (
 )
 from pipeline_lib.files.home import below, file_digest
 from pipeline_lib.messages.faults import explain, still_called_running
+from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
-from pipeline_lib.report.recorded import draw_recorded
+from pipeline_lib.report.model_curves import draw_recorded
 from pipeline_lib.runs.ledger import Ended, Ledger
+from pipeline_lib.section import name_from
 from pipeline_lib.stages.display import Display
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.process import give_room, lock_run, reserve_room
 
 STAGE: Final = "evaluate"
 Pairs = list[tuple[RecordedRollout, Prompt]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import OPERATION, RunConfig, digest
+from pipeline_lib.config import RunConfig, digest
 from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.jobs import TrainJob, write_prompts
 from pipeline_lib.prompts import load_prompts
@@ -19,8 +19,14 @@ from pipeline_lib.stages.display import Display, Progress, TrainingView
 from pipeline_lib.stages.filter import filter_fingerprint
 from pipeline_lib.stages.profile import profile_fingerprint
 from pipeline_lib.stages.stage import Stage, Summary, Unit
-from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step, verify
-from pipeline_lib.training.progress_files import StepFiles, checkpoint_records, last_metrics
+from pipeline_lib.training.checkpoint_files import (
+    CheckpointError,
+    checkpoint_records,
+    checkpoints_in,
+    choose_resume_step,
+    verify,
+)
+from pipeline_lib.training.step_folder import StepFolder, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 
 logger = logging.getLogger(__name__)
@@ -32,12 +38,11 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     The selection counts by its result, so that one more benchmark to stay clear of means training again only if it takes
     prompts away.
     """
-    train = config.train.model_dump(mode="json")
-    compute = config.compute.model_dump(mode="json", exclude=OPERATION["compute"])
+    train = config.train.result_settings() | config.compute.result_settings()
     held_out = config.validation
     validation = [source_identity(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
     watch = config.watch.model_dump() if config.watch.intervenes else None  # one that only warns changes no weight
-    parts = [config.reward.model_dump(), train | compute, config.checkpoint.model_dump(), validation, watch]
+    parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation, watch]
     return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 
 
@@ -85,8 +90,8 @@ class Train(Stage[Unit]):
     def work(self, unit: Unit, display: Display) -> Summary:
         """Train a run to its last step, from its newest whole checkpoint if it was interrupted."""
         session, run = unit.session, unit.session.run
-        steps = StepFiles(run.training_folder() / "steps")
-        _start_over_if_needed(session, steps.folder, unit.fingerprint)
+        steps = StepFolder(run.training_folder() / "steps")
+        _start_over_if_needed(session, steps.path, unit.fingerprint)
         view = display.training(run)
         with display.progress(run.config.name, "train") as progress:
             done = session.worker.run(make_job(session, steps), lambda _: _watch(session, steps, progress, view))
@@ -95,7 +100,7 @@ class Train(Stage[Unit]):
         curve = note_dynamics(session)
         if lost := set(range(1, done["step"] + 1)) - {row["step"] for row in curve}:
             raise ValueError(
-                f"the records of steps {sorted(lost)} are gone from {steps.folder}: the same command again trains them again"
+                f"the records of steps {sorted(lost)} are gone from {steps.path}: the same command again trains them again"
             )
         return {**last_metrics(curve), "alarms": [f"{alarm.kind} at step {alarm.step}" for alarm in steps.alarms()]}
 
@@ -156,18 +161,18 @@ def _start_over_if_needed(session: RunSession, steps_folder: Path, fingerprint: 
     write_whole(marker, fingerprint)
 
 
-def choose_start(session: RunSession, steps: StepFiles) -> int:
+def choose_start(session: RunSession, steps: StepFolder) -> int:
     """The step to resume from; files and rows are then those of the steps up to there, whatever a killed attempt left."""
     run, store = session.run, session.store
     last = max(checkpoints_in(run.checkpoints_folder()), default=0)
     rows, alarms = (store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
     step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
     steps.forget_after(step)
-    store.replace("training_steps", {"run_id": run.run_id}, steps.all_rows())
+    store.replace("training_steps", {"run_id": run.run_id}, steps.rows())
     return step
 
 
-def make_job(session: RunSession, steps: StepFiles) -> TrainJob:
+def make_job(session: RunSession, steps: StepFolder) -> TrainJob:
     """What the worker is told. Raises ValueError when too few prompts are selected."""
     run, config = session.run, session.run.config
     selected = session.store.named("selected_prompts", run_id=run.run_id, source=config.prompts.name)
@@ -193,13 +198,13 @@ def make_job(session: RunSession, steps: StepFiles) -> TrainJob:
         prompts_file=str(prompts_file),
         validation_file=str(validation_file) if validation_file else None,
         rollouts_folder=str(run.rollouts_folder("train")),
-        steps_folder=str(steps.folder),
+        steps_folder=str(steps.path),
         checkpoints_folder=str(run.checkpoints_folder()),
         resume_step=choose_start(session, steps),
     )
 
 
-def _watch(session: RunSession, steps: StepFiles, progress: Progress, view: TrainingView) -> None:
+def _watch(session: RunSession, steps: StepFolder, progress: Progress, view: TrainingView) -> None:
     """Follow, but never end a training run because the store is busy or Prefect does not answer: the next call catches up."""
     try:
         _follow(session, steps, progress, view)
@@ -207,7 +212,7 @@ def _watch(session: RunSession, steps: StepFiles, progress: Progress, view: Trai
         logger.warning("the steps of %s are shown later: %s", session.run.run_id, error)
 
 
-def _follow(session: RunSession, steps: StepFiles, progress: Progress, view: TrainingView) -> None:
+def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: TrainingView) -> None:
     rows = steps.new_rows()
     if not rows:
         return
@@ -225,4 +230,4 @@ def _follow(session: RunSession, steps: StepFiles, progress: Progress, view: Tra
     progress.update(last["step"], run.config.train.steps, f"{note}  {raised}".rstrip())
     view.announce(alarms)
     if view.is_due:
-        view.show(steps.all_rows())
+        view.show(steps.rows())

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
 
-from pipeline_lib.services.service import descendants
+from pipeline_lib.processes import descendants
 from pipeline_lib.store.database import Store
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -26,6 +26,8 @@ CHROMIUM_FLAGS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 CLIENT = "the-tests"
+# Of half a minute each.
+TRIES_OF_READING = 4
 FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -59,7 +61,10 @@ class Served:
             time.sleep(0.2)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Prefect's HTTP API; an error's status and text are returned, not raised. What changes something needs a CSRF token."""
+        """Prefect's HTTP API; an error's status and text are returned, not raised. What changes something needs a CSRF token.
+
+        What only reads is asked again where a busy machine's server was silent for too long.
+        """
         if method != "GET" and not self._token:
             token = self.call("GET", f"/csrf-token?client={CLIENT}")
             self._token = {"Prefect-Csrf-Token": token.get("token", ""), "Prefect-Csrf-Client": CLIENT}
@@ -67,11 +72,17 @@ class Served:
         headers = {"Content-Type": "application/json", **self._token, **self.credentials()}
         request = urllib.request.Request(f"{self.prefect}/api{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as response:
-                return json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return {"status": error.code, "detail": error.read().decode()}
+        tries_left = TRIES_OF_READING if method == "GET" or path.endswith("/filter") else 1
+        while True:
+            try:
+                with opener.open(request, timeout=30) as response:
+                    return json.loads(response.read() or b"null")
+            except urllib.error.HTTPError as error:
+                return {"status": error.code, "detail": error.read().decode()}
+            except TimeoutError:
+                tries_left -= 1
+                if not tries_left:
+                    raise
 
     def credentials(self) -> dict[str, str]:
         """The header that carries the password, where there is one."""

@@ -11,8 +11,7 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.runner import run_stage
-from pipeline_lib.training.checkpoint_files import CheckpointError, seal
-from pipeline_lib.training.progress_files import checkpoint_records
+from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoint_records, seal
 
 OVERRIDES = ["generation.engine=transformers", "tracking.enabled=false"]
 

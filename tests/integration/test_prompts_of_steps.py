@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -17,9 +18,9 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import generate_groups
 from pipeline_lib.training.metrics import StepClock
-from pipeline_lib.training.progress_files import StepFiles
+from pipeline_lib.training.step_folder import StepFolder
+from pipeline_lib.training.trainer import Trainer
 
 # Ten prompts: the third step of four crosses the epoch's end, where prompt 1 of the shuffled ten came twice.
 OVERRIDES = [
@@ -46,10 +47,12 @@ def drawing(config: RunConfig) -> Draw:
     prompts = load_prompts(config.prompts)
     generator = make_generator(str(BASE_FOLDER), config.generation, config.max_model_tokens)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    absent: Any = None
 
     def draw(batches_drawn: int) -> RolloutGroups:
         reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-        return generate_groups(generator, tokenizer, config, prompts, reward, batches_drawn, StepClock())
+        trainer = Trainer(config, absent, None, reward, generator, tokenizer, prompts, (), absent, absent)
+        return trainer.generate_groups(batches_drawn, StepClock())
 
     return draw
 
@@ -88,7 +91,7 @@ def test_dynamic_sampling_stops_when_the_step_has_seen_every_prompt(configs: Pat
 def test_a_filter_that_keeps_fewer_prompts_than_a_step_takes_is_told_before_training(configs: Path, tmp_path: Path) -> None:
     from pipeline_lib.stages.train import make_job
 
-    steps = StepFiles(tmp_path)
+    steps = StepFolder(tmp_path)
 
     run = RunSession(Run.of(load_config(configs / "smoke.toml", OVERRIDES)))
     run.store.write("prompts", [Prompt(f"p{number}", "tiny-sum", "tiny", str(number), "0") for number in range(4)])

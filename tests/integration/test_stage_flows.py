@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import load_config
+from pipeline_lib.processes import lock_run
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.process import lock_run
 
 OVERRIDES = [
     "generation.engine=transformers",  # the portable engine through every stage; the end-to-end tests use vLLM

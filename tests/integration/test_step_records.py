@@ -13,7 +13,7 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.train import choose_start
 from pipeline_lib.training.checkpoint_files import checkpoints_in, seal, step_name
-from pipeline_lib.training.progress_files import StepFiles, StepFolder
+from pipeline_lib.training.step_folder import StepFolder
 
 KILLED_AFTER, CHECKPOINTS = 5, (2, 4)
 
@@ -33,7 +33,7 @@ def session(home: Path, configs: Path) -> RunSession:
     )
     folder = session.run.training_folder() / "steps"
     folder.mkdir(parents=True)
-    written = StepFolder(folder, is_writer=True)
+    written = StepFolder(folder)
     for step in range(1, KILLED_AFTER + 1):
         written.write_step(row(session, step))
     written.write_alarms([Alarm(session.run.run_id, 3, "entropy_spike", 2.0, 1.0, "roll_back")])
@@ -43,7 +43,7 @@ def session(home: Path, configs: Path) -> RunSession:
         (path / "model/model.safetensors").write_bytes(b"weights")
         seal(path, {"step": step, "best_step": step, "validation_accuracy": None})
     session.store.write("training_steps", [row(session, step) for step in range(1, KILLED_AFTER + 1)])
-    session.store.write("alarms", StepFiles(folder).alarms())
+    session.store.write("alarms", StepFolder(folder).alarms())
     return session
 
 
@@ -70,22 +70,22 @@ def stored_steps(session: RunSession) -> list[tuple[int, float]]:
 def test_a_lost_record_comes_back_from_the_store(
     session: RunSession, name: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    steps = StepFiles(session.run.training_folder() / "steps")
-    whole, alarms = steps.all_rows(), steps.alarms()
-    DAMAGES[how](steps.folder / name)
+    steps = StepFolder(session.run.training_folder() / "steps")
+    whole, alarms = steps.rows(), steps.alarms()
+    DAMAGES[how](steps.path / name)
     with caplog.at_level(logging.WARNING):
         assert choose_start(session, steps) == 4
-    assert steps.all_rows() == whole[:4] and steps.alarms() == alarms
+    assert steps.rows() == whole[:4] and steps.alarms() == alarms
     assert stored_steps(session) == [(step, 0.5) for step in range(1, 5)]
-    told = f"records in {steps.folder} of steps 3 were lost or damaged: restored from the store"
+    told = f"records in {steps.path} of steps 3 were lost or damaged: restored from the store"
     assert [record.getMessage() for record in caplog.records] == [told]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_without_a_row_the_step_is_trained_again(session: RunSession, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    steps = StepFiles(session.run.training_folder() / "steps")
+    steps = StepFolder(session.run.training_folder() / "steps")
     session.store.replace("training_steps", {"run_id": session.run.run_id}, [row(session, step) for step in (1, 2, 4)])
-    DAMAGES[how](steps.folder / "step-00003.json")
+    DAMAGES[how](steps.path / "step-00003.json")
     with caplog.at_level(logging.WARNING):
         assert choose_start(session, steps) == 2
     assert list(checkpoints_in(session.run.checkpoints_folder())) == [2]
@@ -95,8 +95,8 @@ def test_without_a_row_the_step_is_trained_again(session: RunSession, how: str, 
 
 
 def test_whole_records_are_left_alone(session: RunSession, caplog: pytest.LogCaptureFixture) -> None:
-    steps = StepFiles(session.run.training_folder() / "steps")
-    (steps.folder / "step-00005.json").write_bytes(b"{")  # after the checkpoint: it is taken again anyway
+    steps = StepFolder(session.run.training_folder() / "steps")
+    (steps.path / "step-00005.json").write_bytes(b"{")  # after the checkpoint: it is taken again anyway
     change_in_store = [{"run_id": session.run.run_id, "step": 2, "accuracy": 0.75}]
     session.store.write("training_steps", change_in_store)
     with caplog.at_level(logging.WARNING):
@@ -106,7 +106,7 @@ def test_whole_records_are_left_alone(session: RunSession, caplog: pytest.LogCap
 
 
 def test_damage_while_it_trains_is_one_line(session: RunSession) -> None:
-    steps = StepFiles(session.run.training_folder() / "steps")
-    (steps.folder / "step-00003.json").write_bytes(b"{")
+    steps = StepFolder(session.run.training_folder() / "steps")
+    (steps.path / "step-00003.json").write_bytes(b"{")
     with pytest.raises(ValueError, match=r"step-00003.json is damaged: the same command again restores it"):
         steps.new_rows()

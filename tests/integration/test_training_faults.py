@@ -27,8 +27,8 @@ from pipeline_lib.training.checkpoint_files import checkpoints_in, choose_resume
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.loop import train
 from pipeline_lib.training.policy import Policy, load_plain
-from pipeline_lib.training.progress_files import StepFiles
 from pipeline_lib.training.ranks import init_distributed
+from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import update_policy
 
 CHANGES = [
@@ -102,7 +102,7 @@ class Trainer:
         return self.metrics()
 
     def metrics(self) -> list[tuple[Any, ...]]:
-        return [tuple(row[name] for name in METRICS) for row in StepFiles(self.folder / "steps").all_rows()]
+        return [tuple(row[name] for name in METRICS) for row in StepFolder(self.folder / "steps").rows()]
 
 
 def test_damaged_newest_checkpoints_cost_their_steps_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,17 +9,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import RecordedConfig, RunConfig, TrackingConfig, load_config, name_from, parse_config, stored_config
+from pipeline_lib.config import RecordedConfig, RunConfig, TrackingConfig, load_config, parse_config, stored_config
 from pipeline_lib.evaluation.recorded_rollouts import RecordedRollout
 from pipeline_lib.experiments.specification import ExperimentConfig, experiment_file
 from pipeline_lib.files.home import LONGEST_PART_BYTES, below, plain_key
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, TrainJob, read_job, write_json
+from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.base_model import pin_version
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.section import name_from
 from pipeline_lib.stages.evaluate import Sweep
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.process import WorkerProcess, lock_run
+from pipeline_lib.worker.process import WorkerProcess
 from tasks.artifacts import artifact_key
 
 OUTSIDE = "../../../../x"
