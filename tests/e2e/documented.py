@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driving import REPOSITORY
-from serving import free_port
+from loopback import free_port
 from typer.main import get_command
 
 from pipeline_lib.services.service import Service

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
+from loopback import free_port
 
 from pipeline_lib.processes import descendants
 from pipeline_lib.store.database import Store
@@ -155,12 +155,6 @@ def stored(home: Path, query: str) -> list[dict[str, Any]]:
     """Rows of the store, read in this process: a command for each look would take the cores from what is waited for."""
     result = Store(home).query(query)
     return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serving_environment(home: Path) -> dict[str, str]:
