@@ -35,7 +35,8 @@ def server_of(command: subprocess.Popen[bytes]) -> tuple[psutil.Process, str]:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+# SIGTERM: also test_pipeline.py's terminated run, and integration/test_homes.py's line and status.
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_server_ends_with_its_command_and_answers_nobody_else(home: Path, number: signal.Signals) -> None:
     without = {name: value for name, value in environment(home).items() if name != "PREFECT_API_URL"}
     command = subprocess.Popen(

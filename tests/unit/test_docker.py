@@ -180,8 +180,10 @@ def test_the_commands_of_the_containers_are_commands_of_ours() -> None:
 def test_the_mlflow_server_takes_its_command() -> None:
     words = compose()["services"]["mlflow"]["command"]
     assert words[:2] == ["mlflow", "server"]
-    shown = subprocess.run([sys.executable, "-m", *words[:2], "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(word in shown for word in words if word.startswith("--"))
+    from mlflow.cli import cli
+
+    taken = {option for parameter in cli.commands["server"].params for option in parameter.opts}
+    assert taken >= {word for word in words if word.startswith("--")}
     [app] = entry_points(group="mlflow.app", name=words[words.index("--app-name") + 1])
     assert app.value == "pipeline_lib.services.mlflow_server:create_application"
 
