@@ -40,7 +40,7 @@ def end_as_told() -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     number = told_signal()
-    _say(f"{'interrupted' if number == signal.SIGINT else 'told to end'}; {RESUMES}")
+    _say(f"{'interrupted' if number == signal.SIGINT else 'terminated'}; {RESUMES}")
     end(128 + number)
 
 

@@ -79,7 +79,7 @@ def _end_in_time(reading: socket.socket, _writing: socket.socket, seconds: float
         # The system may have handed the signal to another thread: a main thread that waits for a lock does not see it then.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGURG)
         time.sleep(WAKE_SECONDS)
-    os.write(2, b"laconic: told to end, and ended before everything was put in order\n")
+    os.write(2, b"laconic: terminated before everything was put in order\n")
     for process in descendants(os.getpid()):
         with suppress(psutil.Error):
             process.kill()

@@ -14,7 +14,7 @@ from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
 
 logger = logging.getLogger(__name__)
 
-REASON = "its process ended without a word; the same command goes on from what is stored"
+REASON = "its process ended without a word; the same command resumes from what is stored"
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 

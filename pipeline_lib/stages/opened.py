@@ -73,7 +73,7 @@ def opened(
             left.pop(0).release()
     except BaseException as error:
         failed = isinstance(error, Exception) and not is_terminated()
-        reason = "told to end" if is_terminated() else explain(error, laconic_home())
+        reason = "terminated" if is_terminated() else explain(error, laconic_home())
         for session in left:
             _end_early(session, "failed" if failed else "cancelled", reason, error, session.run.run_id in opened_ids)
         raise
