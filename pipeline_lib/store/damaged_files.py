@@ -60,5 +60,5 @@ def warn_of_damaged(damaged: dict[Path, str], warned_of: set[Path], is_needed: C
 
 
 def sound_paths(folder: Path, damaged: Iterable[Path]) -> list[Path]:
-    """The files that are left."""
+    """The files below a folder that the view reads, without the damaged ones."""
     return [path for path in rollout_paths(folder) if path not in set(damaged)]

@@ -98,7 +98,7 @@ class LimitedClient:
 
 
 def size_bytes(path: Path) -> int:
-    """Of a file, or of all files below a folder; 0 when there is none."""
+    """The size of a file, or of all files below a folder; 0 when there is none."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 

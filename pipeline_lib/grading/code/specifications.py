@@ -26,7 +26,7 @@ class StdinTests:
 
     @property
     def num_tests(self) -> int:
-        """How many cases."""
+        """One per case."""
         return len(self.cases)
 
 
@@ -39,7 +39,7 @@ class FunctionTests:
 
     @property
     def num_tests(self) -> int:
-        """How many calls."""
+        """One per call."""
         return len(self.cases)
 
 
