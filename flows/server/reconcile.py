@@ -21,7 +21,7 @@ from flows.server.outages import tell_ends
 from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
 UNFINISHED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]))
-MESSAGE = "Nothing runs it any more; started again with the same parameters it goes on from what is stored."
+MESSAGE = "Nothing runs it any more; started again with the same parameters it resumes from what is stored."
 
 
 def reconcile_home(home: Path) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
-from pipeline_lib.messages.faults import explain
+from pipeline_lib.messages.faults import RESUMES, explain
 from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.store.database import Store
@@ -14,7 +14,7 @@ from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
 
 logger = logging.getLogger(__name__)
 
-REASON = "its process ended without a word; the same command goes on from what is stored"
+REASON = f"its process ended without a word; {RESUMES}"
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 

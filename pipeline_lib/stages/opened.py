@@ -53,7 +53,7 @@ def opened(
 ) -> Iterator[Sequence[RunSession]]:
     """Note runs as being worked on, and how that ended; their workers end with the block.
 
-    `is_terminated`: whether the process was told to end, by a signal that may have run into any library's error.
+    `is_terminated`: whether the process is being terminated, by a signal that may have run into any library's error.
     """
     close_crashed_runs(laconic_home())  # of earlier commands that were killed
     for session in sessions:
@@ -73,7 +73,7 @@ def opened(
             left.pop(0).release()
     except BaseException as error:
         failed = isinstance(error, Exception) and not is_terminated()
-        reason = "told to end" if is_terminated() else explain(error, laconic_home())
+        reason = "terminated" if is_terminated() else explain(error, laconic_home())
         for session in left:
             _end_early(session, "failed" if failed else "cancelled", reason, error, session.run.run_id in opened_ids)
         raise

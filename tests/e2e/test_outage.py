@@ -273,7 +273,7 @@ def check_that_it_ends(command: Command, number: int, words: str) -> None:
     assert command.process.wait(60) == 128 + number, command.log.read_text()
     assert time.monotonic() - started < 8.0, "five seconds, on a machine that does nothing else"
     *before, last = [line for line in command.log.read_text().splitlines() if "laconic: " in line or "WARNING" in line]
-    assert last == f"laconic: {words}; the same command goes on from what is stored"
+    assert last == f"laconic: {words}; the same command resumes from what is stored"
     assert len(before) <= 2 and "Traceback" not in command.log.read_text()
     assert sql(command.home, "select status from runs") == [{"status": "cancelled"}]
     wait_until_no_process_is_left(command.home)
@@ -285,7 +285,7 @@ def test_a_cancelled_run_ends_in_time_though_the_server_hangs(server: PrefectSer
     command.wait_until("train")
     server.signal(signal.SIGSTOP)
     try:
-        check_that_it_ends(command, signal.SIGTERM, "told to end")
+        check_that_it_ends(command, signal.SIGTERM, "terminated")
     finally:
         server.signal(signal.SIGCONT)
 

@@ -339,7 +339,7 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, 
         assert up.wait(flow_run, 30) == "CANCELLED"
         assert time.monotonic() - told < 30
         row = sql(up.home, f"select status, error from runs where prefect_flow_run_id = '{flow_run}'")[0]
-        assert row == {"status": "cancelled", "error": "told to end"}
+        assert row == {"status": "cancelled", "error": "terminated"}
     last = up.start(PIPELINE, config=SMOKE, changes={"seed": 2}, overrides=SLOW)
     assert up.wait(last) == "COMPLETED", up.logs(last)
     run = sql(up.home, f"select run_id, status from runs where prefect_flow_run_id = '{last}'")[0]

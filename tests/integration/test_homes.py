@@ -205,8 +205,8 @@ cli.main()
         ("AssertionError()", 1, "laconic: AssertionError (traceback: "),
         ("MemoryError()", 1, "laconic: out of memory (MemoryError); "),
         ("ValueError('two\\nlines')", 1, "laconic: two lines"),
-        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command goes on"),
-        ("told(signal.SIGTERM)", 143, "laconic: told to end; the same command goes on"),
+        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command resumes"),
+        ("told(signal.SIGTERM)", 143, "laconic: terminated; the same command resumes"),
     ],
 )
 def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: str, status: int, line: str) -> None:

@@ -110,6 +110,6 @@ def test_told_to_end_while_a_tracker_drips_a_command_ends_within_5_s(home: Path,
         assert time.monotonic() - told < 5.0, errors
     assert command.returncode == 128 + signal.SIGTERM
     lines = errors.splitlines()
-    assert lines[-1] == "laconic: told to end; the same command goes on from what is stored"
+    assert lines[-1] == "laconic: terminated; the same command resumes from what is stored"
     assert len(lines) <= 2, errors  # MLflow is given up, and no library lists what it has not freed
     assert statuses(home) == ["cancelled"]
