@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
+from loopback import free_port
 
 from pipeline_lib.processes import descendants
 
@@ -148,12 +148,6 @@ class Served:
     def end(self) -> None:
         laconic(self.home, "down")
         self.process.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serving_environment(home: Path) -> dict[str, str]:
