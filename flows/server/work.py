@@ -19,7 +19,7 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
     from flows.server.deploy import POOL
 
     if settle:
-        _settle(home, say)
+        _reconcile(home, say)
     # By this name a container's health check knows its worker.
     name = ["--name", socket.gethostname()]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *name]
@@ -36,14 +36,14 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
         end_flows(worker.pid)
         end_in_order(worker, SERVICE_GRACE_SECONDS)
     if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
-        _settle(home, say)
+        _reconcile(home, say)
     return 0
 
 
-def _settle(home: Path, say: Callable[[str], None]) -> None:
+def _reconcile(home: Path, say: Callable[[str], None]) -> None:
     from flows.server.deploy import free_slots
-    from flows.server.reconcile import settle_home
+    from flows.server.reconcile import reconcile_home
 
-    for line in settle_home(home):
+    for line in reconcile_home(home):
         say(line)
     free_slots()

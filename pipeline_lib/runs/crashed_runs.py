@@ -18,7 +18,7 @@ REASON = "its process ended without a word; the same command goes on from what i
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
-def close_abandoned_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
+def close_crashed_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
     """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
 
     MLflow is told of these, and with `retry_mlflow` of runs whose end it could not be told before, which takes seconds. Where the

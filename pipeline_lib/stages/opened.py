@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from pipeline_lib.config import laconic_home
 from pipeline_lib.messages.faults import explain, still_called_running
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.ledger import Ended
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
@@ -55,7 +55,7 @@ def opened(
 
     `is_terminated`: whether the process was told to end, by a signal that may have run into any library's error.
     """
-    close_abandoned_runs(laconic_home())  # of earlier commands that were killed
+    close_crashed_runs(laconic_home())  # of earlier commands that were killed
     for session in sessions:
         session.acquire()
     opened_ids: set[str] = set()

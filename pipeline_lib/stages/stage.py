@@ -82,6 +82,17 @@ class Stage(ABC, Generic[U]):
         """Show what came of it; `child` is its MLflow run."""
 
 
+class StageOfRuns(Stage[Unit]):
+    """A stage whose unit is a run."""
+
+    @abstractmethod
+    def fingerprint(self, session: RunSession) -> str:
+        """Digest of what the stage's result for a run depends on."""
+
+    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
+        return [Unit(session, self.fingerprint(session)) for session in sessions]
+
+
 def sampling_identity(config: RunConfig) -> list[object]:
     """What sampling depends on beside prompts, weights and its own settings; how fast it runs (memory, threads) is left out."""
     return [config.generation.engine, config.generation.dtype, config.seed]

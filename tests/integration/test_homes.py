@@ -257,9 +257,9 @@ def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
     assert note.startswith(f"run {first.run.run_id} is still called running")
     rows = dict(Store(home).query("select run_id, status from runs").rows)
     assert rows == {first.run.run_id: "running", second.run.run_id: "failed"}
-    from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+    from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
-    assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run.run_id]
+    assert [row["run_id"] for row in close_crashed_runs(home)] == [first.run.run_id]
 
 
 WAITS = """
