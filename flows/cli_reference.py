@@ -12,13 +12,16 @@ TYPES = {str: "text", int: "whole number", float: "number", Path: "path"}
 
 
 def render_commands() -> str:
-    """A list of all commands, then a heading, usage, arguments and options for each."""
+    """All commands by group, then a heading, usage, arguments and options for each."""
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    parts = ["| command | |", "|---|---|"]
-    parts += [f"| [`{name}`](#laconic-{name}) | {_escape(_first(command))} |" for name, command in commands.items()]
+    parts: list[str] = []
+    for panel in dict.fromkeys(command.rich_help_panel for command in commands.values()):
+        grouped = {name: command for name, command in commands.items() if command.rich_help_panel == panel}
+        rows = [f"| [`{name}`](#laconic-{name}) | {_escape(_first(command))} |" for name, command in grouped.items()]
+        parts += [f"| {panel} | |", "|---|---|", *rows, ""]
     for name, command in commands.items():
-        parts += ["", *_command(name, command)]
-    return "\n".join(parts)
+        parts += [*_command(name, command), ""]
+    return "\n".join(parts).rstrip()
 
 
 def _command(name: str, command: Any) -> list[str]:

@@ -8,8 +8,9 @@ from pydantic import Field
 from flows.server.outages import outlive_server
 from pipeline_lib.config import laconic_home
 from pipeline_lib.runs.run_names import choose_runs
+from pipeline_lib.stages import STAGES
+from tasks.stage import do_stage
 from tasks.write_comparison import compare_runs, stored_sessions
-from tasks.write_report import write_report
 
 
 @flow(name="laconic-compare", log_prints=True, on_running=[outlive_server])
@@ -22,6 +23,5 @@ def run_comparison(runs: Annotated[list[str], Field(min_length=1)], out: str | N
     """
     run_ids = choose_runs(laconic_home(), runs)
     if len(run_ids) == 1:
-        run, *controls = stored_sessions(run_ids[0])
-        return write_report(run, controls)
+        return do_stage(STAGES["report"], stored_sessions(run_ids[0]))
     return compare_runs(run_ids, out)

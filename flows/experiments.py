@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.parameters import Count, ExperimentName
-from flows.runs import HOOKS, opened
+from flows.runs import HOOKS, opened_in_flow
 from flows.server.gpu_limit import accelerator_slot
 from flows.server.outages import outlive_server
 from flows.server.termination import noticing_termination
@@ -25,20 +25,21 @@ from pipeline_lib.experiments.specification import (
     load_experiment,
     with_overrides,
 )
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages import STAGES
+from pipeline_lib.stages.pipeline import run_stages
 from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
-from tasks.evaluate_budgets import evaluate_budgets
-from tasks.filter_prompts import filter_prompts
 from tasks.outbox import is_outage, outbox
-from tasks.profile_prompts import profile_prompts
 from tasks.record_experiment import is_recorded, record_child, refresh_child
-from tasks.train_policy import train_policy
+from tasks.stage import do_stage
 from tasks.write_finding import write_finding
 
 logger = logging.getLogger(__name__)
 
-_lent: dict[str, RunSession] = {}
+# A child run is neither registered nor reported on: the experiment's page tells of it.
+CHILD_STAGES = [STAGES[name] for name in ("profile", "filter", "train", "evaluate")]
 
 
 @flow(name="laconic-experiment", flow_run_name="experiment-{name}", log_prints=True, **HOOKS)
@@ -52,7 +53,7 @@ def run_experiment(
 ) -> list[dict[str, Any]]:
     """Run every arm of an experiment at every seed, store the results, and write the page of the finding.
 
-    What is done already is not done again: an interrupted experiment goes on where it stopped.
+    What is done already is not done again: an interrupted experiment resumes where it stopped.
 
     Args:
         name: The experiment
@@ -114,15 +115,15 @@ def _deliver(recorded: list[RunConfig]) -> None:
     """Send MLflow what it has not got of child runs that are done, until it is out of reach again."""
     for config in recorded:
         if is_behind(laconic_home(), config.run_id):
-            with opened([RunSession(config)]) as runs:
+            with opened_in_flow([RunSession(Run.of(config))]) as [session]:
                 pass
-            if not runs[0].tracker.available:
+            if not session.tracker.available:
                 return
 
 
 def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
     home = laconic_home()
-    bases = {child.config.base_model: RunSession(child.config).base.location for child in children}
+    bases = {child.config.base_model: Run.of(child.config).base.location for child in children}
     pool = WorkerPool([child.config for child in children], bases, home, lanes)
     run_one = _child_task.with_options(task_run_name="{child.config.name}")
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=lanes)
@@ -150,38 +151,35 @@ def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
 @task(name="experiment-child", cache_policy=NO_CACHE)
 def _child_task(child: ChildRun, pool: WorkerPool, force: bool) -> None:
     with pool.worker(child.config) as worker:
-        session = RunSession(child.config, force=force)
+        session = RunSession(Run.of(child.config), force)
         session.lend_worker(worker)
-        _lent[session.run_id] = session
         started = time.monotonic()
-        _run_as_flow(child.config)
+        _run_as_flow(session)
         record_child.fn(child, session, time.monotonic() - started)
 
 
-def _run_as_flow(config: RunConfig) -> None:
+def _run_as_flow(session: RunSession) -> None:
     """Work on a child run as a flow of its own; without one where the Prefect server does not answer."""
-    settings = config.model_dump(mode="json")
+    has_begun = False
+
+    @flow(name="laconic-experiment-run", flow_run_name="{config[name]}", on_running=[outlive_server])
+    def run_child(config: dict[str, Any]) -> dict[str, Any]:
+        """One arm at one seed: profile, filter, train, evaluate. What is stored for the same inputs is taken over."""
+        nonlocal has_begun
+        has_begun = True
+        with opened_in_flow([session]) as sessions:
+            run_stages(CHILD_STAGES, sessions, do_stage)
+            return {"run_id": session.run.run_id}
+
+    settings = session.run.config.model_dump(mode="json")
     try:
         if not outbox.is_away:
             run_child(settings)
             return
     except Exception as error:
-        if config.run_id not in _lent or not is_outage(error):  # it had begun, or it is no matter of the server's
+        if has_begun or not is_outage(error):
             raise
     run_child.fn(settings)
-
-
-@flow(name="laconic-experiment-run", flow_run_name="{config[name]}", on_running=[outlive_server])
-def run_child(config: dict[str, Any]) -> dict[str, Any]:
-    """One arm at one seed: profile, filter, train, evaluate. What is stored for the same inputs is taken over."""
-    settings = RunConfig.model_validate(config)
-    with opened([_lent.pop(settings.run_id, RunSession(settings))]) as runs:
-        for run in runs:
-            profile_prompts(run)
-            filter_prompts(run)
-            train_policy(run)
-        evaluate_budgets(runs)
-        return {"run_id": settings.run_id}
 
 
 def repeats_last(children: list[ChildRun]) -> list[ChildRun]:

@@ -54,9 +54,9 @@ class Changes(BaseModel):
         None, description="Prompts trained on, by the pass rate of the profile"
     )
     steps: Count | None = Field(None, description="Training steps (batches of rollouts)")
-    prompts_per_step: Count | None = Field(None, description="Prompts a step")
-    num_rollouts: Annotated[int, Field(ge=2, le=1024)] | None = Field(None, description="N: rollouts a prompt")
-    staleness: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description="S: optimiser steps a batch of rollouts")
+    prompts_per_step: Count | None = Field(None, description="Prompts per step")
+    num_rollouts: Annotated[int, Field(ge=2, le=1024)] | None = Field(None, description="N: rollouts per prompt")
+    staleness: Annotated[int, Field(ge=1, le=64)] | None = Field(None, description="S: optimiser steps per batch of rollouts")
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="Peak learning rate")
     control: bool | None = Field(None, description="Train the correctness-only control as well")
     seed: Annotated[int, Field(ge=0)] | None = Field(None, description="Seed of all draws")

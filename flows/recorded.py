@@ -3,8 +3,8 @@
 from typing import Any
 
 from prefect import flow
-from prefect.context import FlowRunContext
 
+from flows.runs import flow_run_id
 from flows.server.outages import outlive_server
 from pipeline_lib.config import RecordedConfig
 from tasks.evaluate_recorded import evaluate_recorded
@@ -17,5 +17,4 @@ def run_recorded_evaluation(config: RecordedConfig) -> dict[str, Any]:
     Args:
         config: The file, its grader, and what of it is judged
     """
-    context = FlowRunContext.get()
-    return evaluate_recorded(config, str(context.flow_run.id) if context and context.flow_run else None)
+    return evaluate_recorded(config, flow_run_id())

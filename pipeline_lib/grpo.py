@@ -1,19 +1,17 @@
 """Group-relative policy optimisation (GRPO) and its known variants: advantages, policy loss, k3 KL. Pure tensors.
 
 The defaults of `TrainConfig` are the paper's: advantages scaled by the std of their group, a token-level loss, clip-higher.
-Shape suffixes: P = prompts (groups), N = rollouts a prompt, B = rollouts in a micro-batch, T = response tokens, padded.
+Shape suffixes: P = prompts (groups), N = rollouts per prompt, B = rollouts in a micro-batch, T = response tokens, padded.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pipeline_lib.config.training import AdvantageEstimator, LossAggregation, TrainConfig
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.config.training import AdvantageEstimator, TrainConfig
+from pipeline_lib.messages.finite import not_finite, stop_for
 
 STD_EPSILON = 1e-4
 
@@ -30,10 +28,7 @@ def group_advantages(rewards_PN: Tensor, estimator: AdvantageEstimator = "grpo",
     gradient. Needs N >= 2. Raises NotFiniteError for a reward that is NaN or infinite.
     """
     assert rewards_PN.ndim == 2 and rewards_PN.shape[1] >= 2, f"rewards_PN of shape {tuple(rewards_PN.shape)}, N >= 2 needed"
-    if problem := not_finite(
-        rewards_PN.numpy(force=True), "the reward", lambda group, index: f"rollout {index} of group {group}"
-    ):
-        raise NotFiniteError(problem)
+    stop_for(not_finite(rewards_PN.numpy(force=True), "the reward", lambda group, index: f"rollout {index} of group {group}"))
     counted_PN = torch.ones_like(rewards_PN, dtype=torch.bool) if counted_PN is None else counted_PN
     num_P1 = counted_PN.sum(dim=1, keepdim=True)
     mean_P1 = rewards_PN.masked_fill(~counted_PN, 0.0).sum(dim=1, keepdim=True) / num_P1.clamp(min=1)
@@ -77,35 +72,7 @@ def whiten(advantages_PN: Tensor, moments: Tensor) -> Tensor:
     return advantages_PN / (std + STD_EPSILON)
 
 
-@dataclass(frozen=True, slots=True)
-class LossSettings:
-    """What the policy loss is made of; the names are those of `TrainConfig`, whose descriptions say what they mean."""
-
-    aggregation: LossAggregation
-    importance_ratio: Literal["token", "sequence"]
-    objective: Literal["clip", "cispo"]
-    clip_low: float
-    clip_high: float
-    dual_clip: float | None
-    engine_ratio_cap: float | None
-    limit_tokens: int
-
-    @classmethod
-    def of(cls, config: TrainConfig) -> "LossSettings":
-        """The settings of a run."""
-        return cls(
-            aggregation=config.loss_aggregation,
-            importance_ratio=config.importance_ratio,
-            objective=config.objective,
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-            dual_clip=config.dual_clip,
-            engine_ratio_cap=config.engine_ratio_cap,
-            limit_tokens=config.rollout_limit_tokens,
-        )
-
-
-def loss_denominator(num_tokens_B: Sequence[int], settings: LossSettings) -> float:
+def loss_denominator(num_tokens_B: Sequence[int], config: TrainConfig) -> float:
     """What the summed loss of one optimiser step is divided by, from the lengths of the rollouts that it trains on.
 
     token_mean: their tokens; sequence_mean: their number; dr_grpo: their number times L_R, a constant that favours no length.
@@ -113,17 +80,17 @@ def loss_denominator(num_tokens_B: Sequence[int], settings: LossSettings) -> flo
     paper says "token-level" and leaves this open, but counting them would make the step smaller the more prompts are solved (or
     failed) by all rollouts. 0 means that the step has nothing to learn from and must be skipped.
     """
-    if settings.aggregation == "token_mean":
+    if config.loss_aggregation == "token_mean":
         return float(sum(num_tokens_B))
-    if settings.aggregation == "sequence_mean":
+    if config.loss_aggregation == "sequence_mean":
         return float(len(num_tokens_B))
-    return float(len(num_tokens_B) * settings.limit_tokens)
+    return float(len(num_tokens_B) * config.rollout_limit_tokens)
 
 
-def aggregate(values_BT: Tensor, mask_BT: Tensor, settings: LossSettings, denominator: float) -> Tensor:
+def aggregate(values_BT: Tensor, mask_BT: Tensor, config: TrainConfig, denominator: float) -> Tensor:
     """This micro-batch's part of the aggregate of one value a token, 0 outside the mask; parts add up (`loss_denominator`)."""
     sums_B = (values_BT * mask_BT).sum(dim=1)
-    if settings.aggregation == "sequence_mean":
+    if config.loss_aggregation == "sequence_mean":
         sums_B = sums_B / mask_BT.sum(dim=1).clamp(min=1)
     return sums_B.sum() / denominator
 
@@ -133,7 +100,7 @@ def policy_loss(
     old_logprobs_BT: Tensor,
     advantages_B: Tensor,
     mask_BT: Tensor,
-    settings: LossSettings,
+    config: TrainConfig,
     denominator: float,
     num_tokens: float,
     engine_logprobs_BT: Tensor | None = None,
@@ -151,14 +118,14 @@ def policy_loss(
     assert denominator > 0 and num_tokens > 0, "a step without a learning signal must be skipped, not divided by 0"
     mask_BT = mask_BT.bool()
     log_ratio_BT = torch.where(mask_BT, logprobs_BT - old_logprobs_BT, 0.0)
-    ratio_BT = _importance_ratio(log_ratio_BT, mask_BT, settings)
+    ratio_BT = _importance_ratio(log_ratio_BT, mask_BT, config)
     advantages_B1 = advantages_B.unsqueeze(1)
-    if settings.objective == "cispo":
-        gain_BT, clipped_BT = _cispo_gain(ratio_BT, torch.where(mask_BT, logprobs_BT, 0.0), advantages_B1, settings)
+    if config.objective == "cispo":
+        gain_BT, clipped_BT = _cispo_gain(ratio_BT, torch.where(mask_BT, logprobs_BT, 0.0), advantages_B1, config)
     else:
-        gain_BT, clipped_BT = _clipped_gain(ratio_BT, advantages_B1, settings)
-    weight_BT, capped_BT = _engine_weight(old_logprobs_BT, engine_logprobs_BT, mask_BT, settings)
-    loss = -aggregate(gain_BT * weight_BT, mask_BT, settings, denominator)
+        gain_BT, clipped_BT = _clipped_gain(ratio_BT, advantages_B1, config)
+    weight_BT, capped_BT = _engine_weight(old_logprobs_BT, engine_logprobs_BT, mask_BT, config)
+    loss = -aggregate(gain_BT * weight_BT, mask_BT, config, denominator)
     with torch.no_grad():
         values = {
             "clip_fraction": clipped_BT,
@@ -170,53 +137,53 @@ def policy_loss(
     return loss, metrics
 
 
-def _importance_ratio(log_ratio_BT: Tensor, mask_BT: Tensor, settings: LossSettings) -> Tensor:
+def _importance_ratio(log_ratio_BT: Tensor, mask_BT: Tensor, config: TrainConfig) -> Tensor:
     """New / old probability of each token, or (GSPO, arXiv 2507.18071) the geometric mean of them over the rollout.
 
     The geometric mean moves far less than a token's ratio: GSPO clips at 3e-4 and 4e-4. Its objective is the sequence_mean of
     the gains; each of the T tokens then has the gradient s · A / T, s being the mean.
     """
-    if settings.importance_ratio == "token":
+    if config.importance_ratio == "token":
         return log_ratio_BT.exp()
     mean_B1 = log_ratio_BT.sum(dim=1, keepdim=True) / mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
     return mean_B1.exp().expand_as(log_ratio_BT)
 
 
-def _clipped_gain(ratio_BT: Tensor, advantages_B1: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
+def _clipped_gain(ratio_BT: Tensor, advantages_B1: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     """PPO's gain min(ratio · A, clip(ratio, 1 - clip_low, 1 + clip_high) · A), and where its gradient is 0.
 
     The separate upper clip is DAPO's. Dual clip (arXiv 1912.09729): where A < 0 the gain is at least dual_clip · A.
     """
-    clipped_ratio_BT = ratio_BT.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    clipped_ratio_BT = ratio_BT.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)
     gain_BT = torch.minimum(ratio_BT * advantages_B1, clipped_ratio_BT * advantages_B1)
-    above_BT = (ratio_BT > 1.0 + settings.clip_high) & (advantages_B1 > 0)
-    below_BT = (ratio_BT < 1.0 - settings.clip_low) & (advantages_B1 < 0)
-    if settings.dual_clip is None:
+    above_BT = (ratio_BT > 1.0 + config.clip_high) & (advantages_B1 > 0)
+    below_BT = (ratio_BT < 1.0 - config.clip_low) & (advantages_B1 < 0)
+    if config.dual_clip is None:
         return gain_BT, above_BT | below_BT
-    floored_BT = (ratio_BT > settings.dual_clip) & (advantages_B1 < 0)
-    gain_BT = torch.where(floored_BT, settings.dual_clip * advantages_B1, gain_BT)
+    floored_BT = (ratio_BT > config.dual_clip) & (advantages_B1 < 0)
+    gain_BT = torch.where(floored_BT, config.dual_clip * advantages_B1, gain_BT)
     return gain_BT, above_BT | below_BT | floored_BT
 
 
-def _cispo_gain(ratio_BT: Tensor, logprobs_BT: Tensor, advantages_B1: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
+def _cispo_gain(ratio_BT: Tensor, logprobs_BT: Tensor, advantages_B1: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     """CISPO's gain min(ratio, 1 + clip_high) · A · logprob, the weight detached, and where the cap acts.
 
     Every token keeps a gradient, through its log-prob alone. No lower bound on the ratio, as in MiniMax-M1 (arXiv 2506.13585);
     `clip_low` and `dual_clip` play no part.
     """
     ratio_BT = ratio_BT.detach()
-    return ratio_BT.clamp(max=1.0 + settings.clip_high) * advantages_B1 * logprobs_BT, ratio_BT > 1.0 + settings.clip_high
+    return ratio_BT.clamp(max=1.0 + config.clip_high) * advantages_B1 * logprobs_BT, ratio_BT > 1.0 + config.clip_high
 
 
 def _engine_weight(
-    old_logprobs_BT: Tensor, engine_logprobs_BT: Tensor | None, mask_BT: Tensor, settings: LossSettings
+    old_logprobs_BT: Tensor, engine_logprobs_BT: Tensor | None, mask_BT: Tensor, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
     """The truncated importance weight of each token, 1 without the correction, and where the cap acts."""
-    if settings.engine_ratio_cap is None:
+    if config.engine_ratio_cap is None:
         return torch.ones_like(old_logprobs_BT), torch.zeros_like(mask_BT)
     assert engine_logprobs_BT is not None, "engine_ratio_cap needs the engine's log-probs"
     ratio_BT = torch.where(mask_BT, old_logprobs_BT - engine_logprobs_BT, 0.0).exp().detach()
-    return ratio_BT.clamp(max=settings.engine_ratio_cap), ratio_BT > settings.engine_ratio_cap
+    return ratio_BT.clamp(max=config.engine_ratio_cap), ratio_BT > config.engine_ratio_cap
 
 
 def k3_kl(logprobs_BT: Tensor, reference_logprobs_BT: Tensor) -> Tensor:

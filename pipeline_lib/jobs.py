@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_lib.config import NonNegativeInt, PositiveFloat, PositiveInt, PromptSource, RunConfig, Section, stored_config
+from pipeline_lib.config import PromptSource, RunConfig, stored_config
 from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.records import Prompt
+from pipeline_lib.section import NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 FAILURE_BYTES = 1 << 16
 

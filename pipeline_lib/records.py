@@ -1,12 +1,11 @@
 """The row types that cross stages. Field names are the column names of the SQL contract (docs/reference/schema.md)."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 Stage = Literal["profile", "train", "evaluate"]
 FinishReason = Literal["stop", "length"]
-STAGES: tuple[str, ...] = ("profile", "filter", "train", "evaluate", "register", "report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +257,3 @@ class StageResult:
     seconds: float
     reused_from: str | None = None
     summary: dict[str, Any] = field(default_factory=dict)
-
-
-def as_row(record: Any) -> dict[str, Any]:
-    """A record as a plain dict, keys in field order."""
-    return asdict(record)

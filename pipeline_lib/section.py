@@ -1,9 +1,19 @@
 """What all sections of the configuration share: frozen models, unknown keys refused, and the types of their fields."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+)
+from pydantic.fields import FieldInfo
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -42,7 +52,31 @@ Name = Annotated[
 ]
 
 
+ValueT = TypeVar("ValueT")
+_MARK = "changes no result"
+# The type of a setting that changes no result beyond rounding: a run's id and the fingerprints of stages leave it out.
+ChangesNoResult = Annotated[ValueT, _MARK]
+_FOR_RESULTS: dict[str, Any] = {"for_results": True}
+
+
+def changes_no_result(field: FieldInfo) -> bool:
+    """Whether a setting is marked as `ChangesNoResult`."""
+    return _MARK in field.metadata
+
+
 class Section(BaseModel):
     """A section of the configuration: frozen, unknown keys and numbers that are NaN or infinite refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    def result_settings(self) -> dict[str, Any]:
+        """What results depend on: the settings as plain JSON values, without those that change none, at any depth."""
+        return self.model_dump(mode="json", context=_FOR_RESULTS)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_marked(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        settings: dict[str, Any] = dump(self)
+        if info.context is not _FOR_RESULTS:
+            return settings
+        fields = type(self).model_fields
+        return {name: value for name, value in settings.items() if not changes_no_result(fields[name])}

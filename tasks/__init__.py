@@ -1,1 +1,1 @@
-"""Prefect tasks, one a stage: open the store, call the library, write rows, publish an artifact."""
+"""Prefect tasks: the stages, each by the one task of `tasks.stage`, and what else writes rows or publishes artifacts."""

@@ -57,11 +57,11 @@ def publish_page(run_name: str, path: Path, mlflow_address: str | None) -> None:
     publish_markdown(run_name, path.stem, f"{copy} {markdown_code(str(path.resolve()))}.", "The report")
 
 
-def publish_lineage(run: RunSession) -> None:
+def publish_lineage(session: RunSession) -> None:
     """Which rows of the store and which MLflow run belong to this flow run; a link where MLflow has pages."""
-    name, mlflow_run_id = run.config.name, run.mlflow_run_id
+    run, name, mlflow_run_id = session.run, session.run.config.name, session.mlflow_run_id
     text = f"Run `{run.run_id}` in DuckDB, MLflow run {markdown_code(mlflow_run_id or 'not reached yet')}."
-    address = run.tracker.run_address(mlflow_run_id)
+    address = session.tracker.run_address(mlflow_run_id)
     if address:
         text += f" [Open it in MLflow]({address})."
         words = f"{run.run_id} in MLflow"

@@ -8,12 +8,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from pipeline_lib.config import RunConfig, laconic_home, stored_config
+from pipeline_lib.config import RunConfig, laconic_home
 from pipeline_lib.promotions.decisions import Decisions, Kind, tracking_of_model
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining
 from pipeline_lib.records import Promotion, PromotionBudget
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
 from tasks.artifacts import publish_markdown, publish_table
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def plan_next(config: RunConfig) -> RunConfig | dict[str, Any]:
 
 
 @task(name="decide-promotion", cache_policy=NO_CACHE)
-def decide_promotion(run: RunSession, kind: Kind) -> dict[str, Any]:
+def decide_promotion(run: Run, kind: Kind) -> dict[str, Any]:
     """Hold a finished run against the champion it was trained from; the champion changes only if the gate says so."""
-    with Decisions.opened(run.config.registered_model, run.store, run.config.tracking) as decisions:
+    with Decisions.opened(run.config.registered_model, _store(), run.config.tracking) as decisions:
         settled = decisions.settle()
         if settled and (settled.kind, settled.run_id) == (kind, run.run_id):
             return _publish(settled, decisions.budgets(settled))
@@ -54,7 +54,7 @@ def roll_back(model_name: str) -> dict[str, Any]:
         return _publish(decisions.roll_back(_flow_run_id()), [])
 
 
-def finished_run(run_id: str) -> RunSession:
+def finished_run(run_id: str) -> Run:
     """A run by its id, as it was configured. Raises ValueError when there is none, or it is no completed training."""
     rows = _store().named("run", run_id=run_id)
     if not rows:
@@ -62,9 +62,7 @@ def finished_run(run_id: str) -> RunSession:
     if rows[0]["status"] != "completed" or "train" not in rows[0]["config"]:
         what = "holds recorded rollouts" if "train" not in rows[0]["config"] else f"is {rows[0]['status']}"
         raise ValueError(f"run {run_id!r} {what}: only a completed training can become the champion")
-    run = RunSession(stored_config(rows[0]["config"], RunConfig))
-    run.run_id = run_id  # a setting that came since would give the same configuration another id
-    return run
+    return Run.stored(rows[0])
 
 
 def _publish(decision: Promotion, budgets: list[PromotionBudget]) -> dict[str, Any]:

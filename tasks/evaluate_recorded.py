@@ -1,152 +1,16 @@
-"""The budget sweep of rollouts that were generated elsewhere: read, judge, store, score, draw."""
+"""The budget sweep of recorded rollouts as a task."""
 
-from collections import Counter
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.config import RecordedConfig, laconic_home, name_from
-from pipeline_lib.evaluation.budget_sweep import score_budgets
-from pipeline_lib.evaluation.recorded_rollouts import (
-    RecordedRollout,
-    attach_prompts,
-    cells,
-    judge_recorded,
-    own_prompts,
-    read_recorded_rollouts,
-)
-from pipeline_lib.files.home import below
-from pipeline_lib.messages.faults import explain, still_called_running
-from pipeline_lib.prompts import load_prompts
-from pipeline_lib.records import Prompt
-from pipeline_lib.report.recorded import draw_recorded
-from pipeline_lib.runs.fingerprints import file_digest
-from pipeline_lib.worker.process import give_room, lock_run, reserve_room
-from tasks.artifacts import publish_image, publish_table
-from tasks.progress import stage_progress
-
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
-
-STAGE: Final = "evaluate"
+from pipeline_lib.config import RecordedConfig
+from pipeline_lib.stages.recorded import evaluate_recorded as evaluate
+from tasks.stage import PrefectDisplay
 
 
 @task(name="evaluate-recorded", cache_policy=NO_CACHE)
 def evaluate_recorded(config: RecordedConfig, flow_run_id: str | None = None) -> dict[str, Any]:
-    """Judge the recorded rollouts of a file and score every model on every benchmark at every budget.
-
-    Returns run_id, counts and the picture's path. The same file and settings again replace what they wrote before.
-    """
-    path = Path(config.rollouts_file).expanduser()
-    run_id, home = config.run_id(file_digest(path)), laconic_home()
-    everything = read_recorded_rollouts(path)
-    _check_choice(everything, config, path)
-    recorded = [rollout for rollout in everything if _wanted(rollout, config)]
-    if not recorded:
-        raise ValueError(
-            f"{path} holds no rollout of only_models = {list(config.only_models)} and only_benchmarks = {list(config.only_benchmarks)}"
-        )
-    pairs, unmatched = _with_prompts(recorded, config)
-    if not pairs:
-        raise ValueError(f"{path} holds no rollout with a gold answer: add a column gold, or name its benchmarks in sources")
-    from pipeline_lib.store.database import Store
-
-    store = Store(home)
-    opened = {"run_id": run_id, "name": config.name, "base_model": "recorded", "config": config.model_dump(mode="json")}
-    row = {**opened, "status": "running", "started_at": datetime.now(UTC), "finished_at": None, "error": None}
-    with lock_run(home, run_id) as lock:
-        reserve_room(lock)
-        try:
-            store.write("runs", [{**row, "prefect_flow_run_id": flow_run_id}])
-            reasons = _judge_and_score(store, run_id, config, pairs)
-            table = store.named("budget_table", run_ids=[run_id])
-            publish_table(config.name, "budgets", table, "Accuracy and length at every token budget")
-            picture = draw_recorded(table, below(home, "reports", run_id, "accuracy_by_budget.png"))
-            publish_image(config.name, picture, "Accuracy at every token budget")
-            give_room(lock)
-            store.write("runs", [{"run_id": run_id, "name": config.name, **_ended("completed")}])
-        except BaseException as error:
-            give_room(lock)
-            status = "failed" if isinstance(error, Exception) else "cancelled"
-            _note_end(store, {"run_id": run_id, "name": config.name, **_ended(status), "error": explain(error, home)}, error)
-            raise
-    return {"run_id": run_id, "rollouts": len(pairs), "without_gold_answer": unmatched, **reasons, "picture": str(picture)}
-
-
-def _note_end(store: "Store", row: dict[str, Any], error: BaseException) -> None:
-    try:
-        store.write("runs", [row])
-    except Exception as trouble:
-        error.add_note(still_called_running(row["run_id"], trouble, store.home))
-
-
-def _ended(status: str) -> dict[str, Any]:
-    return {"status": status, "finished_at": datetime.now(UTC)}
-
-
-def _check_choice(recorded: list[RecordedRollout], config: RecordedConfig, path: Path) -> None:
-    """Raises ValueError for a chosen model or benchmark that the file does not hold."""
-    for key, chosen, held in (
-        ("only_models", config.only_models, {rollout.model for rollout in recorded}),
-        ("only_benchmarks", config.only_benchmarks, {rollout.benchmark for rollout in recorded}),
-    ):
-        unknown = [name for name in chosen if name not in held]
-        if unknown:
-            raise ValueError(f"{key}: {path} holds no {', '.join(unknown)}; it holds {', '.join(sorted(held))}")
-
-
-def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
-    wanted_model = not config.only_models or rollout.model in config.only_models
-    return wanted_model and (not config.only_benchmarks or rollout.benchmark in config.only_benchmarks)
-
-
-def _with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[list[tuple[RecordedRollout, Prompt]], int]:
-    known = {source.name: load_prompts(source) for source in config.sources}
-    named = {benchmark: name for benchmark in {each.benchmark for each in recorded} if (name := name_from(benchmark)) in known}
-    if len(set(named.values())) < len(named):
-        raise ValueError(f"sources: the file's {', '.join(map(repr, sorted(named)))} would be the same benchmark")
-    recorded = [replace(each, benchmark=named.get(each.benchmark, each.benchmark)) for each in recorded]
-    pairs: list[tuple[RecordedRollout, Prompt]] = []
-    for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):
-        own = [rollout for rollout in recorded if rollout.benchmark == benchmark]
-        prompts = known[benchmark] if benchmark in known else own_prompts(own)[0]
-        answered = own if benchmark in known else [rollout for rollout in own if rollout.answer]
-        pairs += attach_prompts(answered, prompts)[0]
-    return pairs, len(recorded) - len(pairs)
-
-
-def _judge_and_score(
-    store: "Store", run_id: str, config: RecordedConfig, pairs: list[tuple[RecordedRollout, Prompt]]
-) -> dict[str, int]:
-    prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
-    store.write("prompts", [prompt for prompt in prompts.values() if prompt.problem])
-    graders = {source.name: source.grader for source in config.sources}
-    prompt_of = {id(rollout): prompt for rollout, prompt in pairs}
-    groups = cells([rollout for rollout, _ in pairs])
-    store.delete_rollout_files(run_id, STAGE)
-    reasons: Counter[str] = Counter()
-    points, done = [], 0
-    with stage_progress(config.name, STAGE) as progress:
-        for number, ((model, benchmark), group) in enumerate(groups.items()):
-            grader = graders.get(benchmark, config.grader)
-            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], grader, run_id, STAGE)
-            reasons.update(rollout.grade_reason for rollout in judged)
-            store.write_rollouts(judged, run_id, STAGE, f"recorded-{number:05d}")
-            points += score_budgets(
-                judged,
-                config.budgets_tokens,
-                config.bootstrap_resamples,
-                config.seed,
-                run_id=run_id,
-                model=model,
-                step=0,
-                benchmark=benchmark,
-            )
-            done += len(group)
-            progress.update(done, len(pairs), f"{model} on {benchmark}")
-    store.replace("budget_results", {"run_id": run_id}, points)
-    return dict(sorted(reasons.items()))
+    """Judge the recorded rollouts of a file and score every model on every benchmark at every budget."""
+    return evaluate(config, PrefectDisplay(), flow_run_id)

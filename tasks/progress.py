@@ -5,16 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich import progress as rich_progress
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipeline_lib.messages.harmless import HarmlessConsole, visible_line
+from pipeline_lib.stages.display import Progress
 from tasks.artifacts import LiveArtifact
 
 ARTIFACT_SECONDS = 2.0
 LINE_SECONDS = 10.0
 
 console = HarmlessConsole(file=sys.stderr)
-_bars = Progress(
+_bars = rich_progress.Progress(
     TextColumn("{task.description}", justify="left", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
@@ -25,7 +27,7 @@ _bars = Progress(
 )
 
 
-class StageProgress:
+class StageProgress(Progress):
     """One stage's progress; on a terminal a live bar, elsewhere a line every ten seconds."""
 
     def __init__(self, bar: TaskID, artifact: LiveArtifact, description: str) -> None:

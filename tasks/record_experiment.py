@@ -8,19 +8,20 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib.config import laconic_home
 from pipeline_lib.experiments.metrics import child_metrics
 from pipeline_lib.experiments.specification import ChildRun
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages.train import note_dynamics
 from pipeline_lib.store.database import Store
-from tasks.train_policy import note_dynamics
 
 
 @task(name="record-child", cache_policy=NO_CACHE)
-def record_child(child: ChildRun, run: RunSession, seconds: float) -> dict[str, float | None]:
+def record_child(child: ChildRun, session: RunSession, seconds: float) -> dict[str, float | None]:
     """Store a finished child run under its experiment, with its metrics."""
-    metrics = child_metrics(run)
+    metrics = child_metrics(session.store, session.run)
     key = {"experiment": child.experiment, "arm": child.arm.name, "seed": child.seed}
     row = {
         **key,
-        "run_id": run.run_id,
+        "run_id": session.run.run_id,
         "finding": child.finding,
         "label": child.arm.label,
         "position": child.position,
@@ -28,16 +29,16 @@ def record_child(child: ChildRun, run: RunSession, seconds: float) -> dict[str, 
         "status": "completed",
         "seconds": seconds,
     }
-    _store_metrics(child, metrics, run.store)
-    run.store.write("experiments", [row])
+    _store_metrics(child, metrics, session.store)
+    session.store.write("experiments", [row])
     return metrics
 
 
 def refresh_child(child: ChildRun) -> None:
     """Compute phases, alarms and metrics of a recorded child run anew: they follow the code that writes the page."""
-    run = RunSession(child.config)
-    note_dynamics(run)
-    _store_metrics(child, child_metrics(run), run.store)
+    session = RunSession(Run.of(child.config))
+    note_dynamics(session)
+    _store_metrics(child, child_metrics(session.store, session.run), session.store)
 
 
 def _store_metrics(child: ChildRun, metrics: Mapping[str, float | None], store: Store) -> None:

@@ -11,7 +11,8 @@ from prefect.runtime import flow_run
 from pipeline_lib.records import Alarm
 from pipeline_lib.report.data import RunSeries
 from pipeline_lib.report.dynamics import training_dynamics
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
+from pipeline_lib.stages.display import TrainingView
 from tasks.artifacts import LiveArtifact
 
 RETRAINING = "laconic-retrain"
@@ -26,10 +27,10 @@ COLUMNS = (
 )
 
 
-class TrainingDisplay:
+class TrainingDisplay(TrainingView):
     """The live artifacts of one training."""
 
-    def __init__(self, run: RunSession) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._table = LiveArtifact(run.config.name, "training-steps", TABLE_SECONDS)
         self._image = LiveArtifact(run.config.name, "training-dynamics", IMAGE_SECONDS)

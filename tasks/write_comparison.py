@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib.config import RunConfig, TrackingConfig, laconic_home, stored_config
+from pipeline_lib.config import TrackingConfig, laconic_home, stored_config
 from pipeline_lib.report.comparison.collect import collect_comparison
 from pipeline_lib.report.comparison.page import comparison_folder
 from pipeline_lib.report.comparison.page import write_comparison as write_html
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from tasks.artifacts import publish_image, publish_page
 
@@ -61,7 +62,5 @@ def stored_sessions(run_id: str) -> list[RunSession]:
     for row in store.named("runs_of_ids", run_ids=[run_id, *controls]):
         if "train" not in row["config"]:
             raise ValueError(f"run {run_id!r} holds recorded rollouts, not a training: 'laconic results {run_id}' shows it")
-        session = RunSession(stored_config(row["config"], RunConfig), control_of=row["control_of"])
-        session.run_id = row["run_id"]  # a setting that came since would give the same configuration another id
-        sessions.append(session)
+        sessions.append(RunSession(Run.stored(row)))
     return sessions

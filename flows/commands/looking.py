@@ -1,60 +1,47 @@
-"""`laconic report`, `show` and `export`: what a user looks at."""
+"""`laconic results`, `show`, `sql` and `export`: what a user looks at."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.terminal import Force, Overrides, console
-from flows.server.temporary import begin_server, wait_for_server
-from pipeline_lib.config import laconic_home, load_config
+from flows.commands.terminal import Panel, Raw, cell, console, show_results, text_table
+from pipeline_lib.config import laconic_home
+from pipeline_lib.messages.harmless import json_text, write_csv
 
 commands = typer.Typer()
 
 
-@commands.command()
-def report(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CONFIG|RUN...",
-            help="A configuration file; or run ids, their unique beginnings, names of runs. Several are compared with the first.",
-        ),
-    ],
-    overrides: Overrides = [],  # noqa: B006
-    force: Force = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Several runs: folder of the page; default: reports/ in the home.")
-    ] = None,
+@commands.command(rich_help_panel=Panel.LOOK)
+def results(
+    run_ids: Annotated[list[str], typer.Argument(help="Run ids; see 'laconic sql \"select run_id, name from runs\"'.")],
 ) -> None:
-    """Write the self-contained HTML report of a run beside its control, or one page that compares several runs."""
-    from pipeline_lib.runs.run_names import choose_runs, is_config
+    """Print accuracy and length at every budget for some runs."""
+    show_results(run_ids)
 
-    if out and len(runs) == 1:
-        raise ValueError("--out is for a comparison of several runs; the report of one lies in reports/RUN_ID in the home")
-    if len(runs) == 1 and is_config(runs[0]):
-        load_config(runs[0], overrides)  # a mistake is told before Prefect has started
-        begin_server()
-        from flows.stages import run_report
 
-        wait_for_server()
-        result = run_report(runs[0], overrides=overrides, force=force)
+@commands.command(rich_help_panel=Panel.LOOK)
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in docs/reference/schema.md.")],
+    output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    raw: Raw = False,
+) -> None:
+    """Query everything that was stored, with SQL."""
+    from pipeline_lib.store.database import Store
+
+    result = Store(laconic_home()).query(query)
+    if output_format == "csv":
+        write_csv(sys.stdout, result.columns, result.rows, raw)
+    elif output_format == "json":
+        sys.stdout.write(json_text([dict(zip(result.columns, row, strict=True)) for row in result.rows]))
+    elif output_format == "table":
+        console.print(text_table(None, list(result.columns), [[cell(value) for value in row] for row in result.rows]))
     else:
-        # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
-        # loaded before Prefect's server.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-            run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
-        begin_server()
-        from flows.comparing import run_comparison
-
-        wait_for_server()
-        result = run_comparison(run_ids, str(out) if out else None)
-    console.print(f"report: {result['report']}", markup=False, soft_wrap=True)
+        raise ValueError(f"--format {output_format!r} is not one of table, csv, json")
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.LOOK)
 def show(
     what: Annotated[str, typer.Argument(metavar="ROLLOUT_ID|RUN", help="A rollout; or a run, for ids worth looking at.")],
     beside: Annotated[
@@ -76,7 +63,7 @@ def show(
         show_run(laconic_home(), what, output_format, console)
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.LOOK)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder for one Parquet file a table, and schema.json.")],
     tables: Annotated[

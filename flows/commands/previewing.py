@@ -12,9 +12,11 @@ from rich.text import Text
 
 from pipeline_lib.config import load_config
 from pipeline_lib.messages.harmless import json_text, visible_line, write_csv
-from pipeline_lib.preview import Preview, Requested, make_preview, recorded_outcomes, stored_outcomes
+from pipeline_lib.preview import Preview, ProfileOutcomes, Requested, make_preview, recorded_outcomes, stored_outcomes
 from pipeline_lib.preview.table import COLUMNS, LEGEND, bucket_names, masked_rows, plain_preview, plain_rows, text_rows
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
+from pipeline_lib.stages.profile import profile_fingerprint
+from pipeline_lib.store.database import Store
 
 Format = Literal["table", "json", "csv"]
 WIDTH = 120
@@ -23,8 +25,11 @@ WIDTH = 120
 def preview_configuration(config: str, overrides: list[str], asked: Requested, rollouts: Path | None) -> Preview:
     """Compare first steps of a configuration, from its stored profile or from a file. Raises ValueError when there is neither."""
     settings = load_config(config, overrides)
-    outcomes = recorded_outcomes(rollouts, settings) if rollouts else stored_outcomes(RunSession(settings))
-    return make_preview(settings, outcomes, asked)
+    return make_preview(settings, recorded_outcomes(rollouts, settings) if rollouts else _profiled(Run.of(settings)), asked)
+
+
+def _profiled(run: Run) -> ProfileOutcomes:
+    return stored_outcomes(Store(run.home), run, profile_fingerprint(run.config, run.base.digest))
 
 
 def write_figure(preview: Preview, path: Path) -> None:

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.terminal import console
+from flows.commands.terminal import Panel, console
 from pipeline_lib.config import laconic_home
 
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def relocate(
     former: Annotated[Path, typer.Argument(metavar="FORMER_HOME", help="Absolute path that the home had before.")],
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.terminal import ConfigPath, Force, Overrides, console, text_table
+from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, text_table
 from flows.server.temporary import begin_server, wait_for_server
 from pipeline_lib.config import laconic_home, load_config
 
@@ -13,18 +13,18 @@ commands = typer.Typer()
 COLUMNS = ["decision", "kind", "champion", "challenger", "result", "tokens", "accuracy", "decided", "reason"]
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def retrain(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Train from the champion, hold the result against it, and promote it if it passes the gate (docs/gate.md)."""
-    load_config(config, overrides)  # a mistake is told before Prefect has started
+    settings = load_config(config, overrides)  # a mistake is told before Prefect has started
     begin_server()
-    from flows.retraining import run_retraining
+    from flows.retraining import retraining_flow
 
     wait_for_server()
-    _show(run_retraining(config, overrides=overrides, force=force))
+    _show(retraining_flow(lambda *_: settings)(config, overrides=overrides, force=force))
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def promote(run_id: Annotated[str, typer.Argument(help="A finished run that was trained from the champion.")]) -> None:
     """Hold a finished run against the champion, by the same gate, and promote it if it passes."""
     begin_server()
@@ -34,7 +34,7 @@ def promote(run_id: Annotated[str, typer.Argument(help="A finished run that was 
     _show(run_promotion(run_id))
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def rollback(model: Annotated[str, typer.Argument(help="Name of the model in the registry.")]) -> None:
     """Make the previous champion the champion again."""
     begin_server()
@@ -44,7 +44,7 @@ def rollback(model: Annotated[str, typer.Argument(help="Name of the model in the
     _show(run_rollback(model))
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.LOOK)
 def promotions(
     model: Annotated[str | None, typer.Argument(help="Name of the model in the registry; default: all.")] = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.terminal import console
+from flows.commands.terminal import Panel, console
 from pipeline_lib.config import laconic_home
 
 commands = typer.Typer()
@@ -18,7 +18,7 @@ Slots = Annotated[
 ]
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow server.")] = 5000,
@@ -40,15 +40,15 @@ def up(
     bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), password_file, _say)
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def down() -> None:
-    """End everything that 'laconic up' runs over the home: flows first, so that they can be gone on with."""
+    """End everything that 'laconic up' runs over the home: flows first, so that they can be resumed."""
     from flows.server.up import take_down
 
     _say("everything has ended" if take_down(laconic_home()) else f"nothing is up over {laconic_home()}")
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def deploy(slots: Slots = None) -> None:
     """Register the work pool, the gpu limit and the deployments with the server at PREFECT_API_URL; 'up' does it by itself."""
     from flows.server.environment import server_address
@@ -62,7 +62,7 @@ def deploy(slots: Slots = None) -> None:
     _say(f"{len(names)} deployments: {', '.join(names)}")
 
 
-@commands.command()
+@commands.command(rich_help_panel=Panel.OPERATE)
 def work(
     settle: Annotated[
         bool,
@@ -73,7 +73,7 @@ def work(
 ) -> None:
     """Run a worker for the server at PREFECT_API_URL in the foreground: what containers and further machines do.
 
-    Told to end (Ctrl-C, SIGTERM) it ends its flows first, so that they can be gone on with.
+    Terminated (Ctrl-C, SIGTERM) it ends its flows first, so that they can be resumed.
     """
     from flows.server.environment import server_address
 

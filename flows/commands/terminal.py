@@ -1,7 +1,7 @@
 """What all commands share: how they print, and the arguments that many of them take."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -14,6 +14,16 @@ from pipeline_lib.messages.harmless import HarmlessConsole, visible, visible_lin
 # Piped output has no width of its own; tables must not be squeezed into 80 columns there.
 console = HarmlessConsole(width=None if sys.stdout.isatty() else 160)
 errors = HarmlessConsole(stderr=True)
+
+
+class Panel:
+    """The groups of commands in `laconic --help`."""
+
+    STAGES: Final = "The stages (run does them all)"
+    LOOK: Final = "Look"
+    PREPARE: Final = "Prepare and check"
+    OPERATE: Final = "Operate"
+
 
 ConfigPath = Annotated[str, typer.Argument(help="Configuration file (TOML), such as configs/demo.toml.")]
 Overrides = Annotated[

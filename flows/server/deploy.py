@@ -1,5 +1,6 @@
 """Registers with a Prefect server what Laconic needs there: the work pool, the `gpu` limit, deployments, an automation."""
 
+import inspect
 import logging
 import os
 import subprocess
@@ -24,6 +25,7 @@ from flows.server.gpu_limit import LIMIT
 from pipeline_lib.config import RunConfig, digest, load_config
 from pipeline_lib.config.shipped import PROJECT, config_choices
 from pipeline_lib.files.whole_files import write_whole
+from pipeline_lib.stages import STAGES, StageEntry
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def register_deployments(home: Path, slots: int) -> list[str]:
         client.upsert_global_concurrency_limit_by_name(LIMIT, slots)
         known = {each.name: each for each in client.read_deployments() if each.work_pool_name == POOL}
     retrainings = _retrainings(home)
-    deployments = [*_shipped(), *retrainings]
+    deployments = [*_shipped(), *map(_stage, STAGES.values()), *retrainings]
     for deployment in deployments:
         if deployment["name"] in known:
             deployment["schedules"] = kept_schedules(deployment.get("schedules", []), known[deployment["name"]].schedules)
@@ -120,6 +122,19 @@ def _shipped() -> list[dict[str, Any]]:
     tree = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = tree["deployments"]
     return found
+
+
+def _stage(entry: StageEntry) -> dict[str, Any]:
+    """A deployment for a stage, whose room says what it is."""
+    return {
+        "name": entry.name,
+        "entrypoint": f"flows.stages.run_{entry.name}",
+        "description": inspect.getdoc(type(entry.room)),
+        "tags": ["laconic", "stage"],
+        "parameters": {"config": "configs/demo.toml"},
+        "work_pool": {"name": POOL},
+        "enforce_parameter_schema": True,
+    }
 
 
 def _retrainings(home: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from flows.server.termination import termination_requested
 from pipeline_lib.config import laconic_home
+from pipeline_lib.files.whole_files import write_whole
 from tasks.outbox import PATIENCE_SECONDS, Unreachable, named, outbox
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def _keep_end(flow_run_id: UUID, state: "State[Any]") -> None:
     end = {"type": state.type.value, "name": state.name, "message": state.message, "ended_at": state.timestamp.isoformat()}
     with suppress(OSError):  # a full disk must not make a failure of finished work
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{flow_run_id}.part"
-        part.write_text(json.dumps(end), encoding="utf-8")
-        os.replace(part, folder / f"{flow_run_id}.json")
+        write_whole(folder / f"{flow_run_id}.json", json.dumps(end))
 
 
 def _report(untold: list[str], state: "State[Any]", is_told: bool) -> None:

@@ -6,10 +6,8 @@ from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 
 import argparse
 import os
-import signal
-import threading
-import time
 
+from pipeline_lib.processes import end_without_owner
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
 from pipeline_lib.services.password import server_environment
 
@@ -23,7 +21,6 @@ CLOSED = {
 }
 # Connections that are open when the server is told to end; clients of a temporary server have ended before it.
 GRACE_SECONDS = 5
-OWNER_POLL_SECONDS = 1.0
 
 
 def main() -> None:
@@ -35,7 +32,9 @@ def main() -> None:
     for name, value in (CLOSED | server_environment()).items():
         os.environ.setdefault(name, value)
     if socket is not None:
-        threading.Thread(target=_end_with_owner, args=(os.getppid(),), daemon=True, name="owner-watch").start()
+        # A command that is killed cannot end its server; where the system does not tell it, it sees that its parent is another one.
+        command = os.getppid()
+        end_without_owner(lambda: os.getppid() == command, 2 * GRACE_SECONDS)
     serve(socket)
 
 
@@ -64,15 +63,6 @@ def create_application(is_temporary: bool = False) -> Application:
 
     application: Application = create_app(final=True, ephemeral=is_temporary)
     return Guard(application, allowed_hosts(), lambda path: path != "/api" and not path.startswith("/api/"))
-
-
-def _end_with_owner(owner: int) -> None:
-    """A command that is killed cannot end its server; where the system does not tell it, it sees that its parent is another one."""
-    while os.getppid() == owner:
-        time.sleep(OWNER_POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(2 * GRACE_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

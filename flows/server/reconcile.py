@@ -18,15 +18,15 @@ from prefect.states import Cancelled, Crashed
 
 from flows.server.deploy import POOL
 from flows.server.outages import tell_ends
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
 UNFINISHED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]))
 MESSAGE = "Nothing runs it any more; started again with the same parameters it goes on from what is stored."
 
 
-def settle_home(home: Path) -> list[str]:
+def reconcile_home(home: Path) -> list[str]:
     """Mark flow runs and runs that nothing works on as ended; a line on each. Right only while no worker runs flows."""
-    closed = close_abandoned_runs(home)
+    closed = close_crashed_runs(home)
     lines = [f"run {row['run_id']} was abandoned: marked as failed" for row in closed] + tell_ends(home)
     flow_runs = [UUID(row["prefect_flow_run_id"]) for row in closed if row["prefect_flow_run_id"]]
     with get_client(sync_client=True) as client:

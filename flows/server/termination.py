@@ -12,11 +12,10 @@ from typing import Any
 
 import psutil
 
-from pipeline_lib.services.service import descendants
+from pipeline_lib.processes import descendants, end_without_owner
 
 # Set by Prefect's worker in the processes it starts.
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
-POLL_SECONDS = 1.0
 # Prefect's own grace between the polite signal and the deadly one.
 GRACE_SECONDS = 30.0
 # In order a command ends within five seconds on a machine that is not busy.
@@ -118,15 +117,7 @@ def _end_with_parent() -> None:
     parent = os.getppid()
     # It may have died while this process was loading: whoever takes in orphans runs no flows.
     is_orphan = not _runs_flows(parent)
-
-    def watch() -> None:
-        while not is_orphan and os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+    end_without_owner(lambda: not is_orphan and os.getppid() == parent, GRACE_SECONDS)
 
 
 def _runs_flows(pid: int) -> bool:

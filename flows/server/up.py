@@ -15,10 +15,11 @@ from flows.server.addresses import Addresses
 from flows.server.environment import SHOWN
 from flows.server.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.processes import descendants
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
 from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
-from pipeline_lib.services.service import Service, descendants
+from pipeline_lib.services.service import Service
 
 SERVER_SECONDS = 180.0  # a first start migrates two databases
 FLOW_GRACE_SECONDS = 25.0
@@ -56,11 +57,11 @@ def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path |
             for service in (prefect, mlflow):
                 _wait(service, told)
             from flows.server.deploy import free_slots, register_deployments
-            from flows.server.reconcile import settle_home
+            from flows.server.reconcile import reconcile_home
 
             say("registering the work pool, the gpu limit and the deployments ...")
             names = register_deployments(home, slots)
-            for line in settle_home(home):
+            for line in reconcile_home(home):
                 say(line)
             free_slots()
             worker.start()
@@ -137,10 +138,10 @@ def _wait(service: Service, told: list[int]) -> None:
 
 
 def _watch(services: list[Service], home: Path, note: Callable[..., None], told: list[int], say: Callable[[str], None]) -> None:
-    """Until told to end: start again what ended by itself, and settle the runs that it left."""
+    """Until told to end: start again what ended by itself, and reconcile the runs that it left."""
     from flows.server.deploy import free_slots
     from flows.server.outages import tell_ends_in_time
-    from flows.server.reconcile import settle_home
+    from flows.server.reconcile import reconcile_home
 
     while not told:
         time.sleep(WATCH_SECONDS)
@@ -158,11 +159,11 @@ def _watch(services: list[Service], home: Path, note: Callable[..., None], told:
                 return
             if service is services[-1]:  # the worker: with a server gone, flows may still run
                 try:
-                    for line in settle_home(home):
+                    for line in reconcile_home(home):
                         say(line)
                     free_slots()
                 except Exception as error:  # what is wrong with one old run must not end what runs now
-                    say(f"what the worker left could not be settled: {error}")
+                    say(f"what the worker left could not be reconciled: {error}")
             service.start()
             _wait(service, told)
             note([each.pid for each in services], is_ready=True)

@@ -1,20 +1,17 @@
 """`laconic work`: a Prefect worker in the foreground that ends its flows in good order before it ends itself."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from flows.server.environment import SHOWN
 from flows.server.up import SERVICE_GRACE_SECONDS, WATCH_SECONDS, end_flows, told_to_end
 from pipeline_lib.config.shipped import PROJECT
-from pipeline_lib.services.service import end_with_this_process
-from pipeline_lib.worker.process import end_process_tree
+from pipeline_lib.processes import end_in_order, end_with_this_process
 
 
 def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int:
@@ -22,7 +19,7 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
     from flows.server.deploy import POOL
 
     if settle:
-        _settle(home, say)
+        _reconcile(home, say)
     # By this name a container's health check knows its worker.
     name = ["--name", socket.gethostname()]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *name]
@@ -37,20 +34,16 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
             return worker.returncode or 0
         say("ending flows and worker ...")
         end_flows(worker.pid)
-        worker.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            worker.wait(SERVICE_GRACE_SECONDS)
-        end_process_tree(worker.pid)
-        worker.wait()
+        end_in_order(worker, SERVICE_GRACE_SECONDS)
     if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
-        _settle(home, say)
+        _reconcile(home, say)
     return 0
 
 
-def _settle(home: Path, say: Callable[[str], None]) -> None:
+def _reconcile(home: Path, say: Callable[[str], None]) -> None:
     from flows.server.deploy import free_slots
-    from flows.server.reconcile import settle_home
+    from flows.server.reconcile import reconcile_home
 
-    for line in settle_home(home):
+    for line in reconcile_home(home):
         say(line)
     free_slots()

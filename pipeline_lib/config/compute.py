@@ -4,18 +4,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline_lib.section import PositiveInt, Section
+from pipeline_lib.section import ChangesNoResult, PositiveInt, Section
 
 
 class ComputeConfig(Section):
     """How the worker uses the machine: processes and threads, the trainer's precision, and what it trades for memory."""
 
-    launcher: Literal["torch", "deepspeed"] = Field(
+    launcher: ChangesNoResult[Literal["torch", "deepspeed"]] = Field(
         "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
     )
-    num_processes: PositiveInt = Field(1, description="World size: one process a GPU, each with its own engine.")
-    num_threads: PositiveInt = Field(1, description="CPU threads of each worker process, for generation and training alike.")
+    num_processes: PositiveInt = Field(1, description="World size: one process per GPU, each with its own engine.")
+    num_threads: ChangesNoResult[PositiveInt] = Field(
+        1, description="CPU threads of each worker process, for generation and training alike."
+    )
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
     zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
     gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
-    micro_batch_tokens: PositiveInt = Field(16384, description="Padded tokens in one forward and backward pass.")
+    micro_batch_tokens: ChangesNoResult[PositiveInt] = Field(
+        16384, description="Padded tokens in one forward and backward pass."
+    )

@@ -84,7 +84,7 @@ def _source_file(name: str, folder: Path) -> Path:
 
 
 def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "configuration") -> ConfigT:
-    """Validate a tree of plain values. Raises ValueError with one line a problem."""
+    """Validate a tree of plain values. Raises ValueError with one line per problem."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:

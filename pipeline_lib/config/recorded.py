@@ -12,7 +12,7 @@ from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section, nam
 
 
 class RecordedConfig(Section):
-    """A budget sweep of recorded rollouts: a file with a row a rollout, judged by our grader."""
+    """A budget sweep of recorded rollouts: a file with a row per rollout, judged by our grader."""
 
     name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")
     rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in docs/data.md.")

@@ -7,7 +7,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline_lib.config import RecordedConfig, RunConfig, WarmupConfig
-from pipeline_lib.section import Section
+from pipeline_lib.rewards import REWARDS
+from pipeline_lib.section import Section, changes_no_result
 
 # Who reads a section, by its place in the file; a section that is missing here is an error, so that none goes unexplained.
 READERS = {
@@ -86,7 +87,8 @@ def _table(model: type[Section], later: dict[str, type[Section]], path: str = ""
         if inner and inner.__name__ in SHARED:
             later.setdefault(inner.__name__, inner)
         kind = _link(inner, field, f"{path}.{name}".lstrip(".")) if inner else _kind(properties[name])
-        rows.append(f"| `{name}` | {kind} | {_default(field, inner)} | {_escape(field.description or _about(inner))} |")
+        meaning = _escape(field.description or _about(inner)) + (" *Changes no result.*" if changes_no_result(field) else "")
+        rows.append(f"| `{name}` | {kind} | {_default(field, inner)} | {meaning} |")
     return rows
 
 
@@ -134,8 +136,6 @@ def _default(field: FieldInfo, inner: type[Section] | None) -> str:
 
 
 def _reward_table() -> list[str]:
-    from pipeline_lib.rewards import REWARDS
-
     rows = ["| reward | setting | type | default | meaning |", "|---|---|---|---|---|"]
     for reward, implementation in REWARDS.items():
         properties = implementation.Parameters.model_json_schema().get("properties", {})

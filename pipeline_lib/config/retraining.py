@@ -36,7 +36,8 @@ class GateConfig(Section):
         0.05, description="Rise of mean tokens, as a share, that must be ruled out where accuracy is what is gained."
     )
     min_prompts: PositiveInt = Field(
-        30, description="Held-out prompts a benchmark below which nothing is promoted: intervals from a handful are too narrow."
+        30,
+        description="Held-out prompts per benchmark below which nothing is promoted: intervals from a handful are too narrow.",
     )
     confidence: Confidence = Field(0.95, description="Of the two-sided intervals: each bound errs in half of the rest (2.5 %).")
     resamples: PositiveInt = Field(4000, description="Bootstrap resamples of the prompts.")

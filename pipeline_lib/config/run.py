@@ -1,4 +1,4 @@
-"""One run: a section a stage, each with the paper's default where the paper gives one."""
+"""One run: a section per stage, each with the paper's default where the paper gives one."""
 
 from typing import Any, Literal
 
@@ -7,20 +7,11 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
-from pipeline_lib.config.training import CheckpointConfig, RewardConfig, TrainConfig, ValidationConfig, WatchConfig
+from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
 from pipeline_lib.files.home import digest
 from pipeline_lib.messages.addresses import remember_address
-from pipeline_lib.section import Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
-
-# Settings of a run that change no result beyond rounding.
-OPERATION: dict[str, Any] = {
-    "tracking": True,
-    "retrain": True,
-    "control": {"side_by_side"},
-    "compute": {"num_threads", "launcher", "micro_batch_tokens"},
-    "generation": {"max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager"},
-}
-
+from pipeline_lib.rewards import RewardConfig, make_reward
+from pipeline_lib.section import ChangesNoResult, Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 # Where a run's configuration holds prompt sources: section and key in it.
 SOURCES: tuple[tuple[str, str | None], ...] = (("prompts", None), ("validation", "source"), ("evaluate", "benchmarks"))
@@ -33,30 +24,30 @@ class GenerationConfig(Section):
         "vllm", description="vllm is the default; transformers is the portable one."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Number format of the engine.")
-    max_num_seqs: PositiveInt = Field(256, description="Most sequences decoded at once.")
+    max_num_seqs: ChangesNoResult[PositiveInt] = Field(256, description="Most sequences decoded at once.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
-    kv_cache_gib: PositiveFloat = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
-    gpu_memory_utilization: Fraction = Field(
+    kv_cache_gib: ChangesNoResult[PositiveFloat] = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
+    gpu_memory_utilization: ChangesNoResult[Fraction] = Field(
         0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
     )
-    enforce_eager: bool = Field(True, description="No graph capture or compilation; always true on CPU.")
+    enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
     parity_tolerance: PositiveFloat = Field(
         0.02, description="Largest |engine - trainer| log-prob after a weight sync (nats); beyond it training stops."
     )
 
 
 class ProfileConfig(Section):
-    """Difficulty profiling: N rollouts a prompt with the base model, or what is known from elsewhere."""
+    """Difficulty profiling: N rollouts per prompt with the base model, or what is known from elsewhere."""
 
     origin: Literal["sampled", "recorded", "imported"] = Field(
         "sampled",
         description="sampled: by the base model; recorded: prompts.pass_rate_field; imported: judged from rollouts_file.",
     )
     rollouts_file: str | None = Field(
-        None, description="imported only: Parquet/JSONL with a row a rollout: problem (or prompt_id), response, tokens."
+        None, description="imported only: Parquet/JSONL with a row per rollout: problem (or prompt_id), response, tokens."
     )
-    num_rollouts: PositiveInt = Field(8, description="Rollouts a prompt (paper: 8).")
-    rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens a rollout.")
+    num_rollouts: PositiveInt = Field(8, description="Rollouts per prompt (paper: 8).")
+    rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens of a rollout.")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
 
@@ -110,7 +101,7 @@ class EvaluateConfig(Section):
     budgets_tokens: tuple[PositiveInt, ...] = Field(
         (2048, 4096, 8192, 16384, 32768), min_length=1, description="Token budgets, rising; the largest is generated."
     )
-    num_samples: PositiveInt = Field(8, description="k: samples a prompt, for Mean@k and Pass@k (paper: 8).")
+    num_samples: PositiveInt = Field(8, description="k: samples per prompt, for Mean@k and Pass@k (paper: 8).")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Fraction = Field(1.0, description="Nucleus sampling; 1 is off.")
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
@@ -137,7 +128,9 @@ class ControlConfig(Section):
         None,
         description="The control's L_R; absent: the run's. With L_R = L_T the limit itself is the pressure, so give a larger one.",
     )
-    side_by_side: bool = Field(True, description="Train run and control at the same time; on a single GPU set this to false.")
+    side_by_side: ChangesNoResult[bool] = Field(
+        True, description="Train run and control at the same time; on a single GPU set this to false."
+    )
 
 
 class TrackingConfig(Section):
@@ -185,8 +178,10 @@ class RunConfig(Section):
     validation: ValidationConfig | None = Field(None, description="Absent: the last checkpoint counts as the best.")
     evaluate: EvaluateConfig
     control: ControlConfig = ControlConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    retrain: RetrainConfig | None = Field(None, description="Retraining with a gate; absent: not retrained on a schedule.")
+    tracking: ChangesNoResult[TrackingConfig] = TrackingConfig()
+    retrain: ChangesNoResult[RetrainConfig | None] = Field(
+        None, description="Retraining with a gate; absent: not retrained on a schedule."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -197,8 +192,6 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        from pipeline_lib.rewards import make_reward  # the rewards read this package's models
-
         make_reward(self.reward, self.train.rollout_limit_tokens)  # its lengths must fit L_R: told now, not by the worker
         if self.train.negative_rollouts == "L_R=L_T" and self.train.rollout_limit_tokens != self.reward.target_tokens:
             raise ValueError(
@@ -251,9 +244,9 @@ class RunConfig(Section):
     def run_id(self) -> str:
         """Name and a digest of the configuration: the same command always means the same run.
 
-        What only says how fast or where something runs is left out, so that a run can go on with other such settings.
+        What only says how fast or where something runs is left out, so that a run can be resumed with other such settings.
         """
-        settings = self.model_dump(mode="json", exclude=OPERATION)
+        settings = self.result_settings()
         settings["train"] |= settings.pop("compute")  # digested as one section, as the ids in use were: an id never changes
         return f"{self.name}-{digest(settings)[:8]}"
 

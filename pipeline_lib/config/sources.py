@@ -79,7 +79,7 @@ class PromptSource(Section):
     pass_rate_scale: PassRateScale = Field(
         "fraction", description="fraction: 0-1 solved; percent: 0-100 solved; failure_percent: 0 always, 100 never solved."
     )
-    pass_rate_tries: PositiveInt = Field(8, description="Rollouts a prompt behind the recorded pass rates.")
+    pass_rate_tries: PositiveInt = Field(8, description="Rollouts per prompt behind the recorded pass rates.")
     num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold, before any draw.")
     domain: str = Field("math", description="Stored as prompts.domain.")
     grader: Literal["exact", "math", "code"] = Field(

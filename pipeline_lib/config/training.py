@@ -1,6 +1,6 @@
-"""How a run trains: the reward, GRPO's settings, the watch over the dynamics, checkpoints and held-out prompts."""
+"""How a run trains: GRPO's settings, the watch over the dynamics, checkpoints and held-out prompts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,47 +12,32 @@ NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R
 LossAggregation = Literal["token_mean", "sequence_mean", "dr_grpo"]
 
 
-class RewardConfig(Section):
-    """The length-aware reward by name (pipeline_lib.rewards.REWARDS)."""
-
-    name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
-    target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="The reward's own settings, such as alpha; what is absent takes its published value."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, tree: Any) -> Any:
-        """Store the reward's settings in full: a default that changes later must not change what a stored run means."""
-        if not isinstance(tree, dict) or not isinstance(tree.get("parameters", {}), dict):
-            return tree
-        from pipeline_lib.rewards import resolve_parameters  # the rewards read this module's models
-
-        name = tree.get("name", cls.model_fields["name"].default)
-        return {**tree, "parameters": resolve_parameters(str(name), tree.get("parameters", {}))}
-
-
 class TrainConfig(Section):
-    """GRPO as in the paper. A step is one batch of rollouts and the `staleness` optimiser steps taken on it."""
+    """GRPO as in the paper: N rollouts of each prompt, rewarded against the others of their group.
 
+    A step is one batch of rollouts, sampled from the current policy up to L_R tokens, and the S = `staleness` optimiser steps
+    taken on it. The reward ([reward]) scores a rollout by correctness and length; its advantage is that score beside those of
+    its group: above zero its tokens become more likely, below zero less. The loss multiplies the advantage by the token's
+    importance ratio, clipped so that the policy stays near the one that sampled; a KL to the base model is optional.
+    """
+
+    # Sampling: the batch of rollouts.
     steps: PositiveInt = Field(description="Batches of rollouts.")
     prompts_per_step: PositiveInt = Field(
         128, description="Prompts in a batch of rollouts (paper: 128): no more than the filter keeps."
     )
-    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts a prompt (paper: 8, recommended 24).")
-    rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens a rollout.")
-    staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
+    num_rollouts: Annotated[int, Field(ge=2)] = Field(8, description="N: rollouts per prompt (paper: 8, recommended 24).")
+    rollout_limit_tokens: PositiveInt = Field(16384, description="L_R: most tokens of a rollout.")
     temperature: PositiveFloat = Field(
         1.0, description="Sampling temperature of the rollouts, and of the log-probs trained on."
     )
-    learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
-    warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
-    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
-    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
-    clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
-    clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
+    dynamic_sampling_batches: NonNegativeInt = Field(
+        0,
+        description="Most further batches drawn to replace groups whose shaped rewards are all equal (DAPO), as long as there are "
+        "prompts that the step has not seen; 0 is off.",
+    )
+
+    # Credit: which rollouts count, and what each is worth beside the others of its group.
     advantage: AdvantageEstimator = Field(
         "grpo",
         description="grpo: (r - mean) / std of the group; mean: r - mean; rloo: r - mean of the others; batch_whitened: r - mean, "
@@ -67,22 +52,16 @@ class TrainConfig(Section):
         True, description="Rollouts kept out of the loss still count in the mean and std of their group."
     )
     overlong_filtering: bool = Field(False, description="Keep rollouts that were cut at L_R out of the loss (DAPO).")
-    dynamic_sampling_batches: NonNegativeInt = Field(
-        0,
-        description="Most further batches drawn to replace groups whose shaped rewards are all equal (DAPO), as long as there are "
-        "prompts that the step has not seen; 0 is off.",
-    )
-    loss_aggregation: LossAggregation = Field(
-        "token_mean",
-        description="token_mean: over all tokens of the step; sequence_mean: over rollouts of their token means (GRPO as first "
-        "published); dr_grpo: token sums over rollouts times L_R.",
-    )
-    importance_ratio: Literal["token", "sequence"] = Field(
-        "token", description="token: a ratio a token; sequence: the geometric mean over the rollout (GSPO)."
-    )
+
+    # Objective: the loss of a token, and how tokens are weighed together.
     objective: Literal["clip", "cispo"] = Field(
         "clip", description="clip: PPO's clipped surrogate; cispo: policy gradient weighted by the capped, detached ratio."
     )
+    importance_ratio: Literal["token", "sequence"] = Field(
+        "token", description="token: one ratio per token; sequence: the geometric mean over the rollout (GSPO)."
+    )
+    clip_low: Fraction = Field(0.2, description="Lower clip of the importance ratio: 1 - clip_low.")
+    clip_high: PositiveFloat = Field(0.28, description="Upper clip of the importance ratio: 1 + clip_high (DAPO clip-higher).")
     dual_clip: Annotated[float, Field(gt=1.0)] | None = Field(
         None, description="Lower bound c of the gain at negative advantage: max(gain, c * A); absent: off."
     )
@@ -90,12 +69,25 @@ class TrainConfig(Section):
         None,
         description="Truncated importance correction: each token weighs min(trainer / engine probability, cap); absent: off.",
     )
+    loss_aggregation: LossAggregation = Field(
+        "token_mean",
+        description="token_mean: over all tokens of the step; sequence_mean: over rollouts of their token means (GRPO as first "
+        "published); dr_grpo: token sums over rollouts times L_R.",
+    )
     kl_coefficient: Annotated[float, Field(ge=0.0)] = Field(
         0.0, description="Weight of the k3 KL to the base model; the paper uses none."
     )
     measure_kl: bool = Field(
         False, description="Record the k3 KL to the base model: one more forward pass and model in memory."
     )
+
+    # Optimiser: the S steps that a batch is shared among.
+    staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
+    learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
+    warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
+    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
 
     @model_validator(mode="after")
     def _compatible(self) -> "TrainConfig":
@@ -123,7 +115,7 @@ class WatchConfig(Section):
         100, description="Steps that are recent: what takes longer to grow is the slow rise of reasoning refinement (F1)."
     )
     entropy_spike_floor: Annotated[float, Field(ge=0.0)] = Field(
-        0.02, description="Entropy (nats a token) below which no spike is called."
+        0.02, description="Entropy (nats per token) below which no spike is called."
     )
     length_collapse: AlarmAction = Field("warn", description="Responses get short while accuracy falls.")
     length_collapse_fraction: Fraction = Field(
@@ -176,7 +168,7 @@ class ValidationConfig(Section):
     """Held-out prompts on which checkpoints are compared during training, at budget L_T."""
 
     source: PromptSource
-    num_samples: PositiveInt = Field(1, description="Samples a prompt.")
+    num_samples: PositiveInt = Field(1, description="Samples per prompt.")
     limit_tokens: PositiveInt | None = Field(
-        None, description="Most tokens a sample, where accuracy beyond L_R is to be seen, too; absent: L_R."
+        None, description="Most tokens of a sample, where accuracy beyond L_R is to be seen, too; absent: L_R."
     )

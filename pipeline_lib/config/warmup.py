@@ -13,7 +13,7 @@ class WarmupConfig(Section):
     name: Name = Field("tiny", description="Name of the base.")
     seed: NonNegativeInt = Field(0, description="Fixes corpus, order and initial weights.")
     train_tokens: PositiveInt = Field(1_900_000, description="Prompt and response tokens seen in all.")
-    step_tokens: PositiveInt = Field(600, description="Padded tokens an optimiser step.")
+    step_tokens: PositiveInt = Field(600, description="Padded tokens per optimiser step.")
     learning_rate: PositiveFloat = Field(2e-3, description="Peak rate of AdamW.")
     warmup_steps: NonNegativeInt = Field(50, description="Steps of linear warm-up.")
     flat_fraction: Fraction = Field(0.6, description="Share of training at full rate before the linear decay to 2 %.")

@@ -3,7 +3,7 @@
 import torch
 
 from pipeline_lib.config.training import AdvantageEstimator
-from pipeline_lib.experiments.markdown import table
+from pipeline_lib.files.markdown import table
 from pipeline_lib.grpo import group_advantages
 
 GROUP_SIZES = (4, 8)

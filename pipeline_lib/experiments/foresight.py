@@ -8,11 +8,13 @@ import math
 from dataclasses import dataclass
 
 from pipeline_lib.experiments.judging import estimate_mean
-from pipeline_lib.experiments.markdown import table
 from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
+from pipeline_lib.files.markdown import table
 from pipeline_lib.preview import NothingToPreviewError, ProfileOutcomes, configured_first_step, stored_outcomes
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
+from pipeline_lib.stages.profile import profile_fingerprint
+from pipeline_lib.store.database import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,12 @@ def foresee(results: ExperimentResults, metric: str) -> Foresight | None:
     for child in results.children:
         if child.arm.is_control:
             continue
-        session = RunSession(child.config)
-        key = session.fingerprint("profile")
+        run = Run.of(child.config)
+        key = profile_fingerprint(run.config, run.base.digest)
         try:
-            outcomes = profiles[key] if key in profiles else profiles.setdefault(key, stored_outcomes(session))
+            outcomes = (
+                profiles[key] if key in profiles else profiles.setdefault(key, stored_outcomes(Store(run.home), run, key))
+            )
         except NothingToPreviewError:
             return None
         scores.setdefault(child.arm.name, []).append(configured_first_step(child.config, outcomes).score)

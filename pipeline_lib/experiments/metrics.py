@@ -13,7 +13,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline_lib.files.home import below
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.ledger import Ledger
+from pipeline_lib.runs.run import Run
+from pipeline_lib.stages.train import stored_fingerprint
+from pipeline_lib.store.database import Store
 from pipeline_lib.tiny_world.traces import STYLES, line_results, style_of
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,20 +41,20 @@ CURVES = {
 STYLE_STEPS = 5
 
 
-def child_metrics(run: RunSession) -> Metrics:
+def child_metrics(store: Store, run: Run) -> Metrics:
     """All metrics of a finished child run; None where one is not defined."""
-    curve = run.store.named("training_curve", run_id=run.run_id)
-    points = run.store.named("budget_table", run_ids=[run.run_id])
+    curve = store.named("training_curve", run_id=run.run_id)
+    points = store.named("budget_table", run_ids=[run.run_id])
     first = run.config.evaluate.benchmarks[0].name
     metrics = {**_budget_metrics(points, first), **curve_metrics(curve)}
     full = metrics.get(f"base.accuracy@{max(run.config.evaluate.budgets_tokens)}")
     metrics |= held_out_metrics(curve, full)
-    metrics |= _phase_metrics(run.store.named("phases_of_run", run_id=run.run_id))
+    metrics |= _phase_metrics(store.named("phases_of_run", run_id=run.run_id))
     for kind in ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation"):
-        alarms = [row for row in run.store.named("alarms_of_run", run_id=run.run_id) if row["kind"] == kind]
+        alarms = [row for row in store.named("alarms_of_run", run_id=run.run_id) if row["kind"] == kind]
         metrics[f"alarm.{kind}"] = float(len(alarms))
     if run.config.prompts.kind == "tiny":
-        texts = training_texts(run)
+        texts = training_texts(store, run)
         shares = style_shares(texts)
         last = [shares[step] for step in sorted(shares)[-STYLE_STEPS:]]
         metrics |= {f"style.{style}": float(np.mean([share[style] for share in last])) for style in (*STYLES, "other")}
@@ -132,9 +135,10 @@ def _phase_metrics(phases: Sequence[Mapping[str, Any]]) -> Metrics:
     }
 
 
-def training_texts(run: RunSession) -> dict[int, list[tuple[str, str]]]:
-    """(prompt_id, response) of every training rollout by step, also where the training was taken over from another run."""
-    owners = run.store.named("stage_result_owner", stage="train", unit="", fingerprint=run.fingerprint("train"))
+def training_texts(store: Store, run: Run) -> dict[int, list[tuple[str, str]]]:
+    """(prompt_id, response) of every training rollout by step, also where it was trained by another run."""
+    fingerprint = stored_fingerprint(run, Ledger(store, run.run_id, run.config.name))
+    owners = store.named("stage_result_owner", stage="train", unit="", fingerprint=fingerprint)
     owner = owners[0]["run_id"] if owners else run.run_id
     texts: dict[int, list[tuple[str, str]]] = {}
     for path in sorted(below(run.home, "rollouts", owner, "train").glob("*.parquet")):

@@ -18,11 +18,11 @@ from pipeline_lib.experiments.judging import (
     judge_finding,
     other_side,
 )
-from pipeline_lib.experiments.markdown import one_line, table
 from pipeline_lib.experiments.metric_text import MetricText, describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
 from pipeline_lib.experiments.setting_text import settings_table, setup_sentences, shown_name
 from pipeline_lib.files.home import below
+from pipeline_lib.files.markdown import one_line, table
 from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.report.finding import ArmSeries, finding_budgets, finding_dynamics, save_small_png
 from pipeline_lib.report.summary import MINUS, MISSING

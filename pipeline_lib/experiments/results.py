@@ -9,7 +9,7 @@ from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.experiments.metrics import style_shares, training_texts
 from pipeline_lib.experiments.specification import Arm, ExperimentConfig
 from pipeline_lib.report.data import Row
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
 from pipeline_lib.store.database import Store
 
 # Styles of the tiny world by what they are for the reward: short and long ways of working, answers without any, and the rest.
@@ -86,7 +86,7 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
             seconds=row["seconds"] or 0.0,
             config=config,
             metrics=metrics.get((row["arm"], row["seed"]), {}),
-            curve=_with_styles(tables["curves_of_runs"].get(run_id, []), config),
+            curve=_with_styles(store, tables["curves_of_runs"].get(run_id, []), config),
             budgets=tables["budget_table"].get(run_id, []),
             alarms=tables["alarms_of_runs"].get(run_id, []),
         )
@@ -101,11 +101,11 @@ def _by_run(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return grouped
 
 
-def _with_styles(curve: Sequence[Row], config: RunConfig) -> list[Row]:
+def _with_styles(store: Store, curve: Sequence[Row], config: RunConfig) -> list[Row]:
     """The curve with the share of each group of styles among the step's rollouts, where they are of the tiny world."""
     if config.prompts.kind != "tiny":
         return list(curve)
-    shares = style_shares(training_texts(RunSession(config)))
+    shares = style_shares(training_texts(store, Run.of(config)))
     rows: list[Row] = []
     for row in curve:
         own: dict[str, Any] = shares.get(row["step"], {})

@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config.loading import to_toml_value
-from pipeline_lib.experiments.markdown import table
 from pipeline_lib.experiments.results import ExperimentResults
 from pipeline_lib.experiments.specification import ExperimentConfig
+from pipeline_lib.files.markdown import table
 from pipeline_lib.report.summary import duration_text
 
 

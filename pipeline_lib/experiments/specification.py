@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline_lib.config import Name, NonNegativeInt, RunConfig, Section, digest, is_name, load_config, parse_config
+from pipeline_lib.config import RunConfig, digest, load_config, parse_config
 from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml, to_toml_value
 from pipeline_lib.experiments.metric_text import describe_metric
+from pipeline_lib.section import Name, NonNegativeInt, Section, is_name
 
 EXPERIMENTS_FOLDER = SHIPPED_CONFIGS / "experiments"
 

@@ -18,6 +18,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content. Raises ValueError when it is not there."""
+    if not path.is_file():
+        raise ValueError(f"no file at {path}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def laconic_home() -> Path:
     """The folder that holds everything a user's runs leave: `LACONIC_HOME`, by default `./artifacts`, absolute."""
     return Path(os.environ.get("LACONIC_HOME", "artifacts")).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Files that others read: they find the old one or the whole new one, whatever ends the process that writes."""
+"""Files and folders that others read: they find the old one or the whole new one, whatever ends the process that writes."""
 
 import os
 import shutil
@@ -13,9 +13,13 @@ UNFINISHED = (".tmp", ".partial", ".removed")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` at the end of the block; nothing is left of it when the block raises."""
+    """Where to write the file or folder that becomes `path` at the end of the block; nothing is left of it when the block raises.
+
+    A folder takes no other's place: whoever wants that removes the old one at the end of the block.
+    """
     # Its name ends in none of those that are looked for, such as *.parquet.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    _remove(temporary)  # of a killed process with the same number
     try:
         yield temporary
         os.replace(temporary, path)
@@ -24,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -36,8 +40,12 @@ def write_whole(path: Path, text: str) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process was writing or deleting below a folder; right only while nobody else works on that."""
     for path in [path for path in folder.rglob(".*") if path.name.endswith(UNFINISHED)]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

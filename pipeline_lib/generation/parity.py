@@ -23,7 +23,7 @@ class ParityError(RuntimeError):
 def measure_logprob_gap(
     generator: Generator, score_tokens: ScoreTokens, prompts: Sequence[list[int]], temperature: float
 ) -> float:
-    """Largest |engine - trainer| log-prob (nats) over a few freshly sampled tokens a prompt."""
+    """Largest |engine - trainer| log-prob (nats) over a few freshly sampled tokens per prompt."""
     sampling = Sampling(limit_tokens=PARITY_TOKENS, temperature=temperature)
     completions = generator.generate(prompts, sampling, seeds=list(range(len(prompts))))
     scored = score_tokens(prompts, [completion.token_ids for completion in completions])

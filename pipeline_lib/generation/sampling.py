@@ -77,7 +77,7 @@ def sample_and_judge(
     seed_parts: tuple[object, ...],
     on_finished: OnFinished | None = None,
 ) -> tuple[list[Sample], float]:
-    """`num_samples` judged samples a prompt, prompt by prompt, and the seconds that generation alone took.
+    """`num_samples` judged samples per prompt, prompt by prompt, and the seconds that generation alone took.
 
     The draws depend on `seed_parts`, the prompt and the sample index only, not on what else is in the batch.
     """
@@ -151,7 +151,7 @@ def write_shards(
 ) -> int:
     """Generate what a `GenerateUnit` asks for, this rank's share of the shards; return the tokens generated.
 
-    A whole shard that is there already is kept: an interrupted unit goes on where it stopped.
+    A whole shard that is there already is kept: an interrupted unit resumes where it stopped.
     """
     size = max(1, SHARD_ROLLOUTS // unit.num_samples)
     shards = [prompts[start : start + size] for start in range(0, len(prompts), size)]

@@ -1,4 +1,4 @@
-"""Guidelines on the optimisation: rollouts a prompt, staleness, and the parts of the loss that act on length."""
+"""Guidelines on the optimisation: rollouts per prompt, staleness, and the parts of the loss that act on length."""
 
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import Advice, rule
@@ -20,7 +20,7 @@ FEWEST_PAPER_STEPS = 100
     "note",
     basis="F4, guideline 1",
     fires="train.num_rollouts below 8, fewer than the paper tried (warning), or below the recommended 24 (note)",
-    why="More rollouts a prompt make positives denser: length adapts faster to the same floor, and Mean@8 is better; Pass@8 "
+    why="More rollouts per prompt make positives denser: length adapts faster to the same floor, and Mean@8 is better; Pass@8 "
     "hardly moves.",
 )
 def few_rollouts(plan: PlannedRun) -> Advice | None:

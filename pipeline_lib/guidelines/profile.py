@@ -98,7 +98,7 @@ def stored_profile(config: RunConfig, home: Path) -> Profile | str:
     """
     if not (home / DATABASE_FILE).is_file():
         return f"no profile was used: there is no store in {home}"
-    from pipeline_lib.runs.fingerprints import profile_fingerprint
+    from pipeline_lib.stages.profile import profile_fingerprint
     from pipeline_lib.store.connections import StoreBusyError
     from pipeline_lib.store.database import Store
 

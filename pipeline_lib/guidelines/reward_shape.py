@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_lib.config import RewardConfig
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import not_finite, stop_for
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 
@@ -56,10 +56,7 @@ def probe_reward(config: RewardConfig, limit_tokens: int) -> RewardShape:
         if not moves_target:  # a moved target would be that of the made-up lengths
             reward.observe(outcomes)
         rewards_GN = reward.score(outcomes)
-        if problem := not_finite(
-            rewards_GN, f"reward {config.name!r}", lambda _, index: f"a rollout of {lengths_N[index]} tokens"
-        ):
-            raise NotFiniteError(problem)
+        stop_for(not_finite(rewards_GN, f"reward {config.name!r}", lambda _, index: f"a rollout of {lengths_N[index]} tokens"))
         rewards_N: FloatArray = rewards_GN[0]
         return rewards_N
 

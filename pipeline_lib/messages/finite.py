@@ -18,3 +18,9 @@ def not_finite(values_PN: "np.ndarray[Any, Any]", what: str, name_of: Callable[[
     row, column = map(int, found[0])
     others = f", and for {len(found) - 1} more" if len(found) > 1 else ""
     return f"{what} is {float(values_PN[row, column])} for {name_of(row, column)}{others}"
+
+
+def stop_for(problem: str | None) -> None:
+    """Raise NotFiniteError with a problem, where there is one."""
+    if problem:
+        raise NotFiniteError(problem)

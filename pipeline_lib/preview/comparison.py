@@ -96,7 +96,7 @@ def _notes(config: RunConfig, outcomes: ProfileOutcomes, rows: tuple[ComparedSet
     notes = []
     if config.train.num_rollouts > outcomes.num_rollouts:
         notes.append(
-            f"train.num_rollouts = {config.train.num_rollouts}, but there are {outcomes.num_rollouts} rollouts a prompt: shown for "
+            f"train.num_rollouts = {config.train.num_rollouts}, but there are {outcomes.num_rollouts} rollouts per prompt: shown for "
             f"N = {outcomes.num_rollouts}. More rollouts mean fewer groups without a signal and a better score."
         )
     longest = max(row.step.setting.limit_tokens for row in rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline_lib.preview.groups import OutcomeOfGroups, RolloutGroups
+from pipeline_lib.preview.groups import OutcomeOfGroups, ProfiledGroups
 from pipeline_lib.rewards.base import BoolArray, FloatArray
 
 # Sums that cancel leave about 1e-17.
@@ -34,7 +34,7 @@ class Drifts:
     skill_G: FloatArray
 
 
-def group_drifts(groups: RolloutGroups, push_GN: FloatArray, kept_GN: BoolArray, target_tokens: float) -> Drifts:
+def group_drifts(groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray, target_tokens: float) -> Drifts:
     """Drifts under `push_GN`: the advantages, 0 where a rollout is kept out of the loss.
 
     Outcomes are those of whole rollouts: one that training cuts at L_R would have gone on, and can be right beyond it.
@@ -58,7 +58,7 @@ def group_drifts(groups: RolloutGroups, push_GN: FloatArray, kept_GN: BoolArray,
 
 
 def _skill(
-    groups: RolloutGroups, push_GN: FloatArray, kept_GN: BoolArray, short_GN: FloatArray, short_correct_GN: FloatArray
+    groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray, short_GN: FloatArray, short_correct_GN: FloatArray
 ) -> FloatArray:
     """Covariance of push and correctness within each side of L_T, over the kept rollouts, summed over both sides."""
     correct_GN, kept_float_GN = groups.correct.values_GN, kept_GN.astype(np.float64)

@@ -6,21 +6,18 @@ Shape suffixes: G groups, N rollouts of a group.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline_lib.config import RunConfig, TrainConfig
-from pipeline_lib.grpo import batch_moments, group_advantages, whiten
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
 from pipeline_lib.preview.drifts import correlation, group_drifts, row_sums, score_of
-from pipeline_lib.preview.groups import Cut, RolloutGroups, bucket_edges
+from pipeline_lib.preview.groups import Cut, ProfiledGroups, bucket_edges
 from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes
 from pipeline_lib.preview.settings import PreviewSetting, selected_prompts
-from pipeline_lib.rewards import Reward, make_reward
+from pipeline_lib.rewards import make_reward
 from pipeline_lib.rewards.base import BoolArray, FloatArray
-from pipeline_lib.rewards.negatives import kept_rollouts
+from pipeline_lib.training.credit import assign_credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +66,20 @@ class Signal:
 
     @classmethod
     def of(cls, setting: PreviewSetting, cut: Cut, train: TrainConfig) -> "Signal":
-        """As the training loop does it: score, mask, advantages, and the weight that the loss gives to a rollout.
+        """The credit that training assigns, times the weight that the loss gives to a rollout.
 
         Raises NotFiniteError for a reward or an advantage that is not finite: training would stop at it.
         """
+        train = train.model_copy(update={"negative_rollouts": setting.negative_rollouts})
         reward = make_reward(setting.reward, setting.limit_tokens)
         reward.observe(cut.seen)
-        rewards_GN = reward.score(cut.seen)
-        if problem := not_finite(rewards_GN, f"reward {setting.reward.name!r}", cut.label):
-            raise NotFiniteError(problem)
-        short_GN = cut.seen.lengths_PN <= reward.target_tokens
-        kept_GN = kept_rollouts(setting.negative_rollouts, cut.seen.correct_PN, short_GN)
-        if train.overlong_filtering:
-            kept_GN = kept_GN & cut.seen.finished_PN
-        push_GN = _advantages(reward, rewards_GN, kept_GN, cut, train) * kept_GN
-        if problem := not_finite(push_GN, f"the advantage of reward {setting.reward.name!r}", cut.label):
-            raise NotFiniteError(problem)
-        if train.loss_aggregation == "sequence_mean" and kept_GN.any():
+        with _one_thread():
+            credit = assign_credit(reward, cut.seen, train, cut.label, what=f"reward {setting.reward.name!r}")
+        push_GN = credit.advantages_PN * credit.kept_PN
+        if train.loss_aggregation == "sequence_mean" and credit.kept_PN.any():
             # The loss averages each rollout over its tokens: a long one is pushed less.
-            push_GN = push_GN * (cut.tokens_GN[kept_GN].mean() / cut.tokens_GN)
-        return cls(reward.target_tokens, rewards_GN, kept_GN, push_GN)
+            push_GN = push_GN * (cut.tokens_GN[credit.kept_PN].mean() / cut.tokens_GN)
+        return cls(reward.target_tokens, credit.rewards_PN, credit.kept_PN, push_GN)
 
     def length_correlation(self, cut: Cut, among_correct: bool = False) -> float | None:
         """Correlation of push and length over the kept rollouts of groups with a signal."""
@@ -101,16 +92,6 @@ class Signal:
     def zero_variance_fraction(self) -> float:
         """Share of groups whose rewards are all equal."""
         return float((self.rewards_GN == self.rewards_GN[:, :1]).all(axis=1).mean())
-
-
-def _advantages(reward: Reward[Any], rewards_GN: FloatArray, kept_GN: BoolArray, cut: Cut, train: TrainConfig) -> FloatArray:
-    kept = torch.from_numpy(kept_GN)
-    counted = None if train.masked_in_baseline else kept
-    with _one_thread():
-        advantages = group_advantages(torch.from_numpy(rewards_GN), train.advantage, counted)
-        if train.advantage == "batch_whitened":
-            advantages = whiten(advantages, batch_moments(advantages, kept))
-    return reward.weigh(advantages.numpy(), cut.seen)
 
 
 @contextmanager
@@ -135,13 +116,13 @@ class Previewer:
         self.config = config
         self.edges = bucket_edges(outcomes, config.reward.target_tokens)
         self._mean_tokens = float(outcomes.lengths.mean())
-        self._groups: dict[tuple[str, int], RolloutGroups] = {}
+        self._groups: dict[tuple[str, int], ProfiledGroups] = {}
 
-    def groups(self, subset: str, num_rollouts: int) -> RolloutGroups:
+    def groups(self, subset: str, num_rollouts: int) -> ProfiledGroups:
         """Groups of a subset. Raises NothingToPreviewError when the profile has none."""
         key = (subset, num_rollouts)
         if key not in self._groups:
-            groups = RolloutGroups(self.outcomes, selected_prompts(self.outcomes, self.config, subset), num_rollouts)
+            groups = ProfiledGroups(self.outcomes, selected_prompts(self.outcomes, self.config, subset), num_rollouts)
             if not groups.num_groups:
                 raise NothingToPreviewError(
                     f"filter.subset = {subset!r} selects no prompt with {num_rollouts} rollouts from {self.outcomes.origin}"

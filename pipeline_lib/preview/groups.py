@@ -30,7 +30,7 @@ class OutcomeOfGroups:
         return cls(values_GN, values_GN.mean(axis=1))
 
 
-class RolloutGroups:
+class ProfiledGroups:
     """Groups of N rollouts of the selected prompts. A prompt with k x N rollouts makes k groups; what is left over is not used."""
 
     def __init__(self, outcomes: ProfileOutcomes, selected_P: BoolArray, num_rollouts: int) -> None:

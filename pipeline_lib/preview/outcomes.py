@@ -1,4 +1,4 @@
-"""What a preview is computed from: length and correctness of N rollouts a prompt, from the store's profile or from a file.
+"""What a preview is computed from: length and correctness of N rollouts per prompt, from the store's profile or from a file.
 
 Shape suffixes: P prompts, N the most rollouts of any prompt; rows of prompts with fewer are padded at their end.
 """
@@ -21,9 +21,10 @@ from pipeline_lib.evaluation.recorded_rollouts import (
 from pipeline_lib.files.tables import read_table
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
+from pipeline_lib.runs.run import Run
 
 if TYPE_CHECKING:
-    from pipeline_lib.runs.session import RunSession
+    from pipeline_lib.store.database import Store
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -83,15 +84,18 @@ class ProfileOutcomes:
         return self.lengths_PN[self.correct_PN]
 
 
-def stored_outcomes(run: "RunSession") -> ProfileOutcomes:
-    """The rollouts of a run's profile, its own or another's with the same inputs. Raises NothingToPreviewError when there are none."""
+def stored_outcomes(store: "Store", run: Run, fingerprint: str) -> ProfileOutcomes:
+    """The rollouts of a run's profile, its own or another's with the same `fingerprint`.
+
+    Raises NothingToPreviewError when there are none.
+    """
     profile = run.config.profile
     if profile.origin == "recorded":
         raise NothingToPreviewError(
             f"run {run.run_id} has pass rates but no rollouts (profile.origin = 'recorded'): sample them with "
             "--set profile.origin=sampled and 'laconic profile', or give --rollouts FILE"
         )
-    rows = run.store.named("profile_groups", run_id=run.run_id, fingerprint=run.fingerprint("profile"))
+    rows = store.named("profile_groups", run_id=run.run_id, fingerprint=fingerprint)
     if not rows:
         raise NothingToPreviewError(
             f"run {run.run_id} has no difficulty profile yet: run 'laconic profile' with the same configuration first, or give "
@@ -145,7 +149,7 @@ def _own_judgements(
 
 
 def outcomes_of(rows: Sequence[Mapping[str, Any]], origin: str, limit_tokens: int | None = None) -> ProfileOutcomes:
-    """Outcomes from a row a prompt with the lists lengths, correct, finished and, where known, logprobs.
+    """Outcomes from a row per prompt with the lists lengths, correct, finished and, where known, logprobs.
 
     Without `limit_tokens` the longest rollout is taken for the limit. Prompts with a single rollout are left out: a group needs
     two. Raises NothingToPreviewError when none is left.

@@ -104,7 +104,7 @@ def _choice(best: FirstStep, configured: FirstStep, is_dense: bool, quantile: fl
     if not is_dense:
         sentences.append(
             f"No candidate reaches {_percent(DENSE_POSITIVES)} positive rollouts with at most {_percent(SPARSE_SIGNAL)} groups "
-            "without a signal: this model needs easier prompts, or more rollouts a prompt."
+            "without a signal: this model needs easier prompts, or more rollouts per prompt."
         )
     difference = best.score - configured.score
     if difference <= best.score_error:

@@ -56,7 +56,7 @@ class Requested:
 
 
 def configured_setting(config: RunConfig, outcomes: ProfileOutcomes) -> PreviewSetting:
-    """The configuration's own setting, with as many rollouts a prompt as the profile has, at most."""
+    """The configuration's own setting, with as many rollouts per prompt as the profile has, at most."""
     return PreviewSetting(
         reward=config.reward,
         negative_rollouts=config.train.negative_rollouts,
@@ -188,6 +188,6 @@ def _check(config: RunConfig, outcomes: ProfileOutcomes, asked: Requested) -> No
     for num_rollouts in asked.nums_rollouts:
         if not 2 <= num_rollouts <= outcomes.num_rollouts:
             raise ValueError(
-                f"--num-rollouts {num_rollouts} is not within 2 to {outcomes.num_rollouts}, what {outcomes.origin} has a prompt; "
+                f"--num-rollouts {num_rollouts} is not within 2 to {outcomes.num_rollouts}, what {outcomes.origin} has per prompt; "
                 "for more, profile with a larger profile.num_rollouts"
             )

@@ -14,11 +14,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
+from pipeline_lib.processes import lock_run
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
 from pipeline_lib.records import Promotion, PromotionBudget
 from pipeline_lib.runs.base_model import check_model_name
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
 from pipeline_lib.tracking import Registry
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Decisions:
         """The version behind the alias champion."""
         return self.registry.aliases(self.model_name).get(CHAMPION)
 
-    def judge(self, run: RunSession, kind: Kind, flow_run_id: str | None) -> tuple[Promotion, list[PromotionBudget]]:
+    def judge(self, run: Run, kind: Kind, flow_run_id: str | None) -> tuple[Promotion, list[PromotionBudget]]:
         """Hold the registered checkpoint of a finished run against what it was trained from, and act on the verdict.
 
         A retraining that was decided before keeps its decision. When the champion has changed since the run began, a
@@ -74,7 +75,7 @@ class Decisions:
             if made:
                 return made[-1], self.budgets(made[-1])
         aliases = self.registry.aliases(self.model_name)
-        checkpoint = _registered_checkpoint(run, self.model_name)
+        checkpoint = self._registered_checkpoint(run)
         champion = aliases.get(CHAMPION)
         changed = self._changed(run.config.base_model, champion, checkpoint["model_version"])
         if changed and kind == "promote":
@@ -86,12 +87,12 @@ class Decisions:
             "challenger_version": checkpoint["model_version"],
             "challenger_step": checkpoint["step"],
             "prefect_flow_run_id": flow_run_id,
-            "mlflow_run_id": run.mlflow_run_id,
+            "mlflow_run_id": self.store.named("run", run_id=run.run_id)[0]["mlflow_run_id"],
         }
         if changed:
             return self._record(aliases, decision="kept", cause="champion_changed", reason=f"Not compared: {changed}.", **known)
         rules = run.config.retrain.gate if run.config.retrain else GateConfig()
-        verdict = _verdict(run, checkpoint["step"], rules)
+        verdict = _verdict(self.store, run, checkpoint["step"], rules)
         known |= _figures(verdict, rules)
         decision = "promoted" if verdict.promoted else "kept"
         return self._record(aliases, verdict, decision=decision, cause=verdict.cause, reason=verdict.reason, **known)
@@ -139,6 +140,16 @@ class Decisions:
         """What the gate compared for a decision; empty where it compared nothing."""
         rows = self.store.named("promotion_budgets", decision_id=decision.decision_id)
         return [PromotionBudget(**row) for row in rows]
+
+    def _registered_checkpoint(self, run: Run) -> dict[str, Any]:
+        rows = self.store.named("checkpoints_of_run", run_id=run.run_id)
+        registered = [row for row in rows if row["is_best"] and row["model_name"] == self.model_name and row["model_version"]]
+        if not registered:
+            raise ValueError(
+                f"run {run.run_id} has no version of {self.model_name!r} in the registry (was MLflow out of reach?): repeat the "
+                "retraining, or run 'laconic register' with the run's configuration"
+            )
+        return registered[-1]
 
     def _previous_of(self, version: int) -> int | None:
         """What the alias previous was when this version last became champion, as far as the decisions tell."""
@@ -190,8 +201,6 @@ class Decisions:
 
 
 def _lock(home: Path, model_name: str) -> IO[str]:
-    from pipeline_lib.worker.process import lock_run
-
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -208,24 +217,13 @@ def tracking_of_model(model_name: str, store: "Store") -> TrackingConfig:
     return stored_config(rows[0]["config"]["tracking"], TrackingConfig) if rows else TrackingConfig()
 
 
-def _registered_checkpoint(run: RunSession, model_name: str) -> dict[str, Any]:
-    rows = run.store.named("checkpoints_of_run", run_id=run.run_id)
-    registered = [row for row in rows if row["is_best"] and row["model_name"] == model_name and row["model_version"]]
-    if not registered:
-        raise ValueError(
-            f"run {run.run_id} has no version of {model_name!r} in the registry (was MLflow out of reach?): repeat the retraining, "
-            "or run 'laconic register' with the run's configuration"
-        )
-    return registered[-1]
-
-
-def _verdict(run: RunSession, step: int, rules: GateConfig) -> GateVerdict:
+def _verdict(store: "Store", run: Run, step: int, rules: GateConfig) -> GateVerdict:
     benchmarks = [
         source.name for source in run.config.evaluate.benchmarks if source.name in (rules.benchmarks or [source.name])
     ]
     return judge_challenger(
-        evaluation_rollouts(run, 0, benchmarks),
-        evaluation_rollouts(run, step, benchmarks),
+        evaluation_rollouts(store, run, 0, benchmarks),
+        evaluation_rollouts(store, run, step, benchmarks),
         rules.budgets_tokens or run.config.evaluate.budgets_tokens,
         rules,
         run.config.seed,

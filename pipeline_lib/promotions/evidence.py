@@ -4,19 +4,20 @@ import glob
 
 from pipeline_lib.files.home import below
 from pipeline_lib.records import Rollout
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
+from pipeline_lib.store.database import Store
 from pipeline_lib.store.rollout_files import read_rollout_file
 
 STAGE = "evaluate"
 
 
-def evaluation_rollouts(run: RunSession, step: int, benchmarks: list[str]) -> dict[str, list[Rollout]]:
+def evaluation_rollouts(store: Store, run: Run, step: int, benchmarks: list[str]) -> dict[str, list[Rollout]]:
     """The rollouts of one model of a run (step 0: its base) on each benchmark.
 
     They may lie with another run that evaluated the same model before. Raises ValueError when it was not evaluated, or its
     files are gone.
     """
-    done = {row["unit"]: row for row in run.store.named("stage_results_of_run", run_id=run.run_id, stage=STAGE)}
+    done = {row["unit"]: row for row in store.named("stage_results_of_run", run_id=run.run_id, stage=STAGE)}
     found = {}
     for benchmark in benchmarks:
         unit = f"step-{step:05d}/{benchmark}"
@@ -26,7 +27,7 @@ def evaluation_rollouts(run: RunSession, step: int, benchmarks: list[str]) -> di
                 "run 'laconic evaluate' with its configuration first"
             )
         fingerprint = done[unit]["fingerprint"]
-        owners = run.store.named("stage_result_owner", stage=STAGE, unit=unit, fingerprint=fingerprint)
+        owners = store.named("stage_result_owner", stage=STAGE, unit=unit, fingerprint=fingerprint)
         folders = [run.rollouts_folder(STAGE), *(below(run.home, "rollouts", row["run_id"], STAGE) for row in owners)]
         pattern = glob.escape(f"{benchmark}-{step:05d}-{fingerprint[:12]}") + "-*.parquet"
         shards = next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.files.home import file_digest
 
 DATA_FOLDER_VARIABLE = "LACONIC_DATA"
 
@@ -29,3 +30,18 @@ def resolve_source(source: PromptSource) -> PromptSource:
         return source
     columns = source.local.model_dump(exclude={"file"})
     return source.model_copy(update={"kind": "file", "path": str(folder / source.local.file), **columns})
+
+
+def source_identity(source: PromptSource) -> list[object]:
+    """What a source's prompts depend on: its settings and, for local files, their content; where they lie does not matter."""
+    resolved = resolve_source(source)
+    settings = resolved.model_dump(mode="json", exclude={"licence", "local", "num_problems"})
+    if resolved.kind != "file" or not resolved.path:
+        return [settings]
+    return [{**settings, "path": None}, *content_digests(Path(resolved.path))]
+
+
+def content_digests(path: Path) -> list[str]:
+    """Digests of a file, or of all files below a folder; empty when there is none."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [file_digest(file) for file in files if file.exists()]

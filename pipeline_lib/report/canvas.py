@@ -17,6 +17,8 @@ WIDTH_INCHES = 9.6
 INK = "#24292F"
 MUTED = "#6B7280"
 GRID = "#E5E7EB"
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",

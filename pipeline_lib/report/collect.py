@@ -6,30 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.report.data import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries
 from pipeline_lib.report.watched import alarm_sentence, phases_sentence
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
 from pipeline_lib.tiny_world.styles import style_tables
 
 if TYPE_CHECKING:
     from pipeline_lib.preview import Preview
+    from pipeline_lib.store.database import Store
 
 EXAMPLE_PAIRS = 4
 
 
-def collect_report(run: RunSession, controls: Sequence[RunSession] = ()) -> ReportData:
-    """The report of a run beside its controls."""
-    sessions = [run, *controls]
-    run_ids = [session.run_id for session in sessions]
-    row, summary = run.store.named("run", run_id=run.run_id)[0], run.store.named("run_summary", run_id=run.run_id)[0]
+def collect_report(store: "Store", run: Run, controls: Sequence[Run], profile: str) -> ReportData:
+    """The report of a run beside its controls; `profile` is the fingerprint of its profile."""
+    runs = [run, *controls]
+    run_ids = [each.run_id for each in runs]
+    row, summary = store.named("run", run_id=run.run_id)[0], store.named("run_summary", run_id=run.run_id)[0]
     series = [
         RunSeries(
-            session.run_id,
-            session.config.reward.name,
-            "main" if session is run else "control",
-            session.store.named("training_curve", run_id=session.run_id),
+            each.run_id,
+            each.config.reward.name,
+            "main" if each is run else "control",
+            store.named("training_curve", run_id=each.run_id),
         )
-        for session in sessions
+        for each in runs
     ]
-    budgets = run.store.named("budget_table", run_ids=run_ids)
+    budgets = store.named("budget_table", run_ids=run_ids)
     order = [benchmark.name for benchmark in run.config.evaluate.benchmarks]
     budgets.sort(key=lambda point: (run_ids.index(point["run_id"]), order.index(point["benchmark"])))
     return ReportData(
@@ -47,42 +48,42 @@ def collect_report(run: RunSession, controls: Sequence[RunSession] = ()) -> Repo
         ),
         series=series,
         budget_results=budgets,
-        length_samples=run.store.named("length_samples", run_ids=run_ids),
-        pass_rates=[estimate["pass_rate"] for estimate in run.store.named("difficulty_of_run", run_id=run.run_id)],
-        preview=preview_of(run),
-        stage_durations=run.store.named("stage_durations", run_id=run.run_id),
-        rollout_pairs=example_pairs(run),
-        extra_tables=tiny_tables(sessions),
-        notes=watch_notes(run, controls),
+        length_samples=store.named("length_samples", run_ids=run_ids),
+        pass_rates=[estimate["pass_rate"] for estimate in store.named("difficulty_of_run", run_id=run.run_id)],
+        preview=preview_of(store, run, profile),
+        stage_durations=store.named("stage_durations", run_id=run.run_id),
+        rollout_pairs=example_pairs(store, run),
+        extra_tables=tiny_tables(store, runs),
+        notes=watch_notes(store, run, controls),
     )
 
 
-def watch_notes(run: RunSession, controls: Sequence[RunSession]) -> list[str]:
+def watch_notes(store: "Store", run: Run, controls: Sequence[Run]) -> list[str]:
     """A sentence an alarm and one on the two stages, for the run and then for its controls; empty where nothing was found."""
     notes: list[str] = []
-    for session in (run, *controls):
-        reward = session.config.reward.name
-        who = f"this run ({reward})" if session is run else f"the control ({reward})"
-        notes += [alarm_sentence(who, alarm) for alarm in session.store.named("alarms_of_run", run_id=session.run_id)]
-        stages = phases_sentence(who, session.store.named("phases_of_run", run_id=session.run_id))
+    for each in (run, *controls):
+        reward = each.config.reward.name
+        who = f"this run ({reward})" if each is run else f"the control ({reward})"
+        notes += [alarm_sentence(who, alarm) for alarm in store.named("alarms_of_run", run_id=each.run_id)]
+        stages = phases_sentence(who, store.named("phases_of_run", run_id=each.run_id))
         notes += [stages] if stages else []
     return notes
 
 
-def preview_of(run: RunSession) -> "Preview | None":
+def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
     """What the first step would see, from the run's profile; None when it has no rollouts, or its subset no prompt."""
     # Computes with torch, which is slow to import.
     from pipeline_lib.preview import NothingToPreviewError, make_preview, stored_outcomes
 
     try:
-        return make_preview(run.config, stored_outcomes(run))
+        return make_preview(run.config, stored_outcomes(store, run, profile))
     except NothingToPreviewError:
         return None
 
 
-def example_pairs(run: RunSession) -> list[RolloutPair]:
+def example_pairs(store: "Store", run: Run) -> list[RolloutPair]:
     """Responses to the same problems before and after, spread over the lengths that they had before."""
-    rows = run.store.named("evaluated_texts", run_id=run.run_id, source=run.config.evaluate.benchmarks[0].name)
+    rows = store.named("evaluated_texts", run_id=run.run_id, source=run.config.evaluate.benchmarks[0].name)
     last = max((row["step"] for row in rows), default=0)
     first_samples = [row for row in rows if row["sample_index"] == 0]
     before = {row["prompt_id"]: row for row in first_samples if row["step"] == 0}
@@ -107,16 +108,16 @@ def _pair(before: dict[str, Any], after: dict[str, Any]) -> RolloutPair:
     )
 
 
-def tiny_tables(sessions: Sequence[RunSession]) -> list[ExtraTable]:
+def tiny_tables(store: "Store", runs: Sequence[Run]) -> list[ExtraTable]:
     """For benchmarks of the tiny world: how the responses are written, and which lines are right."""
     tables = []
-    for benchmark in sessions[0].config.evaluate.benchmarks:
+    for benchmark in runs[0].config.evaluate.benchmarks:
         if benchmark.kind != "tiny":
             continue
         labelled: dict[str, list[tuple[str, str]]] = {}
-        for session in sessions:
-            for row in session.store.named("evaluated_texts", run_id=session.run_id, source=benchmark.name):
-                label = "before RL" if row["step"] == 0 else f"after RL ({session.config.reward.name})"
+        for run in runs:
+            for row in store.named("evaluated_texts", run_id=run.run_id, source=benchmark.name):
+                label = "before RL" if row["step"] == 0 else f"after RL ({run.config.reward.name})"
                 labelled.setdefault(label, []).append((row["problem"], row["text"]))
         tables += [
             ExtraTable(f"{title} · {benchmark.name}", columns, rows, note)

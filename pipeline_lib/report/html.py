@@ -25,7 +25,7 @@ REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class FigureSection:
     """A figure of the page: its PNG as a data URI, or, when there is nothing to draw, the sentence that says why."""
 
     name: str
@@ -75,7 +75,7 @@ def page_template(name: str) -> "jinja2.Template":
     return environment.get_template(name)
 
 
-def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
+def _draw_sections(data: ReportData, folder: Path) -> list[FigureSection]:
     return [
         draw_section(
             folder,
@@ -129,12 +129,12 @@ def _draw_sections(data: ReportData, folder: Path) -> list[Section]:
 
 def draw_section(
     folder: Path, name: str, title: str, caption: str, missing: str, draw: Callable[[], "Figure | None"]
-) -> Section:
+) -> FigureSection:
     """Draw a figure into `folder/NAME.png` and into the section; where there is nothing to draw, a former PNG is removed."""
     figure: Any = draw()
     path = below(folder, f"{name}.png")
     if figure is None:
         path.unlink(missing_ok=True)
-        return Section(name, title, caption, missing, None)
+        return FigureSection(name, title, caption, missing, None)
     content = save_png(figure, path).read_bytes()
-    return Section(name, title, caption, missing, f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")
+    return FigureSection(name, title, caption, missing, f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")

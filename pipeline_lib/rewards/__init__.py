@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.adaptive_target import AdaptiveTargetReward
 from pipeline_lib.rewards.alp import AlpReward
 from pipeline_lib.rewards.arora_zanette import AroraZanetteReward
@@ -28,6 +27,7 @@ from pipeline_lib.rewards.shorterbetter import ShorterBetterReward
 from pipeline_lib.rewards.thinkprune import ThinkPruneReward
 from pipeline_lib.rewards.truncation import TruncationReward
 from pipeline_lib.rewards.vanilla import VanillaReward
+from pipeline_lib.section import PositiveInt, Section
 
 REWARDS: dict[str, type[Reward[Any]]] = {
     "adaptive_target": AdaptiveTargetReward,
@@ -53,7 +53,26 @@ REWARDS: dict[str, type[Reward[Any]]] = {
     "vanilla": VanillaReward,
 }
 
-__all__ = ["REWARDS", "Outcomes", "Reward", "make_reward", "resolve_parameters"]
+__all__ = ["REWARDS", "Outcomes", "Reward", "RewardConfig", "make_reward", "resolve_parameters"]
+
+
+class RewardConfig(Section):
+    """The length-aware reward, by its name in `pipeline_lib.rewards.REWARDS`."""
+
+    name: str = Field("truncation", description="Name in pipeline_lib.rewards.REWARDS.")
+    target_tokens: PositiveInt = Field(4096, description="L_T: the length that counts as short (L <= L_T).")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="The reward's own settings, such as alpha; what is absent takes its published value."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, tree: Any) -> Any:
+        """Store the reward's settings in full: a default that changes later must not change what a stored run means."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("parameters", {}), dict):
+            return tree
+        name = tree.get("name", cls.model_fields["name"].default)
+        return {**tree, "parameters": resolve_parameters(str(name), tree.get("parameters", {}))}
 
 
 def make_reward(config: RewardConfig, limit_tokens: int | None = None) -> Reward[Any]:
@@ -61,7 +80,9 @@ def make_reward(config: RewardConfig, limit_tokens: int | None = None) -> Reward
 
     Raises ValueError for a setting that does not go with L_R.
     """
-    return REWARDS[config.name](config, limit_tokens)
+    reward = REWARDS[config.name]
+    parameters = reward.Parameters.model_validate(config.parameters)
+    return reward(parameters, config.target_tokens, limit_tokens or config.target_tokens)
 
 
 def resolve_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.section import Section
 
 IntArray = npt.NDArray[np.int64]
@@ -87,10 +86,10 @@ class Reward(ABC, Generic[ParametersT]):
     Parameters: ClassVar[type[Section]] = NoParameters
     reads_text: ClassVar[bool] = False  # whether `Outcomes.repetitive_PN` is needed, which costs a pass over the texts
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        self.target_tokens = float(config.target_tokens)
-        self.limit_tokens = limit_tokens or config.target_tokens
-        self.parameters: ParametersT = self.Parameters.model_validate(config.parameters)  # type: ignore[assignment]
+    def __init__(self, parameters: ParametersT, target_tokens: int, limit_tokens: int) -> None:
+        self.parameters = parameters
+        self.target_tokens = float(target_tokens)
+        self.limit_tokens = limit_tokens
 
     def tokens_within_limit(self, key: str, absent: float) -> float:
         """A setting in tokens, `absent` where it is not given. Raises ValueError when it is above L_R."""

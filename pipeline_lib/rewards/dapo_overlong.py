@@ -7,7 +7,6 @@ L_max, and -1 beyond L_max. Published: b = 4096 of L_max = 20480.
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward
 from pipeline_lib.section import PositiveInt, Section
 
@@ -28,8 +27,8 @@ class DapoOverlongReward(Reward[DapoOverlongParameters]):
 
     Parameters = DapoOverlongParameters
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        super().__init__(config, limit_tokens)
+    def __init__(self, parameters: DapoOverlongParameters, target_tokens: int, limit_tokens: int) -> None:
+        super().__init__(parameters, target_tokens, limit_tokens)
         self._buffer_tokens = self.tokens_within_limit("buffer_tokens", BUFFER_OF_LIMIT * self.limit_tokens)
 
     def score(self, outcomes: Outcomes) -> FloatArray:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import Cost, FloatArray, Outcomes, Reward, Weight
 from pipeline_lib.section import Section
 
@@ -21,7 +20,7 @@ from pipeline_lib.section import Section
 class LagrangianParameters(Section):
     """Settings of `lagrangian`."""
 
-    step_size: Weight = Field(0.002, description="η: change of λ a batch, for each L_T that the mean length is away from L_T.")
+    step_size: Weight = Field(0.002, description="η: change of λ per batch, for each L_T that the mean length is off L_T.")
     initial_weight: Cost = Field(0.0, description="λ before the first batch.")
     max_weight: Weight = Field(0.1, description="λ is never above this.")
     penalty_cap: Weight = Field(0.4, description="Most that length can cost.")
@@ -39,8 +38,8 @@ class LagrangianReward(Reward[LagrangianParameters]):
 
     Parameters = LagrangianParameters
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        super().__init__(config, limit_tokens)
+    def __init__(self, parameters: LagrangianParameters, target_tokens: int, limit_tokens: int) -> None:
+        super().__init__(parameters, target_tokens, limit_tokens)
         self.weight = self.parameters.initial_weight
 
     def observe(self, outcomes: Outcomes) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, IntArray, Outcomes, Penalty, Reward, Weight
 from pipeline_lib.section import PositiveInt, Section
 
@@ -46,8 +45,8 @@ class LaserDReward(Reward[LaserDParameters]):
 
     Parameters = LaserDParameters
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        super().__init__(config, limit_tokens)
+    def __init__(self, parameters: LaserDParameters, target_tokens: int, limit_tokens: int) -> None:
+        super().__init__(parameters, target_tokens, limit_tokens)
         lower_bound = self.tokens_within_limit("lower_bound_tokens", min(self.target_tokens, self.limit_tokens))
         step = self.tokens_within_limit("step_tokens", max(self.limit_tokens / STEPS_OF_LIMIT, 1.0))
         self._grid_A = np.arange(lower_bound, self.limit_tokens + step, step)

@@ -1,7 +1,7 @@
 """prime-rl's linear length penalty (PrimeIntellect-ai/prime-rl configs/algorithm.py, LinearLengthPenaltyConfig; PR 2901).
 
 1[c] - w · p · L / L_longest, p the group's mean reward (pass rate), L_longest its longest rollout, w = 0.25. Its two other terms
-(input tokens and turns of an agent, 0.1 each) are nil for one response a prompt. Not gated by success: short wrong rollouts of a
+(input tokens and turns of an agent, 0.1 each) are nil for one response per prompt. Not gated by success: short wrong rollouts of a
 prompt that is often solved lose least, which may teach to fail fast (prime-rl PR 3376).
 """
 

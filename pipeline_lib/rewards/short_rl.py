@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline_lib.config.training import RewardConfig
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward, Weight
 from pipeline_lib.section import Fraction, NonNegativeInt, Section
 
@@ -33,8 +32,8 @@ class ShortRLReward(Reward[ShortRLParameters]):
 
     Parameters = ShortRLParameters
 
-    def __init__(self, config: RewardConfig, limit_tokens: int | None = None) -> None:
-        super().__init__(config, limit_tokens)
+    def __init__(self, parameters: ShortRLParameters, target_tokens: int, limit_tokens: int) -> None:
+        super().__init__(parameters, target_tokens, limit_tokens)
         self.best_accuracy = 0.0
         self.active = True
 

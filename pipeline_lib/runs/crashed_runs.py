@@ -2,15 +2,15 @@
 
 import json
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
 from pipeline_lib.messages.faults import explain
+from pipeline_lib.processes import lock_run
+from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
-from pipeline_lib.worker.process import lock_run
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ REASON = "its process ended without a word; the same command goes on from what i
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
-def close_abandoned_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
+def close_crashed_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
     """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
 
     MLflow is told of these, and with `retry_mlflow` of runs whose end it could not be told before, which takes seconds. Where the
@@ -48,10 +48,10 @@ def _close(store: Store, row: dict[str, Any]) -> bool:
     except ValueError:
         return False
     with lock:
-        if store.named("run", run_id=row["run_id"])[0]["status"] != "running":
+        ledger = Ledger(store, row["run_id"], row["name"])
+        if not ledger.is_running:
             return False
-        ended = {"status": "failed", "finished_at": datetime.now(UTC), "error": REASON}
-        store.write("runs", [{"run_id": row["run_id"], "name": row["name"], **ended}])
+        ledger.end("failed", REASON)
     return True
 
 

@@ -1,23 +1,12 @@
-"""Decides which training prompts stay: unanswered, pictured, contaminated, contradictory and repeated ones go.
+"""Decides which training prompts stay: unanswered, pictured, contaminated, contradictory and repeated ones go."""
 
-`python -m pipeline_lib.selection.cleaning --data FOLDER` prints what the rules take from the known training sets in a folder.
-"""
-
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Protocol
 
+from pipeline_lib.config import CleaningConfig
 from pipeline_lib.records import Prompt
-from pipeline_lib.selection.decontamination import (
-    BENCHMARKS,
-    TRAINING_SETS,
-    BenchmarkIndex,
-    OverlapPair,
-    parse_data_folder,
-    read_problems,
-)
+from pipeline_lib.selection.decontamination import BenchmarkIndex, OverlapPair
 from pipeline_lib.selection.normalise import normalise_answer, problem_key
 from pipeline_lib.selection.pictures import find_missing_picture
 
@@ -33,37 +22,6 @@ REASONS = (
     "kept",
 )
 
-AnswersAgree = Callable[[str, str], bool]
-
-
-class CleaningSettings(Protocol):
-    """Which rules are on. `ngram_overlap` is a share of a benchmark problem's word n-grams, `ngram_words` their length."""
-
-    @property
-    def duplicates(self) -> bool: ...
-    @property
-    def conflicting_answers(self) -> bool: ...
-    @property
-    def pictures(self) -> bool: ...
-    @property
-    def decontaminate(self) -> bool: ...
-    @property
-    def ngram_words(self) -> int: ...
-    @property
-    def ngram_overlap(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class CleaningRules:
-    """The defaults of `CleaningSettings`."""
-
-    duplicates: bool = True
-    conflicting_answers: bool = True
-    pictures: bool = True
-    decontaminate: bool = True
-    ngram_words: int = 13
-    ngram_overlap: float = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class CleaningVerdict:
@@ -78,18 +36,16 @@ class CleaningVerdict:
 def clean_prompts(
     prompts: Sequence[Prompt],
     benchmarks: Mapping[str, Sequence[Prompt]],
-    settings: CleaningSettings,
-    answers_agree: AnswersAgree | None = None,
+    settings: CleaningConfig,
 ) -> list[CleaningVerdict]:
     """One verdict a prompt, in the prompts' order; `benchmarks` are problems by benchmark name.
 
     Groups of the same normalised text are formed over all prompts with an answer, also those that another rule drops, so a
-    further benchmark or rule never brings a prompt back. Of a group the first may stay; where its answers conflict none does,
-    for it is not known which is right. `answers_agree` judges answers that differ in more than formatting (see
-    `normalise_answer`); without it such answers conflict.
+    further benchmark or rule never brings a prompt back. Of a group the first may stay; where its answers conflict, which is to
+    differ in more than formatting (see `normalise_answer`), none does, for it is not known which is right.
     """
     index = BenchmarkIndex(benchmarks, settings.ngram_words, settings.ngram_overlap) if settings.decontaminate else None
-    repeats = _find_repeats(prompts, settings, answers_agree)
+    repeats = _find_repeats(prompts, settings)
     verdicts = []
     for position, prompt in enumerate(prompts):
         found = _find_own_fault(prompt, settings, index) or repeats.get(position)
@@ -98,7 +54,7 @@ def clean_prompts(
     return verdicts
 
 
-def _find_own_fault(prompt: Prompt, settings: CleaningSettings, index: BenchmarkIndex | None) -> tuple[str, str] | None:
+def _find_own_fault(prompt: Prompt, settings: CleaningConfig, index: BenchmarkIndex | None) -> tuple[str, str] | None:
     """Reason and detail of a fault that a prompt has whatever the other prompts are."""
     if not (prompt.answer.strip() or prompt.tests):
         return "empty_answer", "the answer is empty"
@@ -121,9 +77,7 @@ def _shorten(text: str, num_characters: int = 60) -> str:
     return text if len(text) <= num_characters else text[: num_characters - 1] + "…"
 
 
-def _find_repeats(
-    prompts: Sequence[Prompt], settings: CleaningSettings, answers_agree: AnswersAgree | None
-) -> dict[int, tuple[str, str]]:
+def _find_repeats(prompts: Sequence[Prompt], settings: CleaningConfig) -> dict[int, tuple[str, str]]:
     """Reason and detail by position of the prompts whose normalised text stands elsewhere with another answer, or before."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for position, prompt in enumerate(prompts):
@@ -134,7 +88,7 @@ def _find_repeats(
         members = [prompts[position] for position in group]
         if len(group) == 1:
             continue
-        if settings.conflicting_answers and (rival := _find_conflict(members, answers_agree)) is not None:
+        if settings.conflicting_answers and (rival := _find_conflict(members)) is not None:
             first = members[0]
             detail = (
                 f"{len(group)} prompts have this text and their answers conflict: {_shorten(first.answer)!r} of "
@@ -146,16 +100,10 @@ def _find_repeats(
     return repeats
 
 
-def _find_conflict(members: Sequence[Prompt], answers_agree: AnswersAgree | None) -> Prompt | None:
+def _find_conflict(members: Sequence[Prompt]) -> Prompt | None:
     """The first member whose answer is not that of the first one."""
-    first = members[0]
-    bare = normalise_answer(first.answer)
-    for member in members[1:]:
-        if normalise_answer(member.answer) == bare:
-            continue
-        if answers_agree is None or not answers_agree(first.answer, member.answer):
-            return member
-    return None
+    bare = normalise_answer(members[0].answer)
+    return next((member for member in members[1:] if normalise_answer(member.answer) != bare), None)
 
 
 def _find_later_copies(group: Sequence[int], members: Sequence[Prompt]) -> dict[int, tuple[str, str]]:
@@ -168,24 +116,3 @@ def _find_later_copies(group: Sequence[int], members: Sequence[Prompt]) -> dict[
         else:
             copies[position] = ("exact_duplicate", f"same text as {original.prompt_id}")
     return copies
-
-
-def main() -> None:
-    folder = parse_data_folder("Counts of the reasons for which prompts of each training set go, with every rule on.")
-    benchmarks = {name: read_problems(folder, name) for name in BENCHMARKS}
-    counts, seconds = {}, {}
-    for name in TRAINING_SETS:
-        prompts = read_problems(folder, name)
-        start = perf_counter()
-        counts[name] = Counter(verdict.reason for verdict in clean_prompts(prompts, benchmarks, CleaningRules()))
-        seconds[name] = perf_counter() - start
-    print("| reason |", " | ".join(TRAINING_SETS), "|")
-    print("|---|" + "---|" * len(TRAINING_SETS))
-    for reason in REASONS:
-        print(f"| {reason} |", " | ".join(f"{counts[name][reason]:,}" for name in TRAINING_SETS), "|")
-    print("| all |", " | ".join(f"{counts[name].total():,}" for name in TRAINING_SETS), "|")
-    print("seconds:", ", ".join(f"{name} {seconds[name]:.1f}" for name in TRAINING_SETS))
-
-
-if __name__ == "__main__":
-    main()

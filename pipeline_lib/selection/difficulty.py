@@ -3,7 +3,7 @@
 A prompt is easy when its pass rate over N rollouts is above 0.5 and hard otherwise (paper, finding F3).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline_lib.config import FilterConfig
 from pipeline_lib.records import DifficultyEstimate, Selection
@@ -16,17 +16,6 @@ class EmptySelectionError(ValueError):
     """No profiled prompt satisfies the filter; the message shows the pass-rate histogram."""
 
 
-def estimate_difficulty(run_id: str, rows: Iterable[tuple[str, bool, int]]) -> list[DifficultyEstimate]:
-    """Pass rate and mean length of every prompt, in the order in which prompts first appear.
-
-    `rows`: one (prompt_id, correct, num_tokens) a rollout, in any order.
-    """
-    rollouts_by_prompt: dict[str, list[tuple[bool, int]]] = {}
-    for prompt_id, correct, num_tokens in rows:
-        rollouts_by_prompt.setdefault(prompt_id, []).append((bool(correct), int(num_tokens)))
-    return [_estimate(run_id, prompt_id, rollouts) for prompt_id, rollouts in rollouts_by_prompt.items()]
-
-
 def recorded_difficulty(run_id: str, pass_rates: Mapping[str, float], num_tries: int) -> list[DifficultyEstimate]:
     """Estimates from pass rates (0-1) that a data set carries, by prompt id; lengths are not known.
 
@@ -36,19 +25,6 @@ def recorded_difficulty(run_id: str, pass_rates: Mapping[str, float], num_tries:
         DifficultyEstimate(run_id, prompt_id, num_tries, round(rate * num_tries), rate, None)
         for prompt_id, rate in pass_rates.items()
     ]
-
-
-def _estimate(run_id: str, prompt_id: str, rollouts: list[tuple[bool, int]]) -> DifficultyEstimate:
-    num_rollouts = len(rollouts)
-    num_correct = sum(correct for correct, _ in rollouts)
-    return DifficultyEstimate(
-        run_id=run_id,
-        prompt_id=prompt_id,
-        num_rollouts=num_rollouts,
-        num_correct=num_correct,
-        pass_rate=num_correct / num_rollouts,
-        mean_tokens=sum(num_tokens for _, num_tokens in rollouts) / num_rollouts,
-    )
 
 
 def difficulty_class(pass_rate: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from pipeline_lib.jobs import read_json, write_json
-from pipeline_lib.worker.process import end_process_tree
+from pipeline_lib.processes import end_process_tree
 
 # The longest that ending everything in order takes, and some.
 DOWN_SECONDS = 75.0

@@ -1,27 +1,21 @@
 """One long-running process: started with a log of its own, known to be ready by its address, ended with all it started."""
 
-import ctypes
-import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from pipeline_lib.worker.process import end_process_tree
+from pipeline_lib.processes import end_in_order, end_with_this_process
 
 POLL_SECONDS = 0.2
 LAST_WORD_CHARACTERS = 300
-KILL_SECONDS = 5.0  # to be gone after the deadly signal
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -85,28 +79,8 @@ class Service:
 
     def stop(self, grace_seconds: float) -> None:
         """Ask it to end, then end it and every process it started."""
-        if self.process is None:
-            return
-        left = descendants(self.process.pid)
-        if self.is_running:
-            self.process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(grace_seconds)
-        end_process_tree(self.process.pid)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=KILL_SECONDS)
-        self.process.wait()
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """All processes that a process has started, and theirs; empty when it is gone."""
-    try:
-        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
-        return found
-    except psutil.NoSuchProcess:
-        return []
+        if self.process is not None:
+            end_in_order(self.process, grace_seconds)
 
 
 def answers(address: str) -> bool:
@@ -139,17 +113,3 @@ def _owner(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 return f", used by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
-
-
-def end_with_this_process() -> Callable[[], None] | None:
-    """What a child runs between fork and exec, so that it does not outlive this process, even when that is killed."""
-    if sys.platform != "linux":
-        return None
-    parent = os.getpid()
-
-    def ask_for_signal() -> None:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return ask_for_signal

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import duckdb
-import pyarrow as pa
 
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing, write_whole
@@ -95,16 +94,6 @@ class Store:
         def answer(connection: duckdb.DuckDBPyConnection) -> QueryResult:
             with _user_sql(connection, timeout_seconds):
                 return _run(connection, sql, parameters)
-
-        return self._read(answer)
-
-    def query_arrow(self, sql: str, parameters: Parameters = None, timeout_seconds: float = 30.0) -> pa.Table:
-        """As `query`, as an Arrow table, for writing Parquet."""
-        check_reads_only(sql)
-
-        def answer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-            with _user_sql(connection, timeout_seconds):
-                return connection.sql(sql, params=parameters).to_arrow_table()
 
         return self._read(answer)
 

@@ -5,7 +5,6 @@ It makes what a real run is given: a base model that reasons, too long, and less
 
 import dataclasses
 import json
-import os
 import shutil
 import statistics
 import time
@@ -21,10 +20,11 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.config import WarmupConfig
+from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.tiny_world.corpus import Sample, draw_corpus, pack_batches
-from pipeline_lib.tiny_world.gate import FamilyFigures, gate_reasons, measure_gate
 from pipeline_lib.tiny_world.model import build_model
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
+from pipeline_lib.tiny_world.warmup_gate import FamilyFigures, gate_reasons, measure_gate
 
 RECORD_FILE = "warmup.json"
 FINAL_RATE_FRACTION = 0.02
@@ -178,15 +178,13 @@ def write_folder(
     """Write model, tokenizer and record beside `result.folder` under a temporary name, then rename."""
     folder = result.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with _no_progress_bar():
-        model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    (temporary / RECORD_FILE).write_text(json.dumps(record_of(config, result), indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(temporary, folder)
+    with replacing(folder) as temporary:
+        with _no_progress_bar():
+            model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        (temporary / RECORD_FILE).write_text(json.dumps(record_of(config, result), indent=2) + "\n", encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def record_of(config: WarmupConfig, result: WarmupResult) -> dict[str, Any]:

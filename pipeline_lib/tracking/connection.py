@@ -193,23 +193,17 @@ class Connection:
         versions = self.client().search_model_versions(condition, max_results=1)
         return versions[0] if versions else None
 
-    def download(self, name: str, alias: str, destination: Path | None) -> Path:
-        """The local folder of the model behind an alias."""
-        version = self.client().get_model_version_by_alias(name, alias)
-        return self.download_version(name, int(version.version), destination)
-
-    def download_version(self, name: str, version: int, destination: Path | None) -> Path:
-        """The local folder of a version: a copy in `destination` (as long as bytes arrive), else where MLflow has or puts it."""
+    def download_version(self, name: str, version: int, destination: Path) -> None:
+        """Copy the folder of a version, which may take as long as bytes arrive."""
         from mlflow.artifacts import download_artifacts
 
-        if destination is not None:
-            destination.mkdir(parents=True, exist_ok=True)
+        destination.mkdir(parents=True, exist_ok=True)
 
-        def download() -> str:
-            return str(download_artifacts(f"models:/{name}/{version}", dst_path=str(destination) if destination else None))
+        def download() -> None:
+            download_artifacts(f"models:/{name}/{version}", dst_path=str(destination))
 
         with self._as_default():
-            return Path(self._limits.run(download, TRANSFER_TIMEOUT_SECONDS, lambda: destination and size_bytes(destination)))
+            self._limits.run(download, TRANSFER_TIMEOUT_SECONDS, lambda: size_bytes(destination))
 
     @contextmanager
     def _as_default(self) -> Iterator[None]:

@@ -1,7 +1,6 @@
 """The model registry: which version is the champion, where its files lie. Unlike the tracker it raises when MLflow is away."""
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import unquote, urlparse
 
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.files.home import below
+from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.messages.addresses import full_address, without_password
 from pipeline_lib.tracking.connection import DIGEST_TAG, Connection
 from pipeline_lib.tracking.conversion import folder_digest
@@ -91,18 +91,13 @@ class Registry:
         folder = below(self._home, "registry", name, str(version))
         if folder.is_dir():
             return folder
-        partial = folder.with_name(f".{version}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
+        with replacing(folder) as partial:
             with self._reaching():
                 self._connection.download_version(name, version, partial)
             if digest not in (None, folder_digest(partial)):
                 raise RuntimeError(f"models:/{name}/{version} came from {self.uri} with other files than were registered")
             if not (partial / "config.json").is_file():
                 raise ValueError(f"models:/{name}/{version} is no model folder: it holds no config.json")
-            os.replace(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         return folder
 
     @contextmanager

@@ -89,7 +89,7 @@ class Tracker:
 
         return self._start(_OpenRun(find_or_create, is_parent=True), f"run {run_name}")
 
-    def start_child(self, parent_id: str | None, stage: str, tags: Mapping[str, Any] | None = None) -> str | None:
+    def start_child(self, parent_id: str | None, stage: str) -> str | None:
         """Open the child run of a stage, or reopen it; it inherits the parent's lineage tags. Returns its MLflow id."""
         parent = self._target(parent_id, only_parents=True)
 
@@ -98,7 +98,7 @@ class Tracker:
             parent_tags = self._connection.client().get_run(parent_run_id).data.tags
             inherited = {key: parent_tags[key] for key in (RUN_ID_TAG, PREFECT_TAG) if key in parent_tags}
             found_by = {"mlflow.parentRunId": parent_run_id, STAGE_TAG: stage}
-            return self._connection.find_or_create_run(stage, found_by, {**inherited, **as_tags(tags or {}), **found_by}, {})
+            return self._connection.find_or_create_run(stage, found_by, {**inherited, **found_by}, {})
 
         return self._start(_OpenRun(find_or_create, is_parent=False), f"stage {stage}")
 
@@ -144,13 +144,6 @@ class Tracker:
             self._not_registered.add(label)
         else:
             self._not_registered.discard(label)
-        return result
-
-    def download_model(self, name: str, alias: str, destination: Path | None = None) -> Path | None:
-        """The folder of the model behind an alias: a copy in `destination`, else where MLflow has or puts it."""
-        result: Path | None = self._submit(
-            f"model {name}@{alias}", lambda: self._connection.download(name, alias, destination), keep=False
-        )
         return result
 
     def run_address(self, mlflow_run_id: str | None) -> str | None:

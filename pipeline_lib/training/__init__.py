@@ -1,1 +1,1 @@
-"""Training: the RL loop (`loop`), the DeepSpeed policy, checkpoints, and the worker process that runs generation and training."""
+"""Training: the RL loop (`loop`), credit (`credit`), the optimiser steps (`update`) on the DeepSpeed policy, and checkpoints."""

@@ -94,11 +94,6 @@ class PaddedBatch:
     signal_B: torch.Tensor  # False for the filler that keeps the number of micro-batches equal over ranks
     labels: tuple[str, ...]
 
-    @property
-    def has_signal(self) -> bool:
-        """Whether anything in the batch is a rollout."""
-        return bool(self.signal_B.any())
-
     @classmethod
     def from_sequences(cls, sequences: Sequence[TokenSequence], device: torch.device) -> "PaddedBatch":
         """Pad with token 0 to the longest sequence; no attention mask is needed, since padding only follows."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.jobs import read_json, write_json
+from pipeline_lib.records import CheckpointRecord
 
 RECORD = "progress.json"
 # hashlib lets other threads run while it digests: a checkpoint of many files is read as fast as the disk allows.
@@ -144,7 +145,7 @@ def choose_resume_step(folder: Path, recorded_to: int | None = None) -> int:
 
 
 def _say_what_is_special(folder: Path, newest: Mapping[str, Any]) -> None:
-    """What a user must know before training goes on from a checkpoint."""
+    """What a user must know before training resumes from a checkpoint."""
     path, origin = folder / step_name(newest["step"]), _origin(folder)
     _warn_if_unproven(path, newest)
     if newest.get("written_by", origin) != origin:
@@ -187,6 +188,20 @@ def readable_records(folder: Path) -> dict[int, dict[str, Any]]:
     return records
 
 
+def checkpoint_records(run_id: str, folder: Path) -> list[CheckpointRecord]:
+    """The checkpoints of a run whose records are as they were written, and which is the best (`best_checkpoint`)."""
+    records = readable_records(folder)
+    if not records:
+        return []
+    best = best_checkpoint(folder, next(reversed(records.values())))
+    return [
+        CheckpointRecord(
+            run_id, step, str(folder / step_name(step)), best is not None and step == best["step"], saved["validation_accuracy"]
+        )
+        for step, saved in records.items()
+    ]
+
+
 def require_model(folder: Path, run_id: str) -> Path:
     """The model folder of a checkpoint, proven to be as it was written. Raises CheckpointError, which says what to do."""
     with naming_remedy(run_id):
@@ -196,12 +211,12 @@ def require_model(folder: Path, run_id: str) -> Path:
 
 @contextmanager
 def naming_remedy(run_id: str) -> Iterator[None]:
-    """Say with a CheckpointError how to go on."""
+    """Say with a CheckpointError what to do about it."""
     try:
         yield
     except CheckpointError as error:
         remedy = (
-            f"put it back from a backup, or run 'laconic train' with the configuration of {run_id}, which goes on without it"
+            f"put it back from a backup, or run 'laconic train' with the configuration of {run_id}, which resumes without it"
         )
         raise CheckpointError(f"{error}: {remedy}") from error
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from pipeline_lib.training.checkpoint_files import (
     CheckpointError,
@@ -30,7 +29,7 @@ from pipeline_lib.training.checkpoint_files import (
     verify,
 )
 from pipeline_lib.training.policy import Policy, load_plain
-from pipeline_lib.training.ranks import first_problem
+from pipeline_lib.training.ranks import barrier, first_problem, rank, world_size
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Progress:
     roll_backs: int = 0
     watch_since: int = 0  # the watch looks at later steps only: what came before was rolled back
     reward_state: dict[str, Any] = field(default_factory=dict)
-    ended: bool = False  # an alarm stopped training here: it must not be gone on with
+    ended: bool = False  # an alarm stopped training here: it must not be resumed
 
     def with_checkpoint(self, step: int, accuracy: float | None, mean_tokens: float | None) -> "Progress":
         """Progress after a checkpoint at `step`: more accurate is better; at equal accuracy shorter is."""
@@ -63,13 +62,12 @@ class Progress:
         return replace(self, step=step, best_step=step, best_accuracy=accuracy, best_mean_tokens=mean_tokens)
 
 
+@dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """The checkpoints of one run in one folder."""
+    """The checkpoints of one run in one folder: the newest `keep_last`, and the best."""
 
-    def __init__(self, folder: Path, keep_last: int) -> None:
-        self._folder = folder
-        self._keep_last = keep_last
-        self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
+    folder: Path
+    keep_last: int
 
     def save(
         self,
@@ -80,20 +78,20 @@ class Checkpoints:
         validation_mean_tokens: float | None = None,
     ) -> Path:
         """Write a checkpoint and remove those that are neither among the newest nor the best; all ranks must call."""
-        final = self._folder / step_name(progress.step)
-        partial = self._folder / f".{final.name}.partial"
-        if self._rank == 0:
+        final = self.folder / step_name(progress.step)
+        partial = self.folder / f".{final.name}.partial"
+        if rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        dist.barrier()
+        barrier()
         policy.save_state(partial)
         policy.save_model(partial / "model", tokenizer)
-        torch.save(_random_state(), partial / f"random-{self._rank}.pt")
-        dist.barrier()
-        if self._rank == 0:
+        torch.save(_random_state(), partial / f"random-{rank()}.pt")
+        barrier()
+        if rank() == 0:
             saved = {
                 **asdict(progress),
-                "world_size": self._world_size,
+                "world_size": world_size(),
                 "validation_accuracy": validation_accuracy,
                 "validation_mean_tokens": validation_mean_tokens,
                 "weights_id": uuid.uuid4().hex,
@@ -101,9 +99,9 @@ class Checkpoints:
             seal(partial, saved)
             self._remove(final)
             os.replace(partial, final)
-            flush_folder(self._folder)
+            flush_folder(self.folder)
             self._prune(progress)
-        dist.barrier()
+        barrier()
         return final
 
     def restore(self, policy: Policy, step: int) -> Progress:
@@ -113,19 +111,19 @@ class Checkpoints:
         """
         if step == 0:
             return Progress()
-        folder = self._folder / step_name(step)
+        folder = self.folder / step_name(step)
         saved = read_record(folder)
-        if saved["world_size"] != self._world_size:
+        if saved["world_size"] != world_size():
             raise ValueError(
-                f"{folder} was written by another number of processes than compute.num_processes = {self._world_size}: "
+                f"{folder} was written by another number of processes than compute.num_processes = {world_size()}: "
                 "set it back, or start again with --force"
             )
         policy.load_state(folder)
         if "files" in saved:  # before there were digests, random states were pickled
-            _set_random_state(load_plain(folder / f"random-{self._rank}.pt"))
+            _set_random_state(load_plain(folder / f"random-{rank()}.pt"))
         logger.info("resumed from %s", folder)
         progress = Progress(**{each.name: saved[each.name] for each in fields(Progress) if each.name in saved})
-        best = best_checkpoint(self._folder, saved)
+        best = best_checkpoint(self.folder, saved)
         if best is None or best["step"] == progress.best_step:
             return progress
         accuracy, mean_tokens = best["validation_accuracy"], best.get("validation_mean_tokens")
@@ -137,15 +135,15 @@ class Checkpoints:
         Raises CheckpointError on every rank when it is gone or damaged.
         """
         assert progress.best_step is not None, "there is no checkpoint to roll back to"
-        folder = self._folder / step_name(progress.best_step)
+        folder = self.folder / step_name(progress.best_step)
         problem = None
-        if self._rank == 0:
+        if rank() == 0:
             try:
                 verify(folder)
             except CheckpointError as error:
                 set_aside(folder)
                 problem = (
-                    f"{error}: it is the best, and an alarm asks to go back to it; the same command again goes on without it"
+                    f"{error}: it is the best, and an alarm asks to go back to it; the same command again resumes without it"
                 )
         if problem := first_problem(problem):
             raise CheckpointError(problem)
@@ -154,15 +152,15 @@ class Checkpoints:
         return state
 
     def _prune(self, progress: Progress) -> None:
-        there = checkpoints_in(self._folder)
-        kept = {*list(there)[-self._keep_last :], progress.best_step}
+        there = checkpoints_in(self.folder)
+        kept = {*list(there)[-self.keep_last :], progress.best_step}
         for step, path in there.items():
             if step not in kept:
                 self._remove(path)
 
     def _remove(self, checkpoint: Path) -> None:
         """Delete a checkpoint under another name: what a kill leaves of it must not pass for a damaged one."""
-        for left in self._folder.glob(".step-*.removed"):
+        for left in self.folder.glob(".step-*.removed"):
             shutil.rmtree(left, ignore_errors=True)
         if checkpoint.exists():
             removed = checkpoint.with_name(f".{checkpoint.name}.removed")

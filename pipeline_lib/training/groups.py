@@ -1,32 +1,28 @@
 """The rollout groups of one step on one rank: samples, rewards, advantages, and which optimiser step uses them.
 
-Shape suffixes: P prompts of this rank, N rollouts a prompt.
+Shape suffixes: P prompts of this rank, N rollouts per prompt.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from pipeline_lib.config import TrainConfig
 from pipeline_lib.generation.sampling import Sample, logprob_problem
-from pipeline_lib.grpo import batch_moments, group_advantages, whiten
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
-from pipeline_lib.rewards.negatives import kept_rollouts
+from pipeline_lib.rewards.repetition import flags_of
 from pipeline_lib.training.batches import TokenSequence
-from pipeline_lib.training.ranks import first_problem
-
-# Sums a tensor over all ranks, in place, and returns it.
-SumTensor = Callable[[torch.Tensor], torch.Tensor]
+from pipeline_lib.training.credit import assign_credit
+from pipeline_lib.training.ranks import first_problem, gather, sum_tensor
 
 
 class RolloutGroups:
-    """`samples` lie prompt by prompt, N a prompt. With staleness S, the used groups go to the S optimiser steps in turn.
+    """`samples` lie prompt by prompt, N per prompt. With staleness S, the used groups go to the S optimiser steps in turn.
 
     `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over.
     """
@@ -51,40 +47,30 @@ class RolloutGroups:
 
     def outcomes(self, reads_text: bool = False) -> Outcomes:
         """What the rewards are computed from; `reads_text` marks texts that repeat themselves, too."""
-        shape = (self.num_prompts, self.num_rollouts)
-        repetitive = None
-        if reads_text:
-            from pipeline_lib.rewards.repetition import flags_of
 
-            repetitive = np.array(flags_of([s.completion.text for s in self.samples])).reshape(shape)
+        def grid(values: Any) -> np.ndarray[Any, Any]:
+            return np.array(values).reshape(self.num_prompts, self.num_rollouts)
+
         return Outcomes.of(
-            np.array([sample.num_tokens for sample in self.samples]).reshape(shape),
-            np.array([sample.grade.correct for sample in self.samples]).reshape(shape),
-            np.array([sample.completion.finish_reason == "stop" for sample in self.samples]).reshape(shape),
-            repetitive,
+            grid([sample.num_tokens for sample in self.samples]),
+            grid([sample.grade.correct for sample in self.samples]),
+            grid([sample.completion.finish_reason == "stop" for sample in self.samples]),
+            grid(flags_of([sample.completion.text for sample in self.samples])) if reads_text else None,
         )
 
-    def assign_rewards(self, reward: Reward[Any], sum_tensor: SumTensor = lambda tensor: tensor) -> None:
-        """Score every group, decide which rollouts are kept, and turn the rewards into advantages.
+    def assign_rewards(self, reward: Reward[Any]) -> None:
+        """Score every group, decide which rollouts are kept, and turn the rewards into advantages (`assign_credit`).
 
         Raises NotFiniteError, on all ranks, for a log-prob of the engine, a reward, a target or an advantage that is not finite.
         """
-        config, outcomes = self.config, self.outcomes(reward.reads_text)
-        rewards_PN = reward.score(outcomes)
-        target = None if math.isfinite(reward.target_tokens) else f"the target L_T of the reward is {reward.target_tokens}"
-        _stop_for(logprob_problem(self.samples) or not_finite(rewards_PN, "the reward", self._label) or target)
-        self.rewards_PN = torch.from_numpy(rewards_PN)
-        kept_PN = kept_rollouts(config.negative_rollouts, outcomes.correct_PN, outcomes.lengths_PN <= reward.target_tokens)
-        if config.overlong_filtering:
-            kept_PN = kept_PN & outcomes.finished_PN
-        self.kept_PN = torch.from_numpy(kept_PN)
-        counted_PN = None if config.masked_in_baseline else self.kept_PN
-        advantages_PN = group_advantages(self.rewards_PN, config.advantage, counted_PN)
-        if config.advantage == "batch_whitened":
-            advantages_PN = whiten(advantages_PN, sum_tensor(batch_moments(advantages_PN, self.kept_PN)))
-        self.advantages_PN = torch.from_numpy(reward.weigh(advantages_PN.numpy(), outcomes))
-        what = f"the advantage (train.advantage = {config.advantage!r}, of finite rewards)"
-        _stop_for(not_finite(self.advantages_PN.numpy(), what, self._label))
+        stop_for(first_problem(logprob_problem(self.samples)))
+        outcomes = self.outcomes(reward.reads_text)
+        credit = assign_credit(
+            reward, outcomes, self.config, self._label, sum_over_ranks=sum_tensor, first_problem=first_problem
+        )
+        self.rewards_PN = torch.from_numpy(credit.rewards_PN)
+        self.kept_PN = torch.from_numpy(credit.kept_PN)
+        self.advantages_PN = torch.from_numpy(credit.advantages_PN)
 
     def _label(self, group: int, index: int) -> str:
         return self.samples[group * self.num_rollouts + index].label
@@ -94,14 +80,15 @@ class RolloutGroups:
         """Groups that move the weights: a kept rollout has an advantage other than 0."""
         return ((self.advantages_PN != 0) & self.kept_PN).any(dim=1)
 
+    @property
+    def num_with_signal(self) -> int:
+        """How many groups move the weights."""
+        return int(self.signal_P.sum())
+
     def use_at_most(self, num_groups: int) -> None:
         """Use the first `num_groups` groups with a signal (dynamic sampling); the others stay out of the loss."""
         signal_P = self.signal_P
         self.used_P = signal_P & (signal_P.cumsum(dim=0) <= num_groups)
-
-    def _groups(self) -> list[list[Sample]]:
-        size = self.num_rollouts
-        return [self.samples[start : start + size] for start in range(0, len(self.samples), size)]
 
     @property
     def policy_lag_P(self) -> list[int]:
@@ -111,19 +98,14 @@ class RolloutGroups:
 
     def sequences(self, lag: int) -> list[TokenSequence]:
         """What optimiser step number `lag` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
-        wanted = [
-            group
-            for group, (group_lag, used, signal) in enumerate(zip(self.policy_lag_P, self.used_P, self.signal_P, strict=True))
-            if group_lag == lag and used and signal
-        ]
-        groups = self._groups()
+        lag_P = torch.tensor(self.policy_lag_P)
+        trained_PN = self.kept_PN & (self.used_P & self.signal_P & (lag_P == lag)).unsqueeze(1)
         return [
             TokenSequence(
                 sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage), label=sample.label
             )
-            for group in wanted
-            for sample, advantage, kept in zip(groups[group], self.advantages_PN[group], self.kept_PN[group], strict=True)
-            if kept
+            for sample, advantage, trained in zip(self.samples, self.advantages_PN.flatten(), trained_PN.flatten(), strict=True)
+            if trained
         ]
 
     def rollouts(self, run_id: str, step: int, model: str, source: str) -> list[Rollout]:
@@ -141,19 +123,10 @@ class RolloutGroups:
         return rows
 
 
-def _stop_for(problem: str | None) -> None:
-    if problem := first_problem(problem):
-        raise NotFiniteError(problem)
-
-
-def gather_outcomes(outcomes: Outcomes) -> Outcomes:
-    """The outcomes of all ranks, each of which has as many groups as this one."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return outcomes
-    gathered: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, outcomes)
-    fields = ("lengths_PN", "correct_PN", "finished_PN", "repetitive_PN")
-    return Outcomes(*(np.concatenate([getattr(part, field) for part in gathered]) for field in fields))
+def outcomes_of_all_ranks(outcomes: Outcomes) -> Outcomes:
+    """The outcomes of the whole batch, of which every rank has an equal part."""
+    parts = gather(outcomes)
+    return Outcomes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Outcomes)))
 
 
 def share_groups(signal_counts: Sequence[int], num_groups: int) -> list[int]:

@@ -4,17 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.distributed as dist
 
 from pipeline_lib.records import TrainingStep
 from pipeline_lib.training.groups import RolloutGroups
-
-if TYPE_CHECKING:
-    from pipeline_lib.training.update import UpdateMetrics
+from pipeline_lib.training.ranks import sum_each
+from pipeline_lib.training.update import UpdateMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +49,20 @@ class StepClock:
         return time.perf_counter() - self._started - sum(self._parts.values())
 
 
-def sum_over_ranks(values: dict[str, float]) -> dict[str, float]:
-    """Each value summed over all ranks, in one collective."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    sums = torch.tensor([float(value) for value in values.values()], dtype=torch.float64, device=device)
-    dist.all_reduce(sums)
-    return dict(zip(values, sums.tolist(), strict=True))
-
-
-def training_step(
+def measure(
     run_id: str,
     step: int,
     groups: RolloutGroups,
-    update: "UpdateMetrics",
+    update: UpdateMetrics,
     parity_gap: float,
     clock: StepClock,
-    validation: "Validation",
     target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step; times and the largest lag are rank 0's.
+    """The row of one step before any checkpoint; times and the largest lag are rank 0's. One collective.
 
     `entropy` is the mean of -log p over all sampled tokens: unbiased, and free.
     """
-    sums = sum_over_ranks(_sums(groups))
+    sums = sum_each(_sums(groups))
     num, groups_in_all = sums["num"], sums["num"] / groups.num_rollouts
     incorrect = num - sums["correct"]
     return TrainingStep(
@@ -103,11 +90,8 @@ def training_step(
         generation_seconds=clock.seconds("generation"),
         update_seconds=clock.seconds("update"),
         sync_seconds=clock.seconds("sync"),
-        checkpoint_seconds=clock.seconds("checkpoint"),
+        checkpoint_seconds=0.0,
         other_seconds=clock.rest(),
-        validation_accuracy=validation.accuracy,
-        validation_mean_tokens=validation.mean_tokens,
-        validation_full_accuracy=validation.full_accuracy,
         target_tokens=target_tokens,
         masked_fraction=sums["masked"] / num,
         batch_optimizer_steps=update.batch_optimizer_steps,

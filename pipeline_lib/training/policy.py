@@ -3,7 +3,6 @@
 Shape suffixes: B sequences, T padded tokens, K response tokens of a micro-batch, D hidden size.
 """
 
-import math
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -12,7 +11,6 @@ from typing import Any
 
 import deepspeed
 import torch
-import torch.distributed as dist
 from deepspeed.runtime.fp16.loss_scaler import LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
@@ -22,6 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
+from pipeline_lib.training.ranks import largest, rank, world_size
 
 # Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
 HEAD_CHUNK_TOKENS = 2048
@@ -54,9 +53,7 @@ class ResponseLogprobs(nn.Module):
     def _num_chunks(self, num_tokens: int) -> int:
         """Chunks of the output layer, as many on every rank: ZeRO-3 gathers its weight anew for each, on all ranks together."""
         chunks = -(-num_tokens // HEAD_CHUNK_TOKENS)
-        if not (self.sharded and dist.get_world_size() > 1):
-            return chunks
-        return int(sum_or_max_over_ranks(chunks, self.model.device, dist.ReduceOp.MAX))
+        return int(largest(chunks)) if self.sharded else chunks
 
     def _head(self, hidden_KD: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
         logits = self.model.get_output_embeddings()(hidden_KD).float() / self.temperature
@@ -85,7 +82,7 @@ class Policy:
         )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
-        self.engine, _, _, self._schedule = deepspeed.initialize(
+        self.engine, *_ = deepspeed.initialize(
             model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config, compute)
         )
         self.engine.checkpoint_engine.load = load_plain
@@ -127,7 +124,7 @@ class Policy:
         """Accumulate gradients of a loss that is already divided by the step's denominator over all ranks."""
         self.engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed averages over ranks; the denominator has summed over them already.
-        self.engine.backward(loss * dist.get_world_size())
+        self.engine.backward(loss * world_size())
         if not is_last:
             self.engine.step()
 
@@ -148,7 +145,7 @@ class Policy:
             PaddedBatch.from_sequences(part, self.device)
             for part in split_by_tokens(sequences, self._compute.micro_batch_tokens)
         ]
-        most = int(sum_or_max_over_ranks(len(batches), self.device, dist.ReduceOp.MAX))
+        most = int(largest(len(batches)))
         filler = TokenSequence([0, 0], [0], [0.0], 0.0, is_filler=True)
         batches += [PaddedBatch.from_sequences([filler], self.device) for _ in range(most - len(batches))]
         return batches
@@ -175,9 +172,9 @@ class Policy:
         """A plain model folder (safetensors, tokenizer); rank 0 writes, all ranks must call."""
         state = {}
         for name, weight in self.named_weights():  # on every rank, since gathering needs them all; kept on one
-            if dist.get_rank() == 0:
+            if rank() == 0:
                 state[name] = weight.detach().cpu().clone()
-        if dist.get_rank() == 0:
+        if rank() == 0:
             self.engine.module.model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
 
@@ -207,12 +204,3 @@ def _deepspeed_config(config: TrainConfig, compute: ComputeConfig) -> dict[str, 
         "wall_clock_breakdown": False,
         "steps_per_print": 10**9,
     }
-
-
-def sum_or_max_over_ranks(value: float, device: torch.device, operation: Any) -> float:
-    """All-reduce one number. For a maximum NaN counts as infinite: a collective may drop it, and what it says is as bad."""
-    if operation == dist.ReduceOp.MAX and math.isnan(value):
-        value = math.inf
-    tensor = torch.tensor(float(value), dtype=torch.float64, device=device)
-    dist.all_reduce(tensor, op=operation)
-    return float(tensor)

@@ -1,7 +1,13 @@
-"""The process group of the launcher's ranks, joined the same way for generation and for training."""
+"""The ranks of a launcher's process group, and everything that they tell each other: the only place with collectives.
 
+All ranks must call a collective, in the same order. Without a group, and in a group of one, each gives its own value back.
+"""
+
+import math
 import os
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -9,24 +15,71 @@ import torch.distributed as dist
 # Ranks wait for each other through whole generations of long rollouts.
 COLLECTIVE_TIMEOUT = timedelta(hours=6)
 
+T = TypeVar("T")
+
 
 def init_distributed() -> tuple[int, int]:
     """Join the launcher's group (gloo on CPU, nccl on GPU, which DeepSpeed and vLLM then share); return (rank, world size)."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=COLLECTIVE_TIMEOUT)
-    return dist.get_rank(), dist.get_world_size()
+    return rank(), world_size()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of ranks."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def own_share(items: Sequence[T]) -> Sequence[T]:
+    """Every n-th of what all ranks hold alike: together the ranks' shares are the whole."""
+    return items[rank() :: world_size()]
 
 
 def barrier() -> None:
     """Wait for all ranks."""
-    dist.barrier()
+    if world_size() > 1:
+        dist.barrier()
+
+
+def gather(value: T) -> list[T]:
+    """Every rank's value, by rank."""
+    values = [value] * world_size()
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
 def first_problem(problem: str | None) -> str | None:
     """The problem of the lowest rank that has one, told to all: a rank that stops alone leaves the others waiting for it."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return problem
-    problems: list[str | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(problems, problem)
-    return next((each for each in problems if each is not None), None)
+    return next((each for each in gather(problem) if each is not None), None)
+
+
+def sum_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """The element-wise sum of all ranks' tensors."""
+    return _reduce(tensor, dist.ReduceOp.SUM)
+
+
+def sum_each(values: dict[str, float]) -> dict[str, float]:
+    """Each value summed over all ranks, in one collective."""
+    sums = sum_tensor(torch.tensor([float(value) for value in values.values()], dtype=torch.float64))
+    return dict(zip(values, sums.tolist(), strict=True))
+
+
+def largest(value: float) -> float:
+    """The largest of all ranks' numbers; NaN counts as infinite: a collective may drop it, and what it says is as bad."""
+    own = torch.tensor(math.inf if math.isnan(value) else float(value), dtype=torch.float64)
+    return float(_reduce(own, dist.ReduceOp.MAX))
+
+
+def _reduce(tensor: torch.Tensor, operation: dist.ReduceOp.RedOpType) -> torch.Tensor:
+    if world_size() == 1:
+        return tensor
+    shared = tensor.to("cuda" if torch.cuda.is_available() else "cpu", copy=True)
+    dist.all_reduce(shared, op=operation)
+    return shared.to(tensor.device)

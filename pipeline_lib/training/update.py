@@ -8,35 +8,33 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from pipeline_lib.config import RunConfig, TrainConfig
-from pipeline_lib.grpo import LossSettings, aggregate, k3_kl, loss_denominator, policy_loss
-from pipeline_lib.messages.finite import NotFiniteError, not_finite
+from pipeline_lib.grpo import aggregate, k3_kl, loss_denominator, policy_loss
+from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.metrics import sum_over_ranks
-from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm, sum_or_max_over_ranks
-from pipeline_lib.training.ranks import first_problem
+from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm
+from pipeline_lib.training.ranks import first_problem, largest, sum_each
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class UpdateMetrics:
     """Of all optimiser steps of a batch, over all ranks. None: no step was taken, since no group had a signal.
 
     loss is that of the loss aggregation; kl and the fractions are means over tokens, whatever the aggregation.
     """
 
-    num_tokens: int = 0
-    loss: float | None = None
-    kl: float | None = None
-    clip_fraction: float | None = None
-    grad_norm: float | None = None
-    logprob_gap: float = 0.0
-    learning_rate: float = 0.0
-    optimizer_steps: int = 0  # since the beginning of the training
-    batch_optimizer_steps: int = 0
-    engine_ratio_capped_fraction: float | None = None  # None, too, without the correction
+    num_tokens: int
+    loss: float | None
+    kl: float | None
+    clip_fraction: float | None
+    grad_norm: float | None
+    logprob_gap: float
+    learning_rate: float
+    optimizer_steps: int  # since the beginning of the training run
+    batch_optimizer_steps: int
+    engine_ratio_capped_fraction: float | None  # None, too, without the correction
 
 
 class Reference:
@@ -61,40 +59,40 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     Skipping matters: Adam's momentum would move the weights even with zero gradients. Raises NotFiniteError, on all ranks and before
     the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
-    metrics = UpdateMetrics(learning_rate=policy.learning_rate)
-    settings = LossSettings.of(config)
+    learning_rate = policy.learning_rate
     steps = [policy.micro_batches(groups.sequences(lag)) for lag in range(config.staleness)]
     # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
-    totals = dict.fromkeys(("loss", "kl", "clip_fraction", "engine_ratio_capped_fraction", "grad_norm"), 0.0)
+    taken: list[dict[str, float]] = []
     for batches, old_logprobs in zip(steps, old, strict=True):
         lengths = [length for batch in batches for length in _mask(batch).sum(dim=1)[batch.signal_B].tolist()]
-        size = sum_over_ranks({"denominator": loss_denominator(lengths, settings), "num_tokens": sum(lengths)})
-        if size["denominator"] == 0:
-            continue
-        loss_of = _Loss(settings, reference, config.kl_coefficient, **size)
-        sums = _optimizer_step(policy, batches, old_logprobs, loss_of, metrics)
-        totals = {name: total + sums[name] for name, total in totals.items()}
-        metrics.num_tokens += int(size["num_tokens"])
-        metrics.batch_optimizer_steps += 1
-    metrics.optimizer_steps = policy.optimizer_steps
-    metrics.logprob_gap = sum_or_max_over_ranks(metrics.logprob_gap, policy.device, dist.ReduceOp.MAX)
-    if taken := metrics.batch_optimizer_steps:
-        metrics.loss, metrics.clip_fraction = totals["loss"] / taken, totals["clip_fraction"] / taken
-        metrics.grad_norm = totals["grad_norm"] / taken
-        metrics.kl = totals["kl"] / taken if reference else None
-        capped = totals["engine_ratio_capped_fraction"] / taken
-        metrics.engine_ratio_capped_fraction = capped if config.engine_ratio_cap is not None else None
-    return metrics
+        size = sum_each({"denominator": loss_denominator(lengths, config), "num_tokens": sum(lengths)})
+        if size["denominator"] > 0:
+            taken.append({**size, **_optimizer_step(policy, batches, old_logprobs, _Loss(config, reference, **size))})
+
+    def mean(name: str, is_measured: bool = True) -> float | None:
+        return sum(step[name] for step in taken) / len(taken) if taken and is_measured else None
+
+    return UpdateMetrics(
+        num_tokens=int(sum(step["num_tokens"] for step in taken)),
+        loss=mean("loss"),
+        kl=mean("kl", reference is not None),
+        clip_fraction=mean("clip_fraction"),
+        grad_norm=mean("grad_norm"),
+        logprob_gap=largest(float(np.max([0.0, *(step["logprob_gap"] for step in taken)]))),
+        learning_rate=learning_rate,
+        optimizer_steps=policy.optimizer_steps,
+        batch_optimizer_steps=len(taken),
+        engine_ratio_capped_fraction=mean("engine_ratio_capped_fraction", config.engine_ratio_cap is not None),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
     """The loss of a micro-batch as its part of one optimiser step, whose denominator and tokens span all ranks."""
 
-    settings: LossSettings
+    config: TrainConfig
     reference: Reference | None
-    kl_coefficient: float
     denominator: float
     num_tokens: float
 
@@ -104,13 +102,13 @@ class _Loss:
         """The loss, and the micro-batch's parts of the step's metrics."""
         mask_BT = _mask(batch)
         loss, parts = policy_loss(
-            logprobs_BT, old_BT, batch.advantages_B, mask_BT, self.settings, self.denominator, self.num_tokens,
+            logprobs_BT, old_BT, batch.advantages_B, mask_BT, self.config, self.denominator, self.num_tokens,
             batch.engine_logprobs_BT,
         )  # fmt: skip
         kl = 0.0
         if self.reference:
             kl_BT = k3_kl(logprobs_BT, self.reference.logprobs(batch))
-            loss = loss + self.kl_coefficient * aggregate(kl_BT, mask_BT, self.settings, self.denominator)
+            loss = loss + self.config.kl_coefficient * aggregate(kl_BT, mask_BT, self.config, self.denominator)
             kl = float((kl_BT.detach() * mask_BT).sum() / self.num_tokens)
         return loss, {"loss": float(loss.detach()), "kl": kl, **{name: float(part) for name, part in parts.items()}}
 
@@ -121,34 +119,27 @@ def _score(policy: Policy, batches: list[PaddedBatch]) -> list[torch.Tensor]:
 
 
 def _optimizer_step(
-    policy: Policy,
-    batches: list[PaddedBatch],
-    old_logprobs: list[torch.Tensor] | None,
-    loss_of: _Loss,
-    metrics: UpdateMetrics,
+    policy: Policy, batches: list[PaddedBatch], old_logprobs: list[torch.Tensor] | None, loss_of: _Loss
 ) -> dict[str, float]:
+    """Take one step; its sums over the micro-batches of all ranks, its gradient norm, and this rank's largest log-prob gap."""
     sums: dict[str, float] = {}
+    gap = 0.0
     problem: str | None = None
     for number, batch in enumerate(batches):
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
-        metrics.logprob_gap = float(np.maximum(metrics.logprob_gap, _largest_gap(old_BT, batch)))
+        gap = float(np.maximum(gap, _largest_gap(old_BT, batch)))
         loss, parts = loss_of(batch, logprobs_BT, old_BT)
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)
         policy.backward(loss, is_last=number == len(batches) - 1)
-    if problem := first_problem(problem):
-        raise NotFiniteError(problem)
+    stop_for(first_problem(problem))
     norm = policy.step()
     if norm is None:
         labels = [label for batch in batches for label in batch.labels if label]
-        told = (
-            f"the gradient is not finite, though the loss is; it is that of {len(labels)} rollouts: {labels[0]} ..."
-            if labels
-            else None
-        )
-        raise NotFiniteError(first_problem(told))
-    return {**sum_over_ranks(sums), "grad_norm": norm}
+        told = "the gradient is not finite, though the loss is; it is that of"
+        raise NotFiniteError(first_problem(f"{told} {len(labels)} rollouts: {labels[0]} ..." if labels else None))
+    return {**sum_each(sums), "grad_norm": norm, "logprob_gap": gap}
 
 
 def _loss_problem(batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor, parts: dict[str, float]) -> str | None:
@@ -176,5 +167,5 @@ def _mask(batch: PaddedBatch) -> torch.Tensor:
 
 def _largest_gap(trainer_BT: torch.Tensor, batch: PaddedBatch) -> float:
     """Largest |engine - trainer| log-prob of the tokens that the engine sampled with these very weights."""
-    gap_BT = (trainer_BT - batch.engine_logprobs_BT).abs() * batch.response_mask_BT
-    return float(gap_BT[batch.signal_B].max()) if batch.has_signal else 0.0
+    gap_BT = ((trainer_BT - batch.engine_logprobs_BT).abs() * batch.response_mask_BT)[batch.signal_B]
+    return float(gap_BT.max()) if len(gap_BT) else 0.0

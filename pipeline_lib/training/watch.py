@@ -42,12 +42,12 @@ class Condition:
     holds_W: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
 class DynamicsWatch:
     """Looks at a run's training steps for the conditions of `config`."""
 
-    def __init__(self, config: WatchConfig, run_id: str) -> None:
-        self.config = config
-        self.run_id = run_id
+    config: WatchConfig
+    run_id: str
 
     def examine(self, rows: Rows, since_step: int = 0) -> list[Alarm]:
         """The alarms that the last row raises; called after every step with all rows so far (columns of `TrainingStep`).

@@ -1,6 +1,5 @@
 """Starts a worker in a process group of its own, hands it jobs, follows their progress, and ends every process of it."""
 
-import fcntl
 import logging
 import os
 import re
@@ -12,19 +11,17 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
-
-import psutil
+from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
+from pipeline_lib.processes import end_process_tree
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
 POLL_SECONDS = 0.1
 CLOSE_SECONDS = 15.0
-RESERVED_BYTES = 2 << 20
 SHARED_MEMORY = "/dev/shm"
 # How the torch and the DeepSpeed launcher log the end of a rank; both exit with a status of their own.
 RANK_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)|exits with return code = (-?\d+)")
@@ -152,58 +149,6 @@ def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
     error = LOGGED_ERROR.search(log)
     cause = f": {one_line(error.group(1))[:300]}" if error else ""
     return f"the worker ended without a result (exit status {exit_code}){cause}"
-
-
-def end_process_tree(pid: int) -> None:
-    """Kill a process, its descendants and its process group."""
-    try:
-        tree = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        tree = []
-    for process in tree:
-        with _ignore_gone():
-            process.kill()
-    with _ignore_gone():
-        os.killpg(pid, signal.SIGKILL)
-
-
-class _ignore_gone:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, (ProcessLookupError, psutil.NoSuchProcess))
-
-
-def lock_run(home: Path, run_id: str) -> IO[str]:
-    """Hold a run for this process (released when the file is closed or the process ends, however it ends).
-
-    Raises ValueError when another process holds it.
-    """
-    path = below(home, "workers", f"{run_id}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (held open as long as the run is worked on)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        holder = handle.read().strip()
-        handle.close()
-        raise ValueError(f"run {run_id} is being worked on by process {holder}: wait for it, or end it") from None
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
-    return handle
-
-
-def reserve_room(lock: IO[str]) -> None:
-    """Take up room in a lock's file: how a run ended must fit on a disk that it has filled."""
-    lock.write(" " * RESERVED_BYTES)
-    lock.flush()
-
-
-def give_room(lock: IO[str]) -> None:
-    """Give it back."""
-    lock.truncate(len(str(os.getpid())))
 
 
 def _environment(config: RunConfig) -> dict[str, str]:

@@ -5,12 +5,10 @@ rank reads the same job files; rank 0 writes progress and results.
 """
 
 import argparse
-import ctypes
 import logging
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -23,10 +21,10 @@ import psutil
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 from pipeline_lib.messages.faults import explain
+from pipeline_lib.processes import end_without_owner, signal_when_parent_dies
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
-PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +50,12 @@ def main() -> None:
 
 def end_with_owner(owner: int) -> None:
     """End this process when its launcher or its owner dies: an orphan would hold the accelerator."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_when_parent_dies(signal.SIGKILL)
     try:
         process = psutil.Process(owner)
     except psutil.NoSuchProcess:
         os._exit(1)
-
-    def watch() -> None:
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True, name="owner-watch").start()
+    end_without_owner(lambda: process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 def serve(folder: Path) -> None:

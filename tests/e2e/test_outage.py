@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 from driving import LACONIC, QUICK, REPOSITORY, sql, wait_until_no_process_is_left
-from serving import free_port, serving_environment
+from loopback import free_port
+from serving import serving_environment
 
 from flows.server.gpu_limit import LIMIT
 from flows.server.outages import tell_ends

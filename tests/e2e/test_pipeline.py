@@ -131,10 +131,10 @@ def test_the_model_is_registered_and_loads_unchanged(smoke_home: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from pipeline_lib.config import TrackingConfig
-    from pipeline_lib.tracking import Tracker
+    from pipeline_lib.tracking import Registry
 
-    folder = Tracker(TrackingConfig(), smoke_home).download_model("smoke", "challenger")
-    assert folder is not None
+    registry = Registry(TrackingConfig(), smoke_home)
+    folder = registry.folder("smoke", registry.version_of("smoke", "challenger"))
     registered = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     best = sql(smoke_home, "select path from checkpoints where is_best")[0]["path"]
     saved = AutoModelForCausalLM.from_pretrained(Path(best) / "model").state_dict()

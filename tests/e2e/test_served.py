@@ -22,10 +22,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from pipeline_lib.jobs import read_json
+from pipeline_lib.stages import STAGES
 
 PIPELINE = "laconic-pipeline/pipeline"
 SMOKE = "configs/smoke.toml"
-DEPLOYMENTS = {each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
+DEPLOYMENTS = {
+    each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+} | STAGES.keys()
 # Its processes start in a third of the time that vLLM's take; one of the two pipelines at once has vLLM.
 QUICK = ['generation.engine="transformers"']
 # Sizes that make each phase of a training step last some seconds, so that a cancellation arrives within it.

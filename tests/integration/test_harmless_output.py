@@ -196,7 +196,9 @@ def test_a_password_in_the_trackers_address_is_used_and_never_shown_or_stored(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from pipeline_lib.config import load_config
+    from pipeline_lib.runs.run import Run
     from pipeline_lib.runs.session import RunSession
+    from pipeline_lib.stages.opened import finish
     from pipeline_lib.tracking import Tracker
 
     smoke = str(Path(__file__).resolve().parents[2] / "configs" / "smoke.toml")
@@ -204,13 +206,13 @@ def test_a_password_in_the_trackers_address_is_used_and_never_shown_or_stored(
     with_password = load_config(smoke, [f'tracking.uri="{address}"', "tracking.timeout_seconds=1"])
     assert with_password.run_id == load_config(smoke, []).run_id
     assert PASSWORD not in with_password.model_dump_json() + repr(with_password)
-    session = RunSession(with_password)
+    session = RunSession(Run.of(with_password))
     assert session.tracker._connection.uri == address, "it is connected with"
     with caplog.at_level(logging.DEBUG):
         session.open(None)
-        session.finish("failed", f"could not reach {address}")
+        finish(session, "failed", f"could not reach {address}")
     assert "cannot be reached" in caplog.text and "127.0.0.1:9/mlflow" in caplog.text
-    stored = json.dumps(Store(home).named("run", run_id=session.run_id), default=str)
+    stored = json.dumps(Store(home).named("run", run_id=session.run.run_id), default=str)
     assert "127.0.0.1:9" in stored
     assert PASSWORD not in stored + caplog.text + session.tracker.uri
 

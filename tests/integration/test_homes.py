@@ -12,7 +12,9 @@ import pytest
 
 from pipeline_lib.config import load_config
 from pipeline_lib.messages.faults import LEAST_FREE_BYTES, explain
-from pipeline_lib.runs.session import RunSession
+from pipeline_lib.runs.run import Run
+from pipeline_lib.runs.session import RunSession, sessions_of
+from pipeline_lib.stages.opened import finish, opened
 from pipeline_lib.store.database import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -120,18 +122,18 @@ def test_a_flow_that_fails_writes_nothing_into_the_users_own_home(home: Path, tm
 
 def test_a_run_that_fills_the_disk_is_noted_as_failed_on_it(disk: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LACONIC_HOME", str(disk / "home"))
-    run = RunSession(load_config(configs / "smoke.toml", ["tracking.enabled=false"]))
-    run.acquire()
-    run.open(None)
+    session = RunSession(Run.of(load_config(configs / "smoke.toml", ["tracking.enabled=false"])))
+    session.acquire()
+    session.open(None)
     fill(disk)
     with pytest.raises(OSError, match="No space left") as raised:
-        run.store.write_rollouts([], run.run_id, "profile", "shard")
-    line = explain(raised.value, run.home)
-    assert line.startswith(f"{run.rollouts_folder('profile')}") and "the disk is full (0.0 MiB free of 24.0" in line
-    assert not list(run.home.glob("rollouts/**/.*"))
-    run.finish("failed", line)
-    run.release()
-    assert run.store.query("select status, error from runs").rows == [("failed", line)]
+        session.store.write_rollouts([], session.run.run_id, "profile", "shard")
+    line = explain(raised.value, session.run.home)
+    assert line.startswith(f"{session.run.rollouts_folder('profile')}") and "the disk is full (0.0 MiB free of 24.0" in line
+    assert not list(session.run.home.glob("rollouts/**/.*"))
+    finish(session, "failed", line)
+    session.release()
+    assert session.store.query("select status, error from runs").rows == [("failed", line)]
 
 
 def test_a_store_is_made_whole_or_not_at_all(disk: Path) -> None:
@@ -227,15 +229,14 @@ def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: 
 
 
 def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
-    home: Path, configs: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run whose row cannot be written must not hide the error, nor keep its control running."""
-    from flows.runs import opened
 
     smoke = load_config(
         configs / "smoke.toml", ["tracking.enabled=false", "control.enabled=true", "control.rollout_limit_tokens=128"]
     )
-    first, second = RunSession(smoke), RunSession(smoke.control_variant(), control_of=smoke.run_id)
+    first, second = sessions_of(smoke)
     path = first.store.path
     held: list[Path] = []
 
@@ -253,12 +254,12 @@ def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
     with pytest.raises(KeyError, match="the cause") as raised:
         work()
     [note] = raised.value.__notes__
-    assert note.startswith(f"run {first.run_id} is still called running")
+    assert note.startswith(f"run {first.run.run_id} is still called running")
     rows = dict(Store(home).query("select run_id, status from runs").rows)
-    assert rows == {first.run_id: "running", second.run_id: "failed"}
-    from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+    assert rows == {first.run.run_id: "running", second.run.run_id: "failed"}
+    from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
-    assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run_id]
+    assert [row["run_id"] for row in close_crashed_runs(home)] == [first.run.run_id]
 
 
 WAITS = """

@@ -1,8 +1,6 @@
 """The DeepSpeed policy against plain torch: log-probs, gradients over micro-batches, steps, and state on disk."""
 
 import os
-import socket
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,46 +8,26 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+from loopback import free_port, rank_variables
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, load_config
+from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
 from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
-from pipeline_lib.rewards import Outcomes, make_reward
+from pipeline_lib.rewards import Outcomes, Reward, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import effective_alarms, resume_from, roll_back
-from pipeline_lib.training.policy import Policy, sum_or_max_over_ranks
-from pipeline_lib.training.ranks import init_distributed
+from pipeline_lib.training.loop import effective_alarms
+from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.ranks import init_distributed, largest
+from pipeline_lib.training.trainer import Trainer
 from pipeline_lib.training.update import Reference, update_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def rank_variables(rank: int, world_size: int, port: int) -> dict[str, str]:
-    """What a launcher tells a rank."""
-    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    return {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_rank() -> Iterator[None]:
-    variables = rank_variables(0, 1, free_port())
-    os.environ.update(variables)
-    if not dist.is_initialized():
-        init_distributed()
-    yield
-    for name in variables:
-        os.environ.pop(name)
+pytestmark = pytest.mark.usefixtures("one_rank")
 
 
 def settings(**changes: object) -> TrainConfig:
@@ -268,7 +246,7 @@ def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
     except CheckpointError as error:
         told.append(str(error))
     value = float("nan") if rank == 1 else 1.0
-    return told, sum_or_max_over_ranks(value, torch.device("cpu"), dist.ReduceOp.MAX)
+    return told, largest(value)
 
 
 def act_as_rank(rank: int, port: int, results: str) -> None:
@@ -368,6 +346,12 @@ def test_the_best_is_the_more_accurate_then_the_shorter() -> None:
     assert Progress().with_checkpoint(3, None, None).best_step == 3
 
 
+def trainer_of(run: RunConfig, policy: Policy, reward: Reward[Any], checkpoints: Checkpoints) -> Trainer:
+    """A trainer that neither generates nor writes steps."""
+    absent: Any = None
+    return Trainer(run, policy, None, reward, absent, absent, (), (), checkpoints, absent)
+
+
 def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path: Path) -> None:
     """The multiplier of a Lagrangian reward, the data position and the lowered rate come back; a roll-back undoes the multiplier."""
     run = load_config(REPOSITORY / "configs" / "demo.toml", ["reward.name=lagrangian", "train.warmup_steps=0"])
@@ -385,7 +369,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     reward.observe(late)
     assert reward.state() != at_best
     update_policy(policy, None, make_groups(), config)
-    rolled = roll_back(checkpoints, policy, reward, progress, run, step=2)
+    rolled = trainer_of(run, policy, reward, checkpoints).roll_back(progress, step=2)
     assert reward.state() == at_best
     assert (rolled.step, rolled.roll_backs, rolled.watch_since, rolled.batches_drawn) == (2, 1, 2, 3)
     assert policy.optimizer_steps == 2, "steps that were undone were taken all the same"
@@ -393,8 +377,7 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
     checkpoints.save(policy, tokenizer, replace(rolled, reward_state=reward.state()), None)
 
     resumed, fresh = make_policy(config), make_reward(run.reward, 192)
-    restored = Checkpoints(tmp_path, 2).restore(resumed, choose_resume_step(tmp_path))
-    resume_from(restored, resumed, fresh, run)
+    restored = trainer_of(run, resumed, fresh, Checkpoints(tmp_path, 2)).resume(choose_resume_step(tmp_path))
     assert restored == replace(rolled, reward_state=at_best)
     assert fresh.state() == at_best
     assert resumed.learning_rate == pytest.approx(0.5e-3)
@@ -403,6 +386,12 @@ def test_a_resumed_run_and_a_roll_back_know_what_the_reward_had_learned(tmp_path
 def test_a_roll_back_without_a_checkpoint_or_beside_a_stop_is_a_stop() -> None:
     back, stop = Alarm("r", 5, "entropy_spike", 2.0, 1.0, "roll_back"), Alarm("r", 5, "length_collapse", 2.0, 1.0, "stop")
     warned = Alarm("r", 5, "length_rebound", 2.0, 1.0, "warn")
-    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=True)] == ["roll_back", "warn"]
-    assert [alarm.action for alarm in effective_alarms([back, warned], can_roll_back=False)] == ["stop", "warn"]
-    assert [alarm.action for alarm in effective_alarms([back, stop], can_roll_back=True)] == ["stop", "stop"]
+    progress, once = Progress().with_checkpoint(2, 0.5, 60.0), WatchConfig(max_roll_backs=1)
+
+    def actions(alarms: list[Alarm], progress: Progress) -> list[str]:
+        return [alarm.action for alarm in effective_alarms(alarms, progress, once)]
+
+    assert actions([back, warned], progress) == ["roll_back", "warn"]
+    assert actions([back, warned], Progress()) == ["stop", "warn"]
+    assert actions([back, warned], replace(progress, roll_backs=1)) == ["stop", "warn"]
+    assert actions([back, stop], progress) == ["stop", "stop"]

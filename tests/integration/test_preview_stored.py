@@ -11,11 +11,19 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.preview import NothingToPreviewError, configured_first_step, recorded_outcomes, stored_outcomes
+from pipeline_lib.preview import (
+    NothingToPreviewError,
+    ProfileOutcomes,
+    configured_first_step,
+    recorded_outcomes,
+    stored_outcomes,
+)
 from pipeline_lib.records import Alarm, Phase, Rollout
 from pipeline_lib.report import write_report
 from pipeline_lib.report.collect import collect_report
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages.profile import profile_fingerprint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LENGTHS = {"a": [30, 38, 44, 60], "b": [20, 50, 70, 90], "c": [10, 12, 14, 192]}
@@ -26,60 +34,68 @@ def config_of(configs: Path, *overrides: str) -> RunConfig:
     return load_config(configs / "experiments" / "base.toml", ["profile.num_rollouts=4", "train.num_rollouts=4", *overrides])
 
 
-def write_profile(run: RunSession, lengths: dict[str, list[int]] = LENGTHS) -> None:
+def fingerprint_of(session: RunSession) -> str:
+    return profile_fingerprint(session.run.config, session.run.base.digest)
+
+
+def outcomes_of(session: RunSession) -> ProfileOutcomes:
+    return stored_outcomes(session.store, session.run, fingerprint_of(session))
+
+
+def write_profile(session: RunSession, lengths: dict[str, list[int]] = LENGTHS) -> None:
     """Rollouts of a profile in two shards, later samples first, and the record that the stage is done."""
     for shard, indices in enumerate(((2, 3), (0, 1))):
         rollouts = [
             Rollout(
-                run.run_id, "profile", 0, "base", "tiny-sum", prompt_id, index, counts[index],
+                session.run.run_id, "profile", 0, "base", "tiny-sum", prompt_id, index, counts[index],
                 "length" if counts[index] == 192 else "stop", None, CORRECT[prompt_id][index], "wrong", "text",
                 mean_logprob=-0.01 * counts[index],
             )
             for prompt_id, counts in lengths.items()
             for index in indices
         ]  # fmt: skip
-        run.store.write_rollouts(rollouts, run.run_id, "profile", f"shard-{shard}")
-    run.record_stage("profile", "", run.fingerprint("profile"), 1.0, {"num_prompts": len(lengths)})
+        session.store.write_rollouts(rollouts, session.run.run_id, "profile", f"shard-{shard}")
+    session.ledger.record_stage("profile", "", fingerprint_of(session), 1.0, {"num_prompts": len(lengths)})
 
 
 def test_the_profile_comes_back_as_it_was_written(configs: Path) -> None:
-    run = RunSession(config_of(configs))
-    write_profile(run)
-    found = stored_outcomes(run)
+    session = RunSession(Run.of(config_of(configs)))
+    write_profile(session)
+    found = outcomes_of(session)
     assert found.lengths_PN.tolist() == list(LENGTHS.values())
     assert found.correct_PN.tolist() == list(CORRECT.values())
     assert found.finished_PN.tolist() == [[True] * 4, [True] * 4, [True, True, True, False]]
     assert found.logprobs_PN is not None
     assert found.logprobs_PN[0].tolist() == pytest.approx([-0.30, -0.38, -0.44, -0.60])
-    assert (found.limit_tokens, found.origin) == (192, f"the profile of {run.run_id}")
-    step = configured_first_step(run.config, found)
+    assert (found.limit_tokens, found.origin) == (192, f"the profile of {session.run.run_id}")
+    step = configured_first_step(session.run.config, found)
     assert (step.positive_fraction, step.zero_variance_fraction) == (3 / 12, 1 / 3)
 
 
 def test_a_profile_taken_over_is_read_where_it_lies(configs: Path) -> None:
-    first, second = RunSession(config_of(configs)), RunSession(config_of(configs, "reward.target_tokens=50"))
-    assert first.run_id != second.run_id and first.fingerprint("profile") == second.fingerprint("profile")
+    first, second = RunSession(Run.of(config_of(configs))), RunSession(Run.of(config_of(configs, "reward.target_tokens=50")))
+    assert first.run.run_id != second.run.run_id and fingerprint_of(first) == fingerprint_of(second)
     write_profile(first)
-    assert stored_outcomes(second).origin == f"the profile of {first.run_id}"
-    second.record_stage("profile", "", second.fingerprint("profile"), 0.0, {}, reused_from=first.run_id)
-    found = stored_outcomes(second)
+    assert outcomes_of(second).origin == f"the profile of {first.run.run_id}"
+    second.ledger.record_stage("profile", "", fingerprint_of(second), 0.0, {}, reused_from=first.run.run_id)
+    found = outcomes_of(second)
     assert found.lengths_PN.tolist() == list(LENGTHS.values())
-    assert configured_first_step(second.config, found).positive_fraction == 4 / 12
+    assert configured_first_step(second.run.config, found).positive_fraction == 4 / 12
 
 
 def test_an_own_profile_comes_before_another_with_the_same_inputs(configs: Path) -> None:
-    first, second = RunSession(config_of(configs)), RunSession(config_of(configs, "reward.target_tokens=50"))
+    first, second = RunSession(Run.of(config_of(configs))), RunSession(Run.of(config_of(configs, "reward.target_tokens=50")))
     write_profile(first)
     write_profile(second, {"a": [1, 2, 3, 4]})
-    assert stored_outcomes(first).num_prompts == 3
-    assert stored_outcomes(second).lengths_PN.tolist() == [[1, 2, 3, 4]]
+    assert outcomes_of(first).num_prompts == 3
+    assert outcomes_of(second).lengths_PN.tolist() == [[1, 2, 3, 4]]
 
 
 def test_other_inputs_have_no_profile(configs: Path) -> None:
-    write_profile(RunSession(config_of(configs)))
-    other = RunSession(config_of(configs, "profile.num_rollouts=6"))
+    write_profile(RunSession(Run.of(config_of(configs))))
+    other = RunSession(Run.of(config_of(configs, "profile.num_rollouts=6")))
     with pytest.raises(NothingToPreviewError, match="has no difficulty profile yet: run 'laconic profile'"):
-        stored_outcomes(other)
+        outcomes_of(other)
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -143,24 +159,29 @@ def test_the_command_previews_a_file_and_names_a_missing_profile_in_one_line(hom
     assert "has no difficulty profile yet" in missing.stderr
 
 
-def start(run: RunSession) -> None:
-    row = {"run_id": run.run_id, "name": run.config.name, "status": "completed", "started_at": datetime.now(UTC)}
-    run.store.write("runs", [row])
+def start(session: RunSession) -> None:
+    row = {
+        "run_id": session.run.run_id,
+        "name": session.run.config.name,
+        "status": "completed",
+        "started_at": datetime.now(UTC),
+    }
+    session.store.write("runs", [row])
 
 
 def test_the_report_shows_the_first_step_and_what_the_watch_found(configs: Path, tmp_path: Path) -> None:
-    run, control = RunSession(config_of(configs)), RunSession(config_of(configs, "reward.name=vanilla"))
-    start(run)
+    session, control = RunSession(Run.of(config_of(configs))), RunSession(Run.of(config_of(configs, "reward.name=vanilla")))
+    start(session)
     start(control)
-    write_profile(run)
-    run.store.write("alarms", [Alarm(run.run_id, 14, "length_collapse", 21.4, 56.0, "roll_back")])
-    control.store.write("alarms", [Alarm(control.run_id, 31, "entropy_spike", 0.456, 0.3)])
+    write_profile(session)
+    session.store.write("alarms", [Alarm(session.run.run_id, 14, "length_collapse", 21.4, 56.0, "roll_back")])
+    control.store.write("alarms", [Alarm(control.run.run_id, 31, "entropy_spike", 0.456, 0.3)])
     stages = [
-        Phase(run.run_id, "length_adaptation", 1, 12, 82.0, 40.0, 0.79, 0.6, 0.31, 0.12),
-        Phase(run.run_id, "reasoning_refinement", 13, 70, 40.0, 38.0, 0.6, 0.72, 0.12, 0.1),
+        Phase(session.run.run_id, "length_adaptation", 1, 12, 82.0, 40.0, 0.79, 0.6, 0.31, 0.12),
+        Phase(session.run.run_id, "reasoning_refinement", 13, 70, 40.0, 38.0, 0.6, 0.72, 0.12, 0.1),
     ]
-    run.store.write("phases", stages)
-    data = collect_report(run, [control])
+    session.store.write("phases", stages)
+    data = collect_report(session.store, session.run, [control.run], fingerprint_of(session))
     assert data.preview is not None and data.preview.configured.positive_fraction == 3 / 12
     assert data.notes == [
         "Alarm in this run (truncation) at step 14, length collapse: the mean length fell to 21 tokens and accuracy with it "
@@ -177,9 +198,9 @@ def test_the_report_shows_the_first_step_and_what_the_watch_found(configs: Path,
 
 
 def test_a_report_without_a_profile_or_findings_says_so(configs: Path, tmp_path: Path) -> None:
-    run = RunSession(config_of(configs))
-    start(run)
-    data = collect_report(run)
+    session = RunSession(Run.of(config_of(configs)))
+    start(session)
+    data = collect_report(session.store, session.run, [], fingerprint_of(session))
     assert data.preview is None and list(data.notes) == []
     page = write_report(data, tmp_path / "report").read_text(encoding="utf-8")
     assert "No profiled rollouts are stored, so what the first step would see is not known." in page

@@ -18,7 +18,9 @@ from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining, unseen_prompts
 from pipeline_lib.records import CheckpointRecord, DifficultyEstimate, Promotion, Rollout
 from pipeline_lib.runs.base_model import pinned, resolve_base_model
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages.opened import finish
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Registry, RegistryUnreachableError
 
@@ -55,40 +57,42 @@ def configured(configs: Path) -> Callable[..., RunConfig]:
     return load
 
 
-def write_evaluation(run: RunSession, step: int, tokens: int, wrong: int) -> None:
+def write_evaluation(session: RunSession, step: int, tokens: int, wrong: int) -> None:
     """Rollouts of 60 prompts, of which the first `wrong` are answered wrongly, as the evaluate stage leaves them."""
     unit, fingerprint = f"step-{step:05d}/tiny-sum", f"{step:064d}"
     rollouts = [
         Rollout(
-            *(run.run_id, "evaluate", step, "m", "tiny-sum", f"p{prompt}", 0, tokens + prompt % 3, "stop", None),
+            *(session.run.run_id, "evaluate", step, "m", "tiny-sum", f"p{prompt}", 0, tokens + prompt % 3, "stop", None),
             *(prompt >= wrong, "", ""),
         )
         for prompt in range(60)
     ]
-    run.store.write_rollouts(rollouts, run.run_id, "evaluate", f"tiny-sum-{step:05d}-{fingerprint[:12]}-0")
-    run.record_stage("evaluate", unit, fingerprint, 1.0, {})
+    session.store.write_rollouts(rollouts, session.run.run_id, "evaluate", f"tiny-sum-{step:05d}-{fingerprint[:12]}-0")
+    session.ledger.record_stage("evaluate", unit, fingerprint, 1.0, {})
 
 
-def finished(config: RunConfig, tokens: int, wrong: int = 10, base_tokens: int = 90) -> RunSession:
+def finished(config: RunConfig, tokens: int, wrong: int = 10, base_tokens: int = 90) -> Run:
     """A run as its stages leave it: a registered checkpoint of step 6, and both models evaluated."""
-    run = RunSession(config)
-    run.open("flow-1")
+    run = Run.of(config)
+    session = RunSession(run)
+    session.open("flow-1")
     model = run.checkpoints_folder() / "step-00006" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text('{"model_type": "qwen3"}')
     (model / "model.safetensors").write_bytes(run.run_id.encode())
-    version = run.tracker.register_model(model, config.registered_model, run.mlflow_run_id, tags={"laconic.run_id": run.run_id})
+    tags = {"laconic.run_id": run.run_id}
+    version = session.tracker.register_model(model, config.registered_model, session.mlflow_run_id, tags=tags)
     assert version is not None
     path = str(model.parent)
-    run.store.write("checkpoints", [CheckpointRecord(run.run_id, 6, path, True, None, version.name, version.version)])
-    write_evaluation(run, 0, base_tokens, wrong=10)
-    write_evaluation(run, 6, tokens, wrong)
-    run.finish("completed")
+    session.store.write("checkpoints", [CheckpointRecord(run.run_id, 6, path, True, None, version.name, version.version)])
+    write_evaluation(session, 0, base_tokens, wrong=10)
+    write_evaluation(session, 6, tokens, wrong)
+    finish(session, "completed")
     return run
 
 
-def decide(run: RunSession, kind: Any = "retrain") -> Promotion:
-    with Decisions.opened(run.config.registered_model, run.store, run.config.tracking) as decisions:
+def decide(run: Run, kind: Any = "retrain") -> Promotion:
+    with Decisions.opened(run.config.registered_model, Store(run.home), run.config.tracking) as decisions:
         return decisions.judge(run, kind, "flow-1")[0]
 
 
@@ -117,7 +121,7 @@ def test_the_first_champion_has_to_beat_the_base(home: Path, store: Store, confi
     assert (made.champion_version, made.challenger_version, made.champion_after, made.previous_after) == (None, 1, 1, None)
     assert aliases(home) == {"champion": 1}
     row = store.named("promotions_of_model", model_name=NAME)[0]
-    assert row["applied_at"] is not None and row["mlflow_run_id"] == run.mlflow_run_id
+    assert row["applied_at"] is not None and row["mlflow_run_id"] == store.named("run", run_id=run.run_id)[0]["mlflow_run_id"]
     assert (row["token_difference"], row["num_prompts"], row["prefect_flow_run_id"]) == (-30.0, 60, "flow-1")
     assert -0.34 < row["token_change_ci_low"] <= row["token_change"] <= row["token_change_ci_high"] < -0.32
     budgets = store.named("promotion_budgets", decision_id="small/1")
@@ -135,7 +139,7 @@ def test_a_repeated_decision_is_the_same_one(store: Store, configured: Callable[
 
 def test_a_worse_model_is_kept_out_and_the_page_says_why(home: Path, configured: Callable[..., RunConfig]) -> None:
     run = finished(configured(), tokens=60, wrong=40)
-    with Decisions.opened(NAME, run.store, run.config.tracking) as decisions:
+    with Decisions.opened(NAME, Store(run.home), run.config.tracking) as decisions:
         made, budgets = decisions.judge(run, "retrain", None)
     assert (made.decision, made.cause, made.champion_after) == ("kept", "worse", None)
     assert aliases(home) == {}
@@ -159,7 +163,7 @@ def test_back_and_back_again(home: Path, store: Store, configured: Callable[...,
         roll_back(store)
     # What was rolled back can be promoted by hand, by the gate: its base is the champion again.
     (second,) = [each for each in store.named("promotions") if each["number"] == 2]
-    run = RunSession(RunConfig.model_validate(store.named("run", run_id=second["run_id"])[0]["config"]))
+    run = Run.stored(store.named("run", run_id=second["run_id"])[0])
     again = decide(run, "promote")
     assert (again.number, again.kind, again.decision) == (6, "promote", "promoted")
     assert aliases(home) == {"champion": 2, "previous": 1}
@@ -185,8 +189,8 @@ def test_only_what_was_compared_with_the_champion_is_promoted(home: Path, config
 
 
 def test_what_is_missing_is_named(store: Store, configured: Callable[..., RunConfig]) -> None:
-    run = RunSession(configured())
-    run.open(None)
+    run = Run.of(configured())
+    RunSession(run).open(None)
     with pytest.raises(ValueError, match="has no version of 'small' in the registry .* repeat the retraining"):
         decide(run)
     run = finished(configured(), tokens=60)
@@ -201,12 +205,12 @@ def test_what_is_missing_is_named(store: Store, configured: Callable[..., RunCon
 
 def test_rollouts_of_a_benchmark_with_an_old_name_are_found(store: Store, configured: Callable[..., RunConfig]) -> None:
     """What an earlier version stored under a name that is no name today, and that a glob would take for a pattern."""
-    run = RunSession(configured())
+    run = Run.of(configured())
     rollouts = [Rollout(run.run_id, "evaluate", 0, "m", "tiny[1]*", "p", 0, 9, "stop", None, True, "", "")]
     store.write_rollouts(rollouts, run.run_id, "evaluate", f"tiny[1]*-00000-{'0' * 12}-00000-of-00001")
     store.write_rollouts([], run.run_id, "evaluate", f"tiny1x-00000-{'0' * 12}-00000-of-00001")
-    run.record_stage("evaluate", "step-00000/tiny[1]*", "0" * 64, 1.0, {})
-    assert evaluation_rollouts(run, 0, ["tiny[1]*"]) == {"tiny[1]*": rollouts}
+    RunSession(run).ledger.record_stage("evaluate", "step-00000/tiny[1]*", "0" * 64, 1.0, {})
+    assert evaluation_rollouts(store, run, 0, ["tiny[1]*"]) == {"tiny[1]*": rollouts}
 
 
 def test_a_model_from_the_command_line_leads_to_no_file_outside(store: Store) -> None:
@@ -222,8 +226,9 @@ def test_a_model_from_the_command_line_leads_to_no_file_outside(store: Store) ->
 def test_a_base_that_another_run_evaluated_counts(configured: Callable[..., RunConfig]) -> None:
     owner = finished(configured(), tokens=60)
     sharing = finished(configured("seed=1"), tokens=50)
-    sharing.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
-    sharing.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
+    session = RunSession(sharing)
+    session.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
+    session.ledger.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
     assert decide(sharing).decision == "promoted"
 
 
@@ -248,7 +253,7 @@ def test_a_crash_between_row_and_aliases_converges(
 def test_out_of_reach_nothing_is_decided(store: Store, configured: Callable[..., RunConfig]) -> None:
     run = finished(configured(), tokens=60)
     away = run.config.model_copy(update={"tracking": TrackingConfig(uri="http://127.0.0.1:9", timeout_seconds=1.0)})
-    lost = RunSession(away)
+    lost = Run.of(away)
     assert lost.run_id == run.run_id
     with pytest.raises(RegistryUnreachableError, match="the model registry at http://127.0.0.1:9"):
         decide(lost)
@@ -361,10 +366,11 @@ def test_flows_show_what_was_decided(
     from flows.retraining import run_promotion, run_rollback
 
     run = finished(configured(), tokens=60)
-    run.open("flow-2")
+    session = RunSession(run)
+    session.open("flow-2")
     with pytest.raises(ValueError, match="is running: only a completed training can become the champion"):
         run_promotion(run.run_id)
-    run.finish("completed")
+    finish(session, "completed")
     done = run_promotion(run.run_id)
     assert (done["decision"], done["champion"], done["run_id"]) == ("promoted", 1, run.run_id)
     with pytest.raises(ValueError, match="there is nothing to go back to from version 1"):

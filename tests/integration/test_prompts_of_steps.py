@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -13,12 +14,13 @@ from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt, Selection
 from pipeline_lib.rewards import make_reward
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.loop import generate_groups
 from pipeline_lib.training.metrics import StepClock
-from pipeline_lib.training.progress_files import StepFiles
+from pipeline_lib.training.step_folder import StepFolder
+from pipeline_lib.training.trainer import Trainer
 
 # Ten prompts: the third step of four crosses the epoch's end, where prompt 1 of the shuffled ten came twice.
 OVERRIDES = [
@@ -45,10 +47,12 @@ def drawing(config: RunConfig) -> Draw:
     prompts = load_prompts(config.prompts)
     generator = make_generator(str(BASE_FOLDER), config.generation, config.max_model_tokens)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    absent: Any = None
 
     def draw(batches_drawn: int) -> RolloutGroups:
         reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-        return generate_groups(generator, tokenizer, config, prompts, reward, batches_drawn, StepClock())
+        trainer = Trainer(config, absent, None, reward, generator, tokenizer, prompts, (), absent, absent)
+        return trainer.generate_groups(batches_drawn, StepClock())
 
     return draw
 
@@ -85,14 +89,14 @@ def test_dynamic_sampling_stops_when_the_step_has_seen_every_prompt(configs: Pat
 
 
 def test_a_filter_that_keeps_fewer_prompts_than_a_step_takes_is_told_before_training(configs: Path, tmp_path: Path) -> None:
-    from tasks.train_policy import _job
+    from pipeline_lib.stages.train import make_job
 
-    steps = StepFiles(tmp_path)
+    steps = StepFolder(tmp_path)
 
-    run = RunSession(load_config(configs / "smoke.toml", OVERRIDES))
+    run = RunSession(Run.of(load_config(configs / "smoke.toml", OVERRIDES)))
     run.store.write("prompts", [Prompt(f"p{number}", "tiny-sum", "tiny", str(number), "0") for number in range(4)])
-    run.store.write("selections", [Selection(run.run_id, f"p{number}", "easy", number > 0, "") for number in range(4)])
+    run.store.write("selections", [Selection(run.run.run_id, f"p{number}", "easy", number > 0, "") for number in range(4)])
     with pytest.raises(ValueError, match=r"train.prompts_per_step = 4 is above the 3 prompts that the filter kept.*: lower it"):
-        _job(run, steps)
-    run.store.write("selections", [Selection(run.run_id, "p0", "easy", True, "")])
-    assert _job(run, steps).run_id == run.run_id
+        make_job(run, steps)
+    run.store.write("selections", [Selection(run.run.run_id, "p0", "easy", True, "")])
+    assert make_job(run, steps).run_id == run.run.run_id

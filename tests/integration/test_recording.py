@@ -15,8 +15,10 @@ import pytest
 
 from pipeline_lib.config import TrackingConfig, load_config
 from pipeline_lib.records import TrainingStep
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages.opened import finish
 from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import Tracker
 
@@ -43,25 +45,27 @@ def smoke() -> Path:
 
 def command(configure: list[str]) -> None:
     """What `laconic run` records, in the order of the tasks, and what it leaves out of what is done."""
-    run = RunSession(load_config(smoke(), configure))
-    close_abandoned_runs(run.home)
-    run.acquire()
-    run.open(None)
+    session = RunSession(Run.of(load_config(smoke(), configure)))
+    close_crashed_runs(session.run.home)
+    session.acquire()
+    session.open(None)
     fingerprint = "0" * 16
-    if not run.stored_result("profile", "", fingerprint):
-        run.record_stage("profile", "", fingerprint, 1.0, SUMMARY)
-        child = run.tracker.start_child(run.mlflow_run_id, "profile")
-        run.tracker.log_summary(child, SUMMARY)
-        run.tracker.finish(child)
-    if not run.stored_result("train", "", fingerprint):
-        child = run.tracker.start_child(run.mlflow_run_id, "train")
-        run.tracker.log_steps(child, STEPS)
-        run.store.replace("training_steps", {"run_id": run.run_id}, [{"run_id": run.run_id, **step} for step in STEPS])
-        run.record_stage("train", "", fingerprint, 1.0, SUMMARY)
-        run.tracker.log_summary(child, SUMMARY)
-        run.tracker.finish(child)
-    run.finish("completed")
-    run.release()
+    if not session.ledger.stage_result("profile", "", fingerprint):
+        session.ledger.record_stage("profile", "", fingerprint, 1.0, SUMMARY)
+        child = session.tracker.start_child(session.mlflow_run_id, "profile")
+        session.tracker.log_summary(child, SUMMARY)
+        session.tracker.finish(child)
+    if not session.ledger.stage_result("train", "", fingerprint):
+        child = session.tracker.start_child(session.mlflow_run_id, "train")
+        session.tracker.log_steps(child, STEPS)
+        session.store.replace(
+            "training_steps", {"run_id": session.run.run_id}, [{"run_id": session.run.run_id, **step} for step in STEPS]
+        )
+        session.ledger.record_stage("train", "", fingerprint, 1.0, SUMMARY)
+        session.tracker.log_summary(child, SUMMARY)
+        session.tracker.finish(child)
+    finish(session, "completed")
+    session.release()
 
 
 def in_a_process(work: Callable[[], Any]) -> int:
@@ -135,7 +139,7 @@ def test_a_kill_before_any_write_leaves_no_mlflow_run_running_and_no_metric_miss
         monkeypatch.setenv("LACONIC_HOME", str(home))
         status = in_a_process(dying_before(write, lambda: command([])))
         # Another run's command settles what the killed one left.
-        assert in_a_process(lambda home=home: close_abandoned_runs(home)) == 0
+        assert in_a_process(lambda home=home: close_crashed_runs(home)) == 0
         assert "RUNNING" not in {each for statuses in mlflow_runs(home)[0].values() for each in statuses}, write
         if status == 0:
             assert write > 15

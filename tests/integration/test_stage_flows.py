@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import load_config
+from pipeline_lib.processes import lock_run
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.process import lock_run
 
 OVERRIDES = [
     "generation.engine=transformers",  # the portable engine through every stage; the end-to-end tests use vLLM
@@ -101,12 +101,18 @@ def test_stages_run_alone_and_end_where_the_pipeline_does(home: Path, configs: P
 @pytest.mark.usefixtures("prefect_server")
 def test_a_training_is_taken_over_by_a_run_that_differs_in_its_evaluation_only(home: Path, configs: Path) -> None:
     """Fingerprints, not names: other evaluation settings must not train again."""
+    from pipeline_lib.runs.run import Run
     from pipeline_lib.runs.session import RunSession
+    from pipeline_lib.stages.profile import profile_fingerprint
+    from pipeline_lib.stages.train import stored_fingerprint
 
     smoke = str(configs / "smoke.toml")
-    one = RunSession(load_config(smoke, OVERRIDES))
-    other = RunSession(load_config(smoke, [*OVERRIDES, "evaluate.num_samples=2", "name=other"]))
-    longer = RunSession(load_config(smoke, [*OVERRIDES, "train.steps=3"]))
-    assert one.run_id != other.run_id
-    assert one.fingerprint("train") == other.fingerprint("train") != longer.fingerprint("train")
-    assert one.fingerprint("profile") == longer.fingerprint("profile")
+    one = RunSession(Run.of(load_config(smoke, OVERRIDES)))
+    other = RunSession(Run.of(load_config(smoke, [*OVERRIDES, "evaluate.num_samples=2", "name=other"])))
+    longer = RunSession(Run.of(load_config(smoke, [*OVERRIDES, "train.steps=3"])))
+    assert one.run.run_id != other.run.run_id
+    trained = [stored_fingerprint(each.run, each.ledger) for each in (one, other, longer)]
+    assert trained[0] == trained[1] != trained[2]
+    assert profile_fingerprint(one.run.config, one.run.base.digest) == profile_fingerprint(
+        longer.run.config, longer.run.base.digest
+    )

@@ -533,9 +533,8 @@ def test_sweeps_join_checkpoints_and_runs(store: Store) -> None:
 def test_sql_that_does_not_only_read_is_refused(store: Store, sql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("runs", [{"run_id": "a", "name": "demo"}])
     monkeypatch.chdir(store.home)
-    for ask in (store.query, store.query_arrow):
-        with pytest.raises(ValueError, match="the store answers one SELECT|not valid SQL"):
-            ask(sql)
+    with pytest.raises(ValueError, match="the store answers one SELECT|not valid SQL"):
+        store.query(sql)
     assert store.query("SELECT run_id, name FROM runs").rows == [("a", "demo")]
     assert not (store.home / "stolen.csv").exists()
 
@@ -565,7 +564,6 @@ def test_sql_that_reads_is_answered(store: Store, sql: str) -> None:
     result = store.query(sql)
     assert result.rows
     assert len(result.columns) == len(result.types) == len(result.rows[0])
-    assert store.query_arrow(sql).column_names == list(result.columns)
 
 
 def test_sql_reads_the_users_own_files_and_installs_nothing(store: Store, tmp_path: Path) -> None:
@@ -666,22 +664,6 @@ def test_selected_prompts_are_those_kept(store: Store) -> None:
     ]
 
 
-def test_pass_rate_histogram_keeps_easy_and_hard_apart(store: Store) -> None:
-    store.write(
-        "difficulty",
-        [DifficultyEstimate("a", f"p{n}", 8, n, n / 8, 1.0) for n in range(9)],
-    )
-    rows = store.named("pass_rate_histogram", run_id="a", bins=4)
-    # 0, 1/8, 2/8 | 3/8, 4/8 | 5/8, 6/8 | 7/8, 1
-    assert rows == [
-        {"pass_rate_low": 0.0, "pass_rate_high": 0.25, "num_prompts": 3},
-        {"pass_rate_low": 0.25, "pass_rate_high": 0.5, "num_prompts": 2},
-        {"pass_rate_low": 0.5, "pass_rate_high": 0.75, "num_prompts": 2},
-        {"pass_rate_low": 0.75, "pass_rate_high": 1.0, "num_prompts": 2},
-    ]
-    assert [row["num_prompts"] for row in store.named("pass_rate_histogram", run_id="none", bins=2)] == [0, 0]
-
-
 def test_stage_result_of_the_own_run_comes_first(store: Store) -> None:
     def found(run_id: str, fingerprint: str = "f") -> list[str]:
         rows = store.named(
@@ -741,32 +723,7 @@ def test_stage_result_of_the_own_run_comes_first(store: Store) -> None:
     )
 
 
-def test_length_histogram_counts_by_correctness(store: Store) -> None:
-    lengths = {True: [1, 9, 10, 11, 35], False: [40, 47]}
-    rollouts = [
-        make_rollout(stage="evaluate", sample_index=index, num_tokens=num_tokens, correct=correct)
-        for correct, all_tokens in lengths.items()
-        for index, num_tokens in enumerate(all_tokens)
-    ]
-    store.write_rollouts(rollouts, "a", "evaluate", "base-sums")
-
-    def counts(correct: bool | None) -> list[tuple[int, ...]]:
-        rows = store.named(
-            "length_histogram",
-            run_id="a",
-            step=0,
-            source="sums",
-            correct=correct,
-            bucket_tokens=10,
-        )
-        return [tuple(row.values()) for row in rows]
-
-    assert counts(True) == [(0, 10, 2), (10, 20, 2), (30, 40, 1)]
-    assert counts(False) == [(40, 50, 2)]
-    assert sum(count for _, _, count in counts(None)) == 7
-
-
-def test_runs_are_listed_and_found_by_name(store: Store) -> None:
+def test_runs_are_listed_newest_first(store: Store) -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
     runs = [
         ("a", "demo", first),
@@ -794,7 +751,6 @@ def test_runs_are_listed_and_found_by_name(store: Store) -> None:
     )
     store.write("stage_results", [StageResult("a", "profile", "", "f", 1.0)])
     store.write("stage_results", [StageResult("a", "filter", "", "f", 1.0)])
-    assert [row["run_id"] for row in store.named("latest_run", name="demo")] == ["b"]
     assert [row["run_id"] for row in store.named("run_summary", run_id=None)] == [
         "c",
         "b",

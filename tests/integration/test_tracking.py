@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import TrackingConfig
-from pipeline_lib.tracking import Tracker
+from pipeline_lib.tracking import Registry, Tracker
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_parent_and_children_carry_tags_params_and_status(home: Path) -> None:
     tracker = new_tracker(home)
     many = {f"key{number}": number for number in range(150)}
     parent = tracker.start_parent("demo", "demo-1", {"prefect.flow_run_id": "flow-7"}, {"train": {"steps": 40}, "many": many})
-    child = tracker.start_child(parent, "train", {"note": "x"})
+    child = tracker.start_child(parent, "train")
     assert parent and child and tracker.available and tracker.pending == 0
     tracker.finish(child)
     tracker.finish(parent, "FAILED")
@@ -54,7 +54,7 @@ def test_parent_and_children_carry_tags_params_and_status(home: Path) -> None:
     assert run.info.artifact_uri.startswith((home / "mlartifacts").as_uri())
     assert stage.data.tags["mlflow.parentRunId"] == parent
     assert (stage.data.tags["laconic.stage"], stage.data.tags["laconic.run_id"]) == ("train", "demo-1")
-    assert (stage.data.tags["prefect.flow_run_id"], stage.data.tags["note"]) == ("flow-7", "x")
+    assert stage.data.tags["prefect.flow_run_id"] == "flow-7"
     assert stage.info.status == "FINISHED"
 
 
@@ -138,12 +138,10 @@ def test_a_registered_model_comes_back_byte_for_byte(home: Path, tmp_path: Path)
     assert first and (first.name, first.version) == ("qwen3-0.6b", 1)
     assert tracker.register_model(folder, "qwen3-0.6b", parent, tags=tags) == first
 
-    copy = tracker.download_model("qwen3-0.6b", "challenger", tmp_path / "copy")
-    in_place = tracker.download_model("qwen3-0.6b", "challenger")
+    registry = Registry(TrackingConfig(), home)
+    in_place = registry.folder("qwen3-0.6b", registry.version_of("qwen3-0.6b", "challenger"))
     files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for found in (copy, in_place):
-        assert found
-        assert {path.relative_to(found): path.read_bytes() for path in found.rglob("*") if path.is_file()} == files
+    assert {path.relative_to(in_place): path.read_bytes() for path in in_place.rglob("*") if path.is_file()} == files
 
     (folder / "config.json").write_text("{}")
     second = tracker.register_model(folder, "qwen3-0.6b", parent, tags=tags)
@@ -156,7 +154,6 @@ def test_a_registered_model_comes_back_byte_for_byte(home: Path, tmp_path: Path)
     assert version.tags["laconic.mlflow_run_id"] == parent
     assert client.get_logged_model(second.model_id).source_run_id == parent
     assert client.get_logged_model(second.model_id).status == "READY"
-    assert tracker.download_model("qwen3-0.6b", "no-such-alias") is None
 
 
 def test_disabled_tracking_does_nothing(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_lib.config import CleaningConfig
 from pipeline_lib.records import Prompt
-from pipeline_lib.selection.cleaning import REASONS, CleaningRules, clean_prompts
+from pipeline_lib.selection.cleaning import REASONS, clean_prompts
 
 # Few words and answers, so that duplicates, conflicts and shared n-grams come up all the time.
 WORDS = st.sampled_from(
@@ -15,7 +16,7 @@ WORDS = st.sampled_from(
 PROBLEMS = st.one_of(st.lists(WORDS, max_size=8).map(" ".join), st.text(max_size=20))
 ANSWERS = st.sampled_from(["1", "1.0", "2", "", r"\frac{2}{2}", "$2$"])
 RULES = st.builds(
-    CleaningRules,
+    CleaningConfig,
     duplicates=st.booleans(),
     conflicting_answers=st.booleans(),
     pictures=st.booleans(),
@@ -68,5 +69,5 @@ def test_a_benchmark_problem_in_other_dress_is_never_kept(prompts, data, rules):
     place = data.draw(st.integers(0, len(prompts) - 1))
     prompts[place] = replace(prompts[place], problem=dressed)
     benchmark = [Prompt("eval-0", "eval", "math", " ".join(words), "7")]
-    verdicts = clean_prompts(prompts, {"bench": benchmark}, replace(rules, decontaminate=True))
+    verdicts = clean_prompts(prompts, {"bench": benchmark}, rules.model_copy(update={"decontaminate": True}))
     assert not verdicts[place].kept

@@ -1,7 +1,6 @@
 """Laws of group advantages and of the loss."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -9,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.config import TrainConfig
-from pipeline_lib.grpo import LossSettings, batch_moments, group_advantages, k3_kl, loss_denominator, policy_loss, whiten
+from pipeline_lib.grpo import batch_moments, group_advantages, k3_kl, loss_denominator, policy_loss, whiten
 
 REWARDS = st.lists(st.integers(-8, 8).map(lambda eighths: eighths / 8), min_size=2, max_size=24)
 ESTIMATORS = st.sampled_from(["grpo", "mean", "rloo", "batch_whitened"])
-DEFAULTS = LossSettings.of(TrainConfig(steps=1))
+DEFAULTS = TrainConfig(steps=1)
 LOSSES = st.builds(
-    LossSettings,
-    aggregation=st.sampled_from(["token_mean", "sequence_mean", "dr_grpo"]),
+    lambda **changes: DEFAULTS.model_copy(update=changes),
+    loss_aggregation=st.sampled_from(["token_mean", "sequence_mean", "dr_grpo"]),
     importance_ratio=st.sampled_from(["token", "sequence"]),
     objective=st.sampled_from(["clip", "cispo"]),
     clip_low=st.floats(0, 0.9),
     clip_high=st.floats(0.01, 2),
     dual_clip=st.none() | st.floats(1.01, 5),
     engine_ratio_cap=st.none() | st.floats(0.1, 5),
-    limit_tokens=st.integers(8, 64),
+    rollout_limit_tokens=st.integers(8, 64),
 )
 # Rollouts: advantage, and (log-prob, old log-prob) of each token.
 ROLLOUTS = st.lists(
@@ -183,7 +182,9 @@ def test_dual_clip_only_lowers_the_loss(rollouts, loss_settings, dual_clip):
     lengths = [len(row) for _, row in rollouts]
     tensors, denominator = padded(rollouts), loss_denominator(lengths, loss_settings)
     without, within = (
-        policy_loss(*tensors, replace(loss_settings, objective="clip", dual_clip=bound), denominator, 1, tensors[1])[0]
+        policy_loss(
+            *tensors, loss_settings.model_copy(update={"objective": "clip", "dual_clip": bound}), denominator, 1, tensors[1]
+        )[0]
         for bound in (None, dual_clip)
     )
     assert within <= without + 1e-12

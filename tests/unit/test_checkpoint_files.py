@@ -11,6 +11,7 @@ import pytest
 from pipeline_lib.training.checkpoint_files import (
     RECORD,
     CheckpointError,
+    checkpoint_records,
     checkpoints_in,
     choose_resume_step,
     require_model,
@@ -18,7 +19,6 @@ from pipeline_lib.training.checkpoint_files import (
     step_name,
     verify,
 )
-from pipeline_lib.training.progress_files import checkpoint_records
 
 OPTIMIZER, MODEL, RANDOM = "state/zero_pp_rank_0_mp_rank_00_optim_states.pt", "model/model.safetensors", "random-0.pt"
 CONTENT = {OPTIMIZER: b"optimizer" * 1000, MODEL: b"weights" * 1000, RANDOM: b"random" * 10, "model/config.json": b"{}"}

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_lib import config as config_module
-from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, Section, WarmupConfig, apply_override, load_config
+from pipeline_lib.config import PAPER_PROMPT_SUFFIX, RunConfig, WarmupConfig, apply_override, load_config
+from pipeline_lib.section import Section
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "warmup.toml")
@@ -202,7 +203,7 @@ def test_apply_override_refuses_a_section_below_a_value() -> None:
 def test_light_rooms_import_nothing_heavy() -> None:
     rooms = (
         "config, records, rewards, grading, selection.difficulty, evaluation.budget_sweep, runs.session, worker.process, "
-        "training.progress_files"
+        "training.step_folder"
     )
     code = f"import {', '.join('pipeline_lib.' + room for room in rooms.split(', '))}, sys; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())

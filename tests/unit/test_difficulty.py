@@ -7,7 +7,6 @@ from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.selection.difficulty import (
     EmptySelectionError,
     difficulty_class,
-    estimate_difficulty,
     pass_rate_histogram,
     select_prompts,
 )
@@ -17,14 +16,6 @@ def estimates_with(*counts: int, num_rollouts: int = 8) -> list[DifficultyEstima
     return [
         DifficultyEstimate("run", f"p{index}", num_rollouts, count, count / num_rollouts, 10.0)
         for index, count in enumerate(counts)
-    ]
-
-
-def test_estimates_keep_first_seen_order_and_count_interleaved_rows():
-    rows = [("b", True, 10), ("a", False, 7), ("b", False, 20), ("a", False, 8), ("b", True, 30)]
-    assert estimate_difficulty("run", rows) == [
-        DifficultyEstimate("run", "b", 3, 2, 2 / 3, 20.0),
-        DifficultyEstimate("run", "a", 2, 0, 0.0, 7.5),
     ]
 
 

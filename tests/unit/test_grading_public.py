@@ -7,8 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from pipeline_lib.grading.maths.agreement import is_equal_text, main, read_rows
-from pipeline_lib.grading.maths.disagreements import REASONS
+from benchmarks.maths_agreement import REASONS, is_equal_text, main, read_rows
 from pipeline_lib.grading.maths.files import judge_file_predictions
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.grading.maths.normal_form import normalise
@@ -17,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 CASES = Path(os.environ.get("LACONIC_DATA", REPOSITORY.parent / "shared" / "data")) / "grading_public.parquet"
 
 # Plain math-verify 0.9.0, the best of three ways to hand it the texts, source by source: cases it agrees with the label on.
-# Measured with `python -m pipeline_lib.grading.maths.agreement`, which a slow machine need not repeat here.
+# Measured with `python benchmarks/maths_agreement.py`, which a slow machine need not repeat here.
 PLAIN_AGREEMENT = {
     "prm800k": 796, "gsm8k": 381, "mr-gsm8k": 223, "math-verify": 123, "lighteval": 8, "olympiadbench": 16, "inspect_ai": 14,
     "skythought": 9,

@@ -19,7 +19,7 @@ from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.records import DifficultyEstimate, Rollout, StageResult
 from pipeline_lib.rewards import REWARDS
 from pipeline_lib.runs.base_model import resolve_base_model
-from pipeline_lib.runs.fingerprints import profile_fingerprint
+from pipeline_lib.stages.profile import profile_fingerprint
 from pipeline_lib.store.database import DATABASE_NAME, Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,6 +1,7 @@
 """Names are not paths: what a configuration, a file or a command line names leads nowhere but to its own place."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import RecordedConfig, RunConfig, TrackingConfig, load_config, name_from, parse_config, stored_config
+from pipeline_lib.config import RecordedConfig, RunConfig, TrackingConfig, load_config, parse_config, stored_config
 from pipeline_lib.evaluation.recorded_rollouts import RecordedRollout
 from pipeline_lib.experiments.specification import ExperimentConfig, experiment_file
 from pipeline_lib.files.home import LONGEST_PART_BYTES, below, plain_key
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, TrainJob, read_job, write_json
+from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.base_model import pin_version
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.section import name_from
+from pipeline_lib.stages.evaluate import Sweep
 from pipeline_lib.store.database import Store
-from pipeline_lib.worker.process import WorkerProcess, lock_run
+from pipeline_lib.worker.process import WorkerProcess
 from tasks.artifacts import artifact_key
-from tasks.evaluate_budgets import _Unit
 
 OUTSIDE = "../../../../x"
 BAD_NAMES = [OUTSIDE, "tiny[1]*", "/etc/x", "..", ".hidden", "", "a b", "a/b", "it's", "a\0b", "a\n", "Upper", "x" * 101]
@@ -135,8 +139,7 @@ def test_a_link_in_the_home_is_followed(tmp_path: Path) -> None:
 
 
 def test_whatever_a_run_is_called_its_files_stay_in_the_home(home: Path, tree: dict[str, Any]) -> None:
-    run = RunSession(stored_config(tree, RunConfig))
-    run.run_id = OUTSIDE
+    run = replace(Run.of(stored_config(tree, RunConfig)), run_id=OUTSIDE)
     for folder in (lambda: run.rollouts_folder("train"), run.training_folder, run.checkpoints_folder, run.report_folder):
         with pytest.raises(ValueError, match="cannot name a file or folder below"):
             folder()
@@ -148,15 +151,16 @@ def test_whatever_a_run_is_called_its_files_stay_in_the_home(home: Path, tree: d
 
 
 def test_a_benchmark_called_as_a_file_of_training_does_not_replace_it(tree: dict[str, Any]) -> None:
-    run = RunSession(stored_config(tree, RunConfig))
+    session = RunSession(Run.of(stored_config(tree, RunConfig)))
+    run = session.run
     for name in ("prompts", "validation", "profile-prompts"):
         benchmark = run.config.evaluate.benchmarks[0].model_copy(update={"name": name})
-        file = _Unit(run, 0, None, "weights", benchmark).prompts_file
+        file = Sweep(session, "fingerprint", step=0, weights=None, benchmark=benchmark).prompts_file
         assert file.parent == run.training_folder()
         assert file.stem not in ("prompts", "validation", "profile-prompts")
     outside = run.config.evaluate.benchmarks[0].model_copy(update={"name": OUTSIDE})
     with pytest.raises(ValueError, match="cannot name a file or folder below"):
-        _ = _Unit(run, 0, None, "weights", outside).prompts_file
+        _ = Sweep(session, "fingerprint", step=0, weights=None, benchmark=outside).prompts_file
 
 
 def test_no_two_names_have_one_key() -> None:
@@ -204,16 +208,16 @@ def rollout(benchmark: str) -> RecordedRollout:
 
 
 def test_a_files_own_spelling_of_a_benchmark_finds_the_source(tmp_path: Path) -> None:
-    from tasks.evaluate_recorded import _with_prompts
+    from pipeline_lib.stages.recorded import with_prompts
 
     assert name_from("MATH 500") == "math-500"
     (tmp_path / "b.jsonl").write_text('{"problem": "What is one plus one?", "answer": "2"}\n', encoding="utf-8")
     source = {"name": "math-500", "kind": "file", "path": str(tmp_path / "b.jsonl")}
     config = parse_config({"name": "r", "rollouts_file": "r.jsonl", "sources": [source]}, RecordedConfig)
-    ((found, prompt),), unmatched = _with_prompts([rollout("MATH 500")], config)
+    ((found, prompt),), unmatched = with_prompts([rollout("MATH 500")], config)
     assert (found.benchmark, prompt.source, prompt.answer, unmatched) == ("math-500", "math-500", "2", 0)
     with pytest.raises(ValueError, match="'MATH 500', 'math-500' would be the same benchmark"):
-        _with_prompts([rollout("MATH 500"), rollout("math-500")], config)
+        with_prompts([rollout("MATH 500"), rollout("math-500")], config)
     with pytest.raises(ValueError, match="sources = .* must have different names"):
         parse_config({"name": "r", "rollouts_file": "r.jsonl", "sources": [source, source]}, RecordedConfig)
 

@@ -29,7 +29,8 @@ from pipeline_lib.preview import (
     make_preview,
     outcomes_of,
 )
-from pipeline_lib.preview.groups import RolloutGroups
+from pipeline_lib.preview.first_step import Signal
+from pipeline_lib.preview.groups import ProfiledGroups
 from pipeline_lib.preview.recommendation import has_dense_signal
 from pipeline_lib.preview.settings import STRATEGIES, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
@@ -138,7 +139,7 @@ def test_correlations_are_pearson_over_groups_with_a_signal(config: RunConfig) -
 
 
 def test_masked_tokens_by_bucket_counted_by_hand() -> None:
-    groups = RolloutGroups(outcomes(), np.ones(3, dtype=bool), 4)
+    groups = ProfiledGroups(outcomes(), np.ones(3, dtype=bool), 4)
     cut = groups.cut(20, (3, 10, 20))
     total, by_bucket = cut.masked_tokens(groups.correct_GN)
     assert total == pytest.approx(97 / 127)
@@ -183,6 +184,15 @@ def test_correct_beyond_the_limit_counts_as_wrong(config: RunConfig) -> None:
     vanilla = config.reward.model_copy(update={"name": "vanilla"})
     assert step_of(config, reward=vanilla).positive_fraction == 4 / 12
     assert step_of(config, reward=vanilla, limit_tokens=11).positive_fraction == 3 / 12
+
+
+def test_sequence_mean_pushes_a_rollout_over_its_length(configs: Path, config: RunConfig) -> None:
+    setting = setting_of(config)
+    averaging = load_config(configs / "experiments" / "base.toml", [*OVERRIDES, "train.loss_aggregation=sequence_mean"])
+    cut = Previewer(outcomes(), config).groups("all", 4).cut(20, (20,))
+    plain_GN, averaged_GN = (Signal.of(setting, cut, each.train).push_GN for each in (config, averaging))
+    np.testing.assert_allclose(plain_GN, [[0.5, 0.5, -0.5, -0.5], [0.75, -0.25, -0.25, -0.25], [0] * 4])
+    np.testing.assert_allclose(averaged_GN, plain_GN * (127 / 12) / np.array(LENGTHS))
 
 
 def test_smaller_groups_are_consecutive_rollouts(config: RunConfig) -> None:
@@ -275,7 +285,7 @@ def test_a_grid_around_the_configuration_or_what_is_asked_for(config: RunConfig)
         (Requested(negatives=["-C"]), "--negatives '-C' is not one of vanilla, -I"),
         (Requested(subsets=["medium"]), "--subset 'medium' is not one of easy, all, hard"),
         (Requested(targets=[21]), "--target 21 is not within 1 to train.rollout_limit_tokens = 20"),
-        (Requested(nums_rollouts=[5]), "--num-rollouts 5 is not within 2 to 4, what a table has a prompt"),
+        (Requested(nums_rollouts=[5]), "--num-rollouts 5 is not within 2 to 4, what a table has per prompt"),
     ],
 )
 def test_what_is_not_possible_is_named(config: RunConfig, asked: Requested, message: str) -> None:

@@ -95,7 +95,7 @@ def test_more_rollouts_than_profiled_are_shown_for_what_there_is(with_room: RunC
     few = outcomes(num_rollouts=4)
     preview = make_preview(with_room, few)
     assert preview.configured.setting.num_rollouts == 4
-    assert any(note.startswith("train.num_rollouts = 8, but there are 4 rollouts a prompt") for note in preview.notes)
+    assert any(note.startswith("train.num_rollouts = 8, but there are 4 rollouts per prompt") for note in preview.notes)
 
 
 def test_a_limit_beyond_the_profile_is_told(configs: Path) -> None:

@@ -8,9 +8,11 @@ import pytest
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.prompts import load_source
 from pipeline_lib.records import Selection
-from pipeline_lib.runs.fingerprints import filter_fingerprint, profile_fingerprint, train_fingerprint
 from pipeline_lib.selection.difficulty import EmptySelectionError, recorded_difficulty
 from pipeline_lib.selection.training_prompts import contaminating_sources, overlong_prompts, select_training_prompts
+from pipeline_lib.stages.filter import filter_fingerprint
+from pipeline_lib.stages.profile import profile_fingerprint
+from pipeline_lib.stages.train import train_fingerprint
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ROWS = [

@@ -62,4 +62,4 @@ def test_padding_masks_exactly_the_response_tokens() -> None:
     assert batch.input_ids_BT.tolist() == [[1, 1, 2, 2, 2], [1, 2, 0, 0, 0]]
     assert batch.response_mask_BT.int().tolist() == [[0, 0, 1, 1, 1], [0, 1, 0, 0, 0]]
     assert batch.engine_logprobs_BT.tolist() == [[0, 0, -0.5, -0.5, -0.5], [0, -0.5, 0, 0, 0]]
-    assert batch.has_signal
+    assert batch.signal_B.tolist() == [True, True]

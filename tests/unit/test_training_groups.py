@@ -8,7 +8,7 @@ from pipeline_lib.generation.sampling import Sample
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
-from pipeline_lib.rewards.base import FloatArray
+from pipeline_lib.rewards.base import FloatArray, NoParameters
 from pipeline_lib.rewards.truncation import TruncationReward
 from pipeline_lib.training.groups import RolloutGroups, share_groups
 
@@ -184,7 +184,7 @@ class BrokenReward(TruncationReward):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_reward_that_is_not_finite_stops_and_names_the_rollout(value: float) -> None:
     made = RolloutGroups(samples([[True, False], [True, True]], [[4, 4], [4, 11]]), settings())
-    reward = BrokenReward(RewardConfig(name="truncation", target_tokens=10))
+    reward = BrokenReward(NoParameters(), 10, 10)
     reward.value = value
     with pytest.raises(NotFiniteError) as caught:
         made.assign_rewards(reward)
@@ -193,7 +193,7 @@ def test_a_reward_that_is_not_finite_stops_and_names_the_rollout(value: float) -
 
 def test_finite_rewards_whose_advantage_is_not_stop_too() -> None:
     made = RolloutGroups(samples([[True, False], [True, True]], [[4, 4], [4, 11]]), settings())
-    reward = BrokenReward(RewardConfig(name="truncation", target_tokens=10))
+    reward = BrokenReward(NoParameters(), 10, 10)
     reward.value = 1e308
     reward.weigh = lambda advantages_PN, outcomes: advantages_PN * 1e308 * 1e308  # type: ignore[method-assign]
     with pytest.raises(
@@ -204,7 +204,7 @@ def test_finite_rewards_whose_advantage_is_not_stop_too() -> None:
 
 def test_a_target_that_is_not_finite_stops() -> None:
     made = RolloutGroups(samples([[True, False]], [[4, 4]]), settings())
-    reward = TruncationReward(RewardConfig(name="truncation", target_tokens=10))
+    reward = TruncationReward(NoParameters(), 10, 10)
     reward.target_tokens = float("nan")
     with pytest.raises(NotFiniteError, match="the target L_T of the reward is nan"):
         made.assign_rewards(reward)

@@ -17,8 +17,7 @@ Only the standard library can be imported.
 """
 
 from pipeline_lib.grading.code.extraction import extract_program
-from pipeline_lib.grading.code.pool import judge_programs
-from pipeline_lib.grading.code.protections import sandbox_protections
+from pipeline_lib.grading.code.pool import judge_programs, sandbox_protections
 from pipeline_lib.grading.code.specifications import TEST_FORMATS
 from pipeline_lib.grading.code.verdicts import CodeVerdict, SandboxLimits
 

@@ -51,13 +51,3 @@ def warn_of_missing(protections: dict[str, bool]) -> None:
         if missing and not _warned:
             _warned = True
             logger.warning("programs are graded without %s: see docs/code_grading.md", ", ".join(missing))
-
-
-def sandbox_protections() -> dict[str, bool]:
-    """Which of PROTECTIONS are in force for programs that are graded on this machine with isolation "process".
-
-    Starts the sandbox if it does not run yet. Raises RuntimeError when it cannot start.
-    """
-    from pipeline_lib.grading.code.pool import shared_pool
-
-    return probe_protections(shared_pool("process").zygote())

@@ -20,7 +20,7 @@ LEAST_ROUNDED_DIGITS = 4
 _FIRST_CHARACTERS = frozenset("0123456789+-.(\\")
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _SIGN = r"[+-]?"
-_SIGNED = rf"{_SIGN}\(?{_SIGN}{_NUMBER}\)?"
+
 _TIMES = r"(?:\\times|\\cdot|\*|x)"
 _DECIMAL = re.compile(rf"{_SIGN}{_NUMBER}", re.ASCII)
 _FRACTION = re.compile(rf"({_SIGN})\\frac\{{({_SIGN}{_NUMBER})\}}\{{({_SIGN}{_NUMBER})\}}", re.ASCII)

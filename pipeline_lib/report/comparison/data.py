@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_lib.evaluation.paired_comparison import Interval
-from pipeline_lib.report.canvas import INK
+from pipeline_lib.report.canvas import COLOURS, INK
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.finding import BASE_STYLES, LINE_STYLES, Stroke
-from pipeline_lib.report.recorded import COLOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class ComparedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModel:
+class ComparedBase:
     """A model that some of the runs start from, with its rows of budget_results (step 0)."""
 
     label: str
@@ -99,7 +98,7 @@ class Comparison:
     examples_benchmark: str = ""
 
     @property
-    def bases(self) -> list[BaseModel]:
+    def bases(self) -> list[ComparedBase]:
         """The base models of the runs; each benchmark's rows are those of the first run that has them."""
         found: dict[str, dict[str, Sequence[Row]]] = {}
         for run in self.runs:
@@ -110,7 +109,7 @@ class Comparison:
         named = {label: [row for rows in own.values() for row in rows] for label, own in found.items()}
         named = {label: rows for label, rows in named.items() if rows}
         return [
-            BaseModel(label, Stroke("before RL" if len(named) == 1 else f"before RL ({label})", INK, style), rows)
+            ComparedBase(label, Stroke("before RL" if len(named) == 1 else f"before RL ({label})", INK, style), rows)
             for (label, rows), style in zip(named.items(), itertools.cycle(BASE_STYLES), strict=False)
         ]
 

@@ -11,7 +11,7 @@ from pipeline_lib.report.comparison.figures import budget_curves, dynamics_overl
 from pipeline_lib.report.comparison.pareto import pareto_figure
 from pipeline_lib.report.comparison.settings import differing_settings
 from pipeline_lib.report.comparison.tables import comparison_budget_tables, difference_tables, overview
-from pipeline_lib.report.html import Section, draw_section, page_template
+from pipeline_lib.report.html import FigureSection, draw_section, page_template
 from pipeline_lib.report.watched import alarm_sentence, phases_sentence
 
 PAGE_FILE = "compare.html"
@@ -44,7 +44,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     return path
 
 
-def _pareto_section(comparison: Comparison, benchmark: str, folder: Path) -> Section:
+def _pareto_section(comparison: Comparison, benchmark: str, folder: Path) -> FigureSection:
     return draw_section(
         folder,
         f"pareto_{plain_key(benchmark)}",
@@ -57,7 +57,7 @@ def _pareto_section(comparison: Comparison, benchmark: str, folder: Path) -> Sec
     )
 
 
-def _budget_section(comparison: Comparison, folder: Path) -> Section:
+def _budget_section(comparison: Comparison, folder: Path) -> FigureSection:
     return draw_section(
         folder,
         "accuracy_by_budget",
@@ -69,7 +69,7 @@ def _budget_section(comparison: Comparison, folder: Path) -> Section:
     )
 
 
-def _dynamics_section(comparison: Comparison, folder: Path) -> Section:
+def _dynamics_section(comparison: Comparison, folder: Path) -> FigureSection:
     return draw_section(
         folder,
         "training_dynamics",

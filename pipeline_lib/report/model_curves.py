@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.report.canvas import colour_legend, panel_grid, save_png, styled, tokens_text
+from pipeline_lib.report.canvas import COLOURS, colour_legend, panel_grid, save_png, styled, tokens_text
 from pipeline_lib.report.data import Row, benchmark_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
 OTHERS = "#C9CDD2"
 OFFSET = 0.05
 

@@ -1,0 +1,108 @@
+"""`laconic doctor`, `check`, `preview`, `grade` and `warmup`: what is done before a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.commands.terminal import ConfigPath, Overrides, Panel, Raw, cell, console, errors, show_summaries, text_table
+from flows.server.temporary import begin_server, wait_for_server
+from pipeline_lib.config import laconic_home, load_config
+
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def doctor() -> None:
+    """Say what was found on this machine, what is wrong, and how to fix it; exit status 1 when something is."""
+    from pipeline_lib.doctor import examine
+
+    findings = examine()
+    rows = [[finding.name, finding.found, "ok" if finding.ok else finding.fix] for finding in findings]
+    console.print(text_table(None, ["part", "found", "verdict"], rows))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def check(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail for a warning, too.")] = False,
+) -> None:
+    """Hold a configuration against the paper's guidelines (docs/guidelines.md); exit status 1 for an error. Nothing is run."""
+    from flows.commands.checking import check_and_show
+
+    if not check_and_show(load_config(config, overrides), laconic_home(), output_format, strict):
+        raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def preview(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    rewards: Annotated[list[str], typer.Option("--reward", help="Compare this reward; repeatable.")] = [],  # noqa: B006
+    negatives: Annotated[
+        list[str],
+        typer.Option("--negatives", metavar="STRATEGY", help="Compare this strategy of the paper's Table 1, such as -I."),
+    ] = [],  # noqa: B006
+    targets: Annotated[list[int], typer.Option("--target", metavar="TOKENS", help="Compare this L_T.")] = [],  # noqa: B006
+    subsets: Annotated[list[str], typer.Option("--subset", help="Compare easy, all, hard or band.")] = [],  # noqa: B006
+    nums_rollouts: Annotated[list[int], typer.Option("--num-rollouts", metavar="N", help="Compare this N.")] = [],  # noqa: B006
+    rollouts: Annotated[
+        Path | None, typer.Option(help="Preview from these rollouts (Parquet, JSONL, CSV), not from the stored profile.")
+    ] = None,
+    output_format: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as well.")] = None,
+    raw: Raw = False,
+) -> None:
+    """Show what the first training step would see, from the profile and without a model.
+
+    Without options that compare, a small grid around the configuration; with some, every combination of their values.
+    """
+    from flows.commands.previewing import check_figure, preview_configuration, show_preview, write_figure
+    from pipeline_lib.preview import Requested
+
+    if out:
+        check_figure(out)
+    found = preview_configuration(config, overrides, Requested(rewards, negatives, targets, subsets, nums_rollouts), rollouts)
+    show_preview(found, output_format, console, raw)
+    if out:
+        write_figure(found, out)
+        errors.print(f"figure: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def grade(
+    file: Annotated[Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, source).")],
+    out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
+    grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
+    timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
+    sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
+    strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
+    raw: Raw = False,
+) -> None:
+    """Judge predictions with our grader; no model, store or server is needed."""
+    from flows.commands.grading import grade_with_progress
+
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw)
+    rows = [[cell(value) for value in row.values()] for row in summary]
+    console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def warmup(
+    config: ConfigPath = "configs/warmup.toml",
+    overrides: Overrides = [],  # noqa: B006
+    output: Annotated[str | None, typer.Option(help="Folder of the new base model; default: bases/ in LACONIC_HOME.")] = None,
+) -> None:
+    """Train the tiny world's base model from scratch; exit status 1 when it does not pass the gate."""
+    begin_server()
+    from flows.warmup import run_warmup
+
+    wait_for_server()
+    result = run_warmup(config, overrides, output)
+    show_summaries([{key: value for key, value in result.items() if key != "figures"}, *result["figures"]])
+    if not result["passed"]:
+        raise typer.Exit(1)

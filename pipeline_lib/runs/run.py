@@ -1,0 +1,62 @@
+"""What a run is: a configuration, its id, and where in the home its files lie. Nothing here works on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.config import RunConfig, laconic_home, stored_config
+from pipeline_lib.files.home import below
+from pipeline_lib.runs.base_model import BaseModel, pinned, resolve_base_model
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline; `control_of` is the run that this one is the control of."""
+
+    config: RunConfig
+    run_id: str
+    home: Path
+    control_of: str | None = None
+
+    @classmethod
+    def of(cls, config: RunConfig, control_of: str | None = None) -> "Run":
+        """The run that a configuration describes, in the home of this process."""
+        return cls(config, config.run_id, laconic_home(), control_of)
+
+    @classmethod
+    def stored(cls, row: Mapping[str, Any]) -> "Run":
+        """A run from its row of `runs`. Raises ValueError for a configuration that cannot be read.
+
+        Its id is the row's: a setting that came since would give the same configuration another.
+        """
+        return cls(stored_config(row["config"], RunConfig), row["run_id"], laconic_home(), row["control_of"])
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The base model."""
+        return resolve_base_model(self.config)
+
+    def rollouts_folder(self, stage: str) -> Path:
+        """Where a stage's rollouts lie as Parquet."""
+        return below(self.home, "rollouts", self.run_id, stage)
+
+    def training_folder(self) -> Path:
+        """Prompts and step metrics that go between the train stage and the worker."""
+        return below(self.home, "training", self.run_id)
+
+    def checkpoints_folder(self) -> Path:
+        """Where training state is saved."""
+        return below(self.home, "checkpoints", self.run_id)
+
+    def report_folder(self) -> Path:
+        """Where the report and its pictures lie."""
+        return below(self.home, "reports", self.run_id)
+
+
+def runs_of(config: RunConfig) -> list[Run]:
+    """The run of a configuration, its base model pinned to a version, followed by its control when there is one."""
+    settings = pinned(config)
+    run = Run.of(settings)
+    return [run, Run.of(settings.control_variant(), control_of=run.run_id)] if settings.control.enabled else [run]

@@ -1,0 +1,44 @@
+"""The table of stages, in their order: flows, commands and deployments of stages are made from it.
+
+A stage is a room, `pipeline_lib/stages/NAME.py`, whose `STAGE` says what it depends on, what is done, and does the rest
+(`stages.stage`); one runner does it (`stages.runner`). The table is light: a room is loaded when it is worked in.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pipeline_lib.stages.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A line of the table. `help` is that of its command; `runs` says how a run and its control are worked on."""
+
+    name: str
+    help: str
+    uses_engine: bool = False
+    runs: Literal["in turn", "side by side", "together"] = "in turn"
+
+    @property
+    def room(self) -> "Stage[Any]":
+        """What does the work."""
+        stage: Stage[Any] = import_module(f"{__name__}.{self.name}").STAGE
+        return stage
+
+
+_TABLE = (
+    StageEntry("profile", "Sample N rollouts per prompt with the base model and store the pass rates.", uses_engine=True),
+    StageEntry("filter", "Select the training prompts by their pass rate."),
+    StageEntry(
+        "train",
+        "Train with the length-aware reward; an interrupted training run resumes from its newest checkpoint.",
+        uses_engine=True,
+        runs="side by side",
+    ),
+    StageEntry("evaluate", "Score the base and the trained models at every token budget.", uses_engine=True, runs="together"),
+    StageEntry("register", "Register the best checkpoint in MLflow under the alias 'challenger'."),
+    StageEntry("report", "Write the report of the run beside its control.", runs="together"),
+)
+STAGES = {entry.name: entry for entry in _TABLE}

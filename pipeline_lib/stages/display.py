@@ -1,0 +1,56 @@
+"""What a stage shows of its work, as plain data. Whoever runs it decides where: on Prefect's pages, or nowhere as here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.records import Alarm
+from pipeline_lib.runs.run import Run
+
+
+class Progress:
+    """How far a stage is."""
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` are done."""
+
+
+class TrainingView:
+    """A training run while it runs."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough time has passed to show more."""
+        return False
+
+    def show(self, curve: Sequence[dict[str, Any]], finished: bool = False) -> None:
+        """Rows of `training_steps` of the whole run so far."""
+
+    def announce(self, alarms: Sequence[Alarm]) -> None:
+        """All alarms so far; each is announced once."""
+
+
+class Display:
+    """Shows nothing: what the runner shows to by default, and the base of displays that do."""
+
+    @contextmanager
+    def progress(self, run_name: str, stage: str) -> Iterator[Progress]:
+        """The progress of a stage while the block runs."""
+        yield Progress()
+
+    def training(self, run: Run) -> TrainingView:
+        """The view of a training run, the same for each call."""
+        return TrainingView()
+
+    def table(self, run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+        """A table of plain values."""
+
+    def markdown(self, run_name: str, what: str, markdown: str, description: str) -> None:
+        """A text."""
+
+    def picture(self, run_name: str, path: Path, description: str) -> None:
+        """A PNG."""
+
+    def page(self, run_name: str, path: Path, mlflow_address: str | None) -> None:
+        """An HTML page on disk; `mlflow_address` is the page of the MLflow run that keeps a copy."""

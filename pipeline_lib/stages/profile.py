@@ -1,0 +1,134 @@
+"""The profile stage: N rollouts per prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.config import RunConfig, digest
+from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
+from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
+from pipeline_lib.prompts import SourceContent, load_source, resolve_source
+from pipeline_lib.prompts.local_copies import content_digests, source_identity
+from pipeline_lib.records import DifficultyEstimate, Prompt
+from pipeline_lib.runs.session import RunSession
+from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
+from pipeline_lib.stages.display import Display
+from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
+
+
+def profile_fingerprint(config: RunConfig, base_digest: str) -> str:
+    """Of base model, prompts, sampling, seed; or of the file that the rollouts come from."""
+    imported = content_digests(Path(config.profile.rollouts_file).expanduser()) if config.profile.rollouts_file else []
+    profile = config.profile.model_dump(exclude={"rollouts_file"})
+    return digest(["profile", base_digest, source_identity(config.prompts), profile, imported, sampling_identity(config)])
+
+
+def stored_estimates(session: RunSession) -> list[DifficultyEstimate]:
+    """What the profile of a run found; empty when there is none."""
+    rows = session.store.named("difficulty_of_run", run_id=session.run.run_id)
+    return [DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows]
+
+
+class Profile(StageOfRuns):
+    """**How hard each prompt is for this model**: N rollouts per prompt with the base model, graded.
+
+    Reads the prompts and the base model; writes `prompts`, `difficulty` and rollouts of stage `profile`.
+    """
+
+    name = "profile"
+
+    def fingerprint(self, session: RunSession) -> str:
+        return profile_fingerprint(session.run.config, session.run.base.digest)
+
+    def is_forced(self, session: RunSession) -> bool:
+        """A control shares the profile of its run, also the one that --force has just made."""
+        return session.force and session.run.control_of is None
+
+    def take_over(self, unit: Unit, owner: str) -> None:
+        """The pass rates; the rollouts stay with the run that sampled them."""
+        unit.session.store.copy_rows("difficulty", owner, unit.session.run.run_id)
+
+    def work(self, unit: Unit, display: Display) -> Summary:
+        """Come by the rollouts or pass rates in the configured way."""
+        session, run, shard_prefix = unit.session, unit.session.run, unit.fingerprint[:12]
+        content = load_source(run.config.prompts)
+        session.store.write("prompts", list(content.prompts.values()))
+        # Shards of other inputs would count in the pass rates; those of these inputs are an interrupted profile, to be resumed.
+        kept = [] if self.is_forced(session) else [shard_prefix]
+        session.store.delete_rollout_files(run.run_id, "profile", keep_prefixes=kept)
+        origin = run.config.profile.origin
+        if origin == "recorded":
+            found = _take_recorded(session, content)
+        else:
+            found = (_sample if origin == "sampled" else _import)(session, content, shard_prefix, display)
+            rows = session.store.named("difficulty_from_rollouts", run_id=run.run_id)
+            session.store.replace("difficulty", {"run_id": run.run_id}, rows)
+        estimates = stored_estimates(session)
+        pass_rate = sum(estimate.pass_rate for estimate in estimates) / len(estimates)
+        return {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
+
+    def show(self, session: RunSession, child: str | None, display: Display) -> None:
+        """The histogram of pass rates."""
+        histogram = "\n".join(pass_rate_histogram(stored_estimates(session)))
+        text = f"```\n{histogram}\n```"
+        display.markdown(session.run.config.name, "pass-rate-histogram", text, "Pass rates of the profiled prompts")
+
+
+STAGE = Profile()
+
+
+def _sample(session: RunSession, content: SourceContent, shard_prefix: str, display: Display) -> Summary:
+    """Rollouts of the base model."""
+    run, profile = session.run, session.run.config.profile
+    prompts: list[Prompt] = list(content.prompts.values())
+    prompts_file = run.training_folder() / "profile-prompts.json"
+    write_prompts(prompts_file, prompts)
+    unit = GenerateUnit(
+        run_id=run.run_id,
+        stage="profile",
+        step=0,
+        model=run.base.label,
+        source=run.config.prompts,
+        prompts_file=str(prompts_file),
+        num_samples=profile.num_rollouts,
+        limit_tokens=profile.rollout_limit_tokens,
+        temperature=profile.temperature,
+        top_p=profile.top_p,
+        seed=run.config.seed,
+        shard_prefix=shard_prefix,
+        output_folder=str(run.rollouts_folder("profile")),
+    )
+    with display.progress(run.config.name, "profile") as progress:
+        job = GenerateJob(units=(unit,))
+        result: Summary = session.worker.run(job, lambda state: progress.update(state["done"], state["total"]))
+    return result
+
+
+def _take_recorded(session: RunSession, content: SourceContent) -> Summary:
+    """The pass rates that the source carries: no model runs."""
+    run, source = session.run, session.run.config.prompts
+    if not content.pass_rates:
+        raise ValueError(
+            f"prompt source {source.name!r} carries no pass rate for the prompts drawn (pass_rate_field = "
+            f"{source.pass_rate_field!r}): name the column, or set profile.origin = 'sampled'"
+        )
+    estimates = recorded_difficulty(run.run_id, content.pass_rates, resolve_source(source).pass_rate_tries)
+    session.store.replace("difficulty", {"run_id": run.run_id}, estimates)
+    return {"origin": "recorded", "without_pass_rate": len(content.prompts) - len(estimates)}
+
+
+def _import(session: RunSession, content: SourceContent, shard_prefix: str, _display: Display) -> dict[str, Any]:
+    """Rollouts made elsewhere, judged here."""
+    run, source = session.run, session.run.config.prompts
+    path = Path(run.config.profile.rollouts_file or "").expanduser()
+    recorded = read_recorded_rollouts(path)
+    models = sorted({rollout.model for rollout in recorded})
+    if len(models) > 1:
+        raise ValueError(
+            f"{path} holds rollouts of several models, whose pass rates would be mixed: keep one of {', '.join(models)}"
+        )
+    pairs, unmatched = attach_prompts(recorded, list(content.prompts.values()))
+    if not pairs:
+        raise ValueError(f"{path} holds no rollout of a problem of prompt source {source.name!r}")
+    rollouts = judge_recorded(pairs, source.grader, run.run_id, "profile", source.name)
+    session.store.write_rollouts(rollouts, run.run_id, "profile", f"{shard_prefix}-imported")
+    return {"origin": "imported", "rollouts": len(rollouts), "of_other_problems": unmatched}

@@ -1,0 +1,174 @@
+"""The verbs of the RL loop on one rank: generate rewarded groups, put the trainer's weights into the engine, validate, checkpoint."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
+from pipeline_lib.generation.protocol import Generator, Sampling
+from pipeline_lib.generation.sampling import Sample, logprob_problem, sample_and_judge
+from pipeline_lib.jobs import TrainJob, read_prompts
+from pipeline_lib.messages.finite import stop_for
+from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.records import Prompt, TrainingStep
+from pipeline_lib.rewards import Reward, make_reward
+from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
+from pipeline_lib.training.checkpoints import Checkpoints, Progress
+from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks, share_groups
+from pipeline_lib.training.metrics import StepClock, Validation
+from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.ranks import first_problem, gather, largest, own_share, rank, sum_each
+from pipeline_lib.training.step_folder import StepFolder
+from pipeline_lib.training.update import Reference
+
+PARITY_PROMPTS = 4
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """One rank's part in training: the policy, the base model for its KL, the reward, the engine, and what is written where.
+
+    Every rank has a whole engine, and generates and judges for its own share of `prompts`, or of the held-out `validation_prompts`.
+    """
+
+    config: RunConfig
+    policy: Policy
+    reference: Reference | None
+    reward: Reward[Any]
+    generator: Generator
+    tokenizer: Any
+    prompts: Sequence[Prompt]
+    validation_prompts: Sequence[Prompt]
+    checkpoints: Checkpoints
+    folder: StepFolder
+
+    @classmethod
+    def of(cls, job: TrainJob, generator: Generator, tokenizer: Any) -> "Trainer":
+        """Load the base model, the prompts and the reward of a job."""
+        config = job.config
+        return cls(
+            config,
+            Policy(config.train, config.compute, job.base_folder, config.model_revision),
+            Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None,
+            make_reward(config.reward, config.train.rollout_limit_tokens),
+            generator,
+            tokenizer,
+            read_prompts(Path(job.prompts_file)),
+            read_prompts(Path(job.validation_file)) if job.validation_file else [],
+            Checkpoints(Path(job.checkpoints_folder), config.checkpoint.keep_last),
+            StepFolder(Path(job.steps_folder), is_writer=rank() == 0),
+        )
+
+    def resume(self, step: int) -> Progress:
+        """Restore the checkpoint of a step (0: there is none), with the reward's state and the learning rate that it had there."""
+        progress = self.checkpoints.restore(self.policy, step)
+        if progress.reward_state:
+            self.reward.load_state(progress.reward_state)
+        if progress.roll_backs:
+            self._lower_learning_rate(progress.roll_backs)
+        return progress
+
+    def generate_groups(self, batches_drawn: int, clock: StepClock) -> RolloutGroups:
+        """N judged and rewarded rollouts for each of this rank's prompts of the step after `batches_drawn` batches.
+
+        With dynamic sampling further batches are drawn until `prompts_per_step` groups of all ranks have a signal: a variance of
+        the *shaped* reward, since a group that is right throughout still has one under a length reward. A step sees no prompt twice.
+        """
+        train = self.config.train
+        most_batches = most_batches_of_step(len(self.prompts), train.prompts_per_step, train.dynamic_sampling_batches)
+
+        def draw(number: int) -> list[Sample]:
+            batch = prompts_of_step(self.prompts, number, train.prompts_per_step, self.config.seed, most_batches)
+            sampling = Sampling(train.rollout_limit_tokens, train.temperature)
+            samples, seconds = sample_and_judge(
+                self.generator, self.tokenizer, self.config.prompts, own_share(batch), train.num_rollouts, sampling,
+                (self.config.seed, "train", number),
+            )  # fmt: skip
+            clock.add("generation", seconds)
+            return samples
+
+        groups = RolloutGroups(draw(batches_drawn + 1), train)
+        self.reward.observe(outcomes_of_all_ranks(groups.outcomes(self.reward.reads_text)))
+        groups.assign_rewards(self.reward)
+        if not train.dynamic_sampling_batches:
+            return groups
+        while groups.batches_drawn < most_batches and sum(gather(groups.num_with_signal)) < train.prompts_per_step:
+            groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))
+            groups.assign_rewards(self.reward)
+        groups.use_at_most(share_groups(gather(groups.num_with_signal), train.prompts_per_step)[rank()])
+        return groups
+
+    def sync_weights(self, step: int) -> float:
+        """Put the trainer's weights into the engine, prove that it generates with them, and return the log-prob gap (nats)."""
+        self.generator.load_weights(self.policy.named_weights())
+        problems = [prompt.problem for prompt in self.prompts[:PARITY_PROMPTS]]
+        rendered = [render_prompt(self.tokenizer, self.config.prompts, problem) for problem in problems]
+        gap = largest(measure_logprob_gap(self.generator, self.policy.score, rendered, self.config.train.temperature))
+        require_parity(gap, self.config.generation.parity_tolerance, step)
+        return gap
+
+    def checkpoint(
+        self, progress: Progress, record: TrainingStep, actions: set[str], clock: StepClock
+    ) -> tuple[Progress, TrainingStep]:
+        """Measure held-out accuracy, or roll back, and save; returns the progress and what the step's row has then."""
+        step, validation = record.step, Validation()
+        with clock.measure("checkpoint"):
+            if "roll_back" in actions:
+                progress = self.roll_back(progress, step)
+                self.sync_weights(step)
+            else:
+                validation = self.validate()
+                progress = progress.with_checkpoint(step, validation.accuracy, validation.mean_tokens)
+            progress = replace(progress, reward_state=self.reward.state(), ended="stop" in actions)
+            record = replace(
+                record,
+                target_tokens=self.reward.target_tokens,
+                validation_accuracy=validation.accuracy,
+                validation_mean_tokens=validation.mean_tokens,
+                validation_full_accuracy=validation.full_accuracy,
+            )
+            # Before the checkpoint, too: a run killed right after it must not miss the step.
+            self.folder.write_step(record)
+            self.checkpoints.save(self.policy, self.tokenizer, progress, validation.accuracy, validation.mean_tokens)
+        return progress, replace(record, checkpoint_seconds=clock.seconds("checkpoint"), other_seconds=clock.rest())
+
+    def roll_back(self, progress: Progress, step: int) -> Progress:
+        """Restore the best checkpoint (weights, optimiser, what the reward knew), lower the learning rate, let the watch begin anew."""
+        logger.warning("step %d: rolling back to the checkpoint of step %s", step, progress.best_step)
+        taken = self.policy.optimizer_steps
+        self.reward.load_state(self.checkpoints.load_best(self.policy, progress))
+        self.policy.optimizer_steps = taken  # steps of the run so far, those that were undone included
+        progress = replace(progress, step=step, roll_backs=progress.roll_backs + 1, watch_since=step)
+        self._lower_learning_rate(progress.roll_backs)
+        return progress
+
+    def _lower_learning_rate(self, roll_backs: int) -> None:
+        self.policy.set_learning_rate_factor(self.config.watch.roll_back_learning_rate_factor**roll_backs)
+
+    def validate(self) -> Validation:
+        """Held-out accuracy at the target budget L_T and at any length, and the mean length; all None without held-out prompts."""
+        config, settings = self.config, self.config.validation
+        if settings is None or not self.validation_prompts:
+            return Validation()
+        sampling = Sampling(settings.limit_tokens or config.train.rollout_limit_tokens, config.train.temperature)
+        samples, _ = sample_and_judge(
+            # The same draws at every checkpoint: differences between checkpoints are then the policy's, not the seed's.
+            self.generator, self.tokenizer, settings.source, own_share(self.validation_prompts), settings.num_samples, sampling,
+            (config.seed, "validation"),
+        )  # fmt: skip
+        problem = first_problem(logprob_problem(samples))
+        stop_for(problem and f"validation: {problem}")
+        sums = sum_each(
+            {
+                "within": sum(sample.grade.correct and sample.num_tokens <= config.reward.target_tokens for sample in samples),
+                "tokens": sum(sample.num_tokens for sample in samples),
+                "correct": sum(sample.grade.correct for sample in samples),
+                "samples": len(samples),
+            }
+        )
+        return Validation(*(sums[name] / sums["samples"] for name in ("within", "tokens", "correct")))
