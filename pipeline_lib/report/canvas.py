@@ -94,6 +94,17 @@ def panel_grid(
     return figure, axes[:num_panels]
 
 
+def budget_axes(panel: "Axes", title: str, budgets_tokens: Sequence[int], top: float | None = None) -> None:
+    """Token budgets along a logarithmic x axis, one tick each, and accuracy in percent from 0 to `top` (None: as drawn)."""
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(budgets_tokens, [tokens_text(budget) for budget in budgets_tokens])
+    panel.minorticks_off()
+    panel.set_title(title)
+    panel.set_xlabel("token budget (log scale)")
+    panel.set_ylim(bottom=0, top=top)
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+
+
 def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns: int | None = None) -> None:
     """Name the colours above the panels, in one line or in some columns; entries are label and colour."""
     from matplotlib.lines import Line2D

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, MUTED, colour_legend, panel_grid, styled, tokens_text
+from pipeline_lib.report.canvas import INK, MUTED, budget_axes, colour_legend, panel_grid, styled, tokens_text
 from pipeline_lib.report.data import Row, RunSeries, benchmark_names, compared_models
 
 if TYPE_CHECKING:
@@ -34,17 +34,11 @@ def accuracy_by_budget(
     figure, panels = panel_grid(len(benchmarks), columns=min(3, len(benchmarks)), panel_height=3.3, sharey=True)
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in budget_results if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
-        panel.set_xscale("log", base=2)
         for model in models:
             _draw_accuracy(panel, [row for row in own if row in model.rows], model.colour)
         budgets = sorted({row["budget_tokens"] for row in own})
-        panel.set_xticks(budgets, [tokens_text(budget) for budget in budgets])
-        panel.minorticks_off()
+        budget_axes(panel, benchmark, budgets)
         _mark_target(panel, target_tokens, budgets)
-        panel.set_title(benchmark)
-        panel.set_xlabel("token budget (log scale)")
-        panel.set_ylim(bottom=0)
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     panels[0].set_ylabel("accuracy (Mean@k)")
     colour_legend(figure, [(model.label, model.colour) for model in models])
     return figure

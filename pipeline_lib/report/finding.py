@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.files.whole_files import replacing
-from pipeline_lib.report.canvas import COLOURS, INK, MUTED, panel_grid, plain_log_axis, styled, tokens_text
+from pipeline_lib.report.canvas import COLOURS, INK, MUTED, budget_axes, panel_grid, plain_log_axis, styled
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.dynamics import Panel, moving_average, panel_of
 
@@ -199,13 +199,7 @@ def _draw_budgets(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
     budgets = sorted(
         {row["budget_tokens"] for _, runs in models for rows in runs for row in rows if row["benchmark"] == benchmark}
     )
-    panel.set_xscale("log", base=2)
-    panel.set_xticks(budgets, [tokens_text(budget) for budget in budgets])
-    panel.minorticks_off()
-    panel.set_title(benchmark)
-    panel.set_xlabel("token budget (log scale)")
-    panel.set_ylim(0, 100)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    budget_axes(panel, benchmark, budgets, top=100)
 
 
 def _draw_lengths(panel: "Axes", benchmark: str, models: Sequence[Model]) -> None:
