@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def styled(make: FigureMaker) -> FigureMaker:
 
 
 def save_png(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG at 200 dots an inch."""
+    """Write a figure as PNG at 200 dots per inch."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     return path
@@ -100,6 +100,22 @@ def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns:
     figure.legend(
         handles=handles, loc="outside upper left", ncols=columns or max(1, len(handles)), handlelength=1.2, fontsize=9
     )
+
+
+def budget_axis(panel: "Axes", benchmark: str, budgets: Iterable[int]) -> None:
+    """Token budgets on a logarithmic x axis with a tick at each of them, and percent on the y axis."""
+    ticks = sorted(set(budgets))
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
+    panel.minorticks_off()
+    panel.set_title(benchmark)
+    panel.set_xlabel("token budget (log scale)")
+    percent_axis(panel)
+
+
+def percent_axis(panel: "Axes") -> None:
+    """Numbers on the y axis, which are percent, with their sign."""
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
 
 
 def plain_log_axis(axis: "Axes") -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline_lib.report.canvas import tokens_text
 from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmark_names, compared_models
@@ -26,7 +26,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTable:
-    """One benchmark: a row a model. A cell is (text, small text below it)."""
+    """One benchmark: a row per model. A cell is (text, small text below it)."""
 
     benchmark: str
     columns: tuple[str, ...]
@@ -50,12 +50,12 @@ class StepTime:
     num_steps: int
     seconds: float
     tokens_per_second: float | None
-    shares: tuple[tuple[str, float], ...] = field(default=())
+    shares: tuple[tuple[str, float], ...]
 
 
 def headlines(data: ReportData, benchmark: str) -> list[Headline]:
     """Length, accuracy at the largest budget and at the budget nearest the target, for one benchmark; empty without both models."""
-    models = [_only(model, benchmark) for model in compared_models(data.series, data.budget_results)]
+    models = [model.on(benchmark) for model in compared_models(data.series, data.budget_results)]
     before, after = (
         next((model for model in models if model.role == role and model.rows), None) for role in ("before", "after")
     )
@@ -101,26 +101,25 @@ def _accuracy_headline(before: Model, after: Model, controls: Sequence[Model], b
 
 
 def budget_tables(data: ReportData) -> list[BudgetTable]:
-    """Per benchmark: accuracy at every budget, then mean length of all, right and wrong responses and the cut share."""
-    tables = []
+    """The table of each benchmark, with the change from before to after where both models are there."""
     models = compared_models(data.series, data.budget_results)
-    for benchmark in benchmark_names(data.budget_results):
-        own = [_only(model, benchmark) for model in models]
-        own = [model for model in own if model.rows]
-        budgets = sorted({budget for model in own for budget in _by_budget(model)})
-        if not budgets:
-            continue
-        columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
-        rows = [BudgetTableRow(model.label, model.colour, model_cells(model, budgets)) for model in own]
-        roles = {model.role: model for model in own}
-        if "before" in roles and "after" in roles:
-            cells = _difference_cells(roles["before"], roles["after"], budgets)
-            rows.append(BudgetTableRow("change, before → after", "", cells))
-        tables.append(BudgetTable(benchmark, columns, tuple(rows)))
-    return tables
+    return [budget_table(benchmark, models, with_change=True) for benchmark in benchmark_names(data.budget_results)]
 
 
-def model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
+def budget_table(benchmark: str, models: Sequence[Model], with_change: bool = False) -> BudgetTable:
+    """Accuracy at every budget, then mean length of all, right and wrong responses and the cut share; a row per model."""
+    own = [shown for model in models if (shown := model.on(benchmark)).rows]
+    budgets = sorted({row["budget_tokens"] for model in own for row in model.rows})
+    columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
+    rows = [BudgetTableRow(model.label, model.colour, _model_cells(model, budgets)) for model in own]
+    roles = {model.role: model for model in own}
+    if with_change and "before" in roles and "after" in roles:
+        cells = _difference_cells(roles["before"], roles["after"], budgets)
+        rows.append(BudgetTableRow("change, before → after", "", cells))
+    return BudgetTable(benchmark, columns, tuple(rows))
+
+
+def _model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
     by_budget = _by_budget(model)
     cells = []
     for budget in budgets:
@@ -171,11 +170,6 @@ def duration_text(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _only(model: Model, benchmark: str) -> Model:
-    rows = tuple(row for row in model.rows if str(row.get("benchmark", "")) == benchmark)
-    return Model(model.role, model.label, model.colour, model.step, rows)
 
 
 def _by_budget(model: Model) -> dict[int, Row]:

@@ -17,6 +17,12 @@ ACTIONS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+def watch_notes(who: str, alarms: Sequence[Row], phases: Sequence[Row]) -> list[str]:
+    """A sentence per alarm of a run, and one on its two stages where they were found; `who` names the run."""
+    stages = [f"Stages of {who}: {'; '.join(map(_stage, phases))}."] if phases else []
+    return [*(alarm_sentence(who, alarm) for alarm in alarms), *stages]
+
+
 def alarm_sentence(who: str, alarm: Row) -> str:
     """One alarm of a run; `who` names the run."""
     name = alarm["kind"].replace("_", " ")
@@ -26,13 +32,6 @@ def alarm_sentence(who: str, alarm: Row) -> str:
 
 def _filled(text: str, alarm: Row) -> str:
     return text.format(value=alarm["value"], threshold=alarm["threshold"]).replace("%", " %")
-
-
-def phases_sentence(who: str, phases: Sequence[Row]) -> str | None:
-    """The stages of a run's training, None when none were found."""
-    if not phases:
-        return None
-    return f"Stages of {who}: {'; '.join(map(_stage, phases))}."
 
 
 def _stage(phase: Row) -> str:

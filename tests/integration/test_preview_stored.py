@@ -19,8 +19,8 @@ from pipeline_lib.preview import (
     stored_outcomes,
 )
 from pipeline_lib.records import Alarm, Phase, Rollout
-from pipeline_lib.report import write_report
 from pipeline_lib.report.collect import collect_report
+from pipeline_lib.report.html import write_report
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.profile import profile_fingerprint
