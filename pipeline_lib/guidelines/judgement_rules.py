@@ -66,7 +66,7 @@ def few_samples(plan: PlannedRun) -> Advice | None:
     settings = (f"evaluate.num_samples={PAPER_SAMPLES}",)
     is_warning = number < FEW_SAMPLES
     return Advice(
-        "warning" if is_warning else "note", f"evaluate.num_samples = {number}", "Draw 8 samples a problem.", settings
+        "warning" if is_warning else "note", f"evaluate.num_samples = {number}", "Draw 8 samples per problem.", settings
     )
 
 

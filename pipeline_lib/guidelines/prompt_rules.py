@@ -110,7 +110,7 @@ def few_profile_rollouts(plan: PlannedRun) -> Advice | None:
     if profile.origin != "sampled" or profile.num_rollouts >= PAPER_PROFILE_ROLLOUTS:
         return None
     settings = (f"profile.num_rollouts={PAPER_PROFILE_ROLLOUTS}",)
-    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts a prompt.", settings)
+    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts per prompt.", settings)
 
 
 @rule(

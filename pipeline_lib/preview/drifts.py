@@ -19,10 +19,10 @@ NEGLIGIBLE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Drifts:
-    """Change per unit of eta, a value a group, as `..._G`; their mean over groups is the drift.
+    """Change per unit of eta, a value per group, as `..._G`; their mean over groups is the drift.
 
     `accuracy` at any length, `accuracy_within_target` within L_T; `length` in tokens; `correct_length` in tokens, of the correct
-    rollouts (None without any); `entropy` in nats a token (None without log-probs); `skill`: the part of the accuracy drift
+    rollouts (None without any); `entropy` in nats per token (None without log-probs); `skill`: the part of the accuracy drift
     that is between kept rollouts on the same side of L_T.
     """
 
@@ -84,7 +84,7 @@ class Score:
 
 
 def score_of(skill_G: FloatArray, brevity_G: FloatArray, squared_noise_G: FloatArray) -> Score:
-    """Score from a value a group: skill, relative fall of the length, squared gradient noise (their means are compared)."""
+    """Score from a value per group: skill, relative fall of the length, squared gradient noise (their means are compared)."""
     skill, brevity, squared_noise = (float(values_G.mean()) for values_G in (skill_G, brevity_G, squared_noise_G))
     noise = math.sqrt(squared_noise)
     skill, brevity = (0.0 if abs(value) < NEGLIGIBLE else value for value in (skill, brevity))

@@ -55,7 +55,7 @@ class ProfiledGroups:
 
     @property
     def num_groups(self) -> int:
-        """G."""
+        """How many groups there are (G)."""
         return len(self.lengths_GN)
 
     @cached_property
@@ -98,7 +98,7 @@ class ProfiledGroups:
 
     @cached_property
     def excess_surprisal(self) -> "OutcomeOfGroups | None":
-        """(surprisal - entropy x length) / mean length: its drift is that of the entropy a token. None without log-probs.
+        """(surprisal - entropy x length) / mean length: its drift is that of the entropy per token. None without log-probs.
 
         Surprisal is -log p of the whole rollout; entropy that of the training metrics, all surprisal over all tokens.
         """

@@ -55,7 +55,7 @@ class Decisions:
         rows = self.store.named("promotions_of_model", model_name=self.model_name)
         return [Promotion(**{name: row[name] for name in names}) for row in rows]
 
-    def settle(self) -> Promotion | None:
+    def reconcile(self) -> Promotion | None:
         """Carry out a decision whose aliases an interrupted command did not move; None when there is none."""
         pending = [decision for decision in self.history() if decision.applied_at is None]
         return [self._apply(decision) for decision in pending][-1] if pending else None

@@ -32,7 +32,7 @@ class Panel:
 PANELS = (
     Panel("Response length", ("mean_tokens_correct", "mean_tokens_incorrect"), "tokens; right solid, wrong dotted"),
     Panel("Accuracy and reward", ("accuracy", "reward_mean"), "means; accuracy solid, reward dotted"),
-    Panel("Entropy", ("entropy",), "nats a token"),
+    Panel("Entropy", ("entropy",), "nats per token"),
     Panel(
         "Useful signal",
         ("positive_fraction", "zero_variance_fraction"),
@@ -42,7 +42,7 @@ PANELS = (
     Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
     Panel("Held-out accuracy", ("validation_accuracy",), "validation prompts", is_share=True),
     Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
-    Panel("KL to the base", ("kl",), "nats a token, log scale", is_log=True),
+    Panel("KL to the base", ("kl",), "nats per token, log scale", is_log=True),
     Panel("Log-prob gap", ("logprob_gap",), "largest engine to trainer difference, log scale", is_log=True),
 )
 

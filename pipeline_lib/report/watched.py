@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pipeline_lib.report.data import Row
 
 MEANINGS: Mapping[str, tuple[str, str]] = {
-    "entropy_spike": ("entropy rose to {value:.3g} nats a token", "above {threshold:.3g} is an alarm"),
+    "entropy_spike": ("entropy rose to {value:.3g} nats per token", "above {threshold:.3g} is an alarm"),
     "length_collapse": ("the mean length fell to {value:,.0f} tokens and accuracy with it", "below {threshold:,.0f} is an alarm"),
     "length_rebound": ("the mean length rose again to {value:,.0f} tokens", "above {threshold:,.0f} is an alarm"),
     "reward_starvation": (
@@ -39,5 +39,5 @@ def _stage(phase: Row) -> str:
         f"{phase['phase'].replace('_', ' ')} in steps {phase['first_step']} to {phase['last_step']} "
         f"(length {phase['mean_tokens_first']:,.0f} → {phase['mean_tokens_last']:,.0f} tokens, "
         f"accuracy {100 * phase['accuracy_first']:.0f} → {100 * phase['accuracy_last']:.0f} %, "
-        f"entropy {phase['entropy_first']:.2f} → {phase['entropy_last']:.2f} nats a token)"
+        f"entropy {phase['entropy_first']:.2f} → {phase['entropy_last']:.2f} nats per token)"
     )

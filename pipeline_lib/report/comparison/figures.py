@@ -19,7 +19,7 @@ PANELS = (
     LENGTH_PANEL,
     Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
     Panel("Reward", ("reward_mean",), "mean"),
-    Panel("Entropy", ("entropy",), "nats a token"),
+    Panel("Entropy", ("entropy",), "nats per token"),
     Panel("Held-out accuracy within $L_T$", ("validation_accuracy",), "validation prompts", is_share=True),
     Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
     Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),

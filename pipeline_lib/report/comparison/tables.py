@@ -11,7 +11,7 @@ from pipeline_lib.report.summary import MISSING, BudgetTable, budget_table, hund
 
 @dataclass(frozen=True, slots=True)
 class DifferenceTable:
-    """One benchmark: a row a run, of (text, small text below it, whether the interval leaves out zero)."""
+    """One benchmark: a row per run, of (text, small text below it, whether the interval leaves out zero)."""
 
     benchmark: str
     columns: tuple[str, ...]
@@ -25,7 +25,7 @@ def overview(comparison: Comparison) -> list[tuple[ComparedRun, tuple[str, ...]]
     for run in comparison.runs:
         reward = run.config.get("reward", {})
         before, after = (_widest(rows, benchmark) for rows in (run.rows_at(0), run.last_rows))
-        values = (
+        values: tuple[str, ...] = (
             str(reward.get("name", MISSING)),
             str(reward.get("target_tokens", MISSING)),
             str(max((row["step"] for row in run.curve), default=0)),
