@@ -10,7 +10,7 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.tiny_world.styles import style_tables
 
 if TYPE_CHECKING:
-    from pipeline_lib.preview import Preview
+    from pipeline_lib.preview.comparison import Preview
     from pipeline_lib.store.database import Store
 
 EXAMPLE_PAIRS = 4
@@ -66,7 +66,8 @@ def _notes(store: "Store", run: Run, who: str) -> list[str]:
 def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
     """What the first step would see, from the run's profile; None when it has no rollouts, or its subset no prompt."""
     # Computes with torch, which is slow to import.
-    from pipeline_lib.preview import NothingToPreviewError, make_preview, stored_outcomes
+    from pipeline_lib.preview.comparison import make_preview
+    from pipeline_lib.preview.outcomes import NothingToPreviewError, stored_outcomes
 
     try:
         return make_preview(run.config, stored_outcomes(store, run, profile))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pipeline_lib.preview import Preview
+    from pipeline_lib.preview.comparison import Preview
 
 Row = Mapping[str, Any]
 Role = Literal["before", "after", "control"]

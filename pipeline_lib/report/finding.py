@@ -100,7 +100,7 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
     """
     panels = [
         panel
-        for panel in (*STANDARD_PANELS, *(_panel_of(column) for column in extra_columns))
+        for panel in (*STANDARD_PANELS, *(panel_of(column) for column in extra_columns))
         if any(row.get(panel.columns[0]) is not None for arm in arms for curve in arm.curves for row in curve)
     ]
     if not panels:
@@ -126,8 +126,9 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
     return figure
 
 
-def _panel_of(column: str) -> Panel:
-    known = {panel.columns[0]: panel for panel in OTHER_PANELS}
+def panel_of(column: str) -> Panel:
+    """The panel of a column of training_steps."""
+    known = {panel.columns[0]: panel for panel in (*STANDARD_PANELS, *OTHER_PANELS)}
     return known.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
 
 

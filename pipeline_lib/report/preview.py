@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pipeline_lib.preview import ComparedSetting, Preview
+    from pipeline_lib.preview.comparison import ComparedSetting, Preview
 
 MOST_ROWS = 40
 MOST_MASKING = 8

@@ -1,7 +1,7 @@
 """The numbers of the report as text: headline figures, the table by budget, how a training step's time is spent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline_lib.report.canvas import tokens_text
@@ -10,6 +10,8 @@ from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmar
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
 LENGTH_COLUMNS = ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")
+Show = Callable[[float], str]
+Change = Callable[[float, float], str]
 STEP_PARTS = (("generation", "generation_seconds"), ("update", "update_seconds"), ("weight sync", "sync_seconds"))
 
 
@@ -57,47 +59,35 @@ def headlines(data: ReportData, benchmark: str) -> list[Headline]:
     """Length, accuracy at the largest budget and at the budget nearest the target, for one benchmark; empty without both models."""
     models = [model.on(benchmark) for model in compared_models(data.series, data.budget_results)]
     before, after = (
-        next((model for model in models if model.role == role and model.rows), None) for role in ("before", "after")
+        next((_by_budget(model) for model in models if model.role == role and model.rows), {}) for role in ("before", "after")
     )
-    if before is None or after is None:
-        return []
-    controls = [model for model in models if model.role == "control" and model.rows]
-    shared = sorted(set(_by_budget(before)) & set(_by_budget(after)))
+    shared = sorted(set(before) & set(after))
     if not shared:
         return []
-    largest = shared[-1]
+
+    def headline(title: str, budget: int, column: str, show: Show, change: Change) -> Headline:
+        old, new = before[budget][column], after[budget][column]
+        others = tuple(
+            f"{model.label}: {show(row[column])} ({change(old, row[column])})"
+            for model in models
+            if model.role == "control" and (row := _by_budget(model).get(budget))
+        )
+        return Headline(title, show(old), show(new), change(old, new), others)
+
+    def accuracy(budget: int, which: str) -> Headline:
+        return headline(f"Accuracy at {budget:,} tokens, {which}", budget, "mean_at_k", _percent, _points)
+
+    largest, target = shared[-1], data.run.target_tokens
     result = [
-        _length_headline(before, after, controls, largest),
-        _accuracy_headline(before, after, controls, largest, "the largest budget"),
+        headline("Mean response length (tokens)", largest, "mean_tokens", tokens_cell, percent_change),
+        accuracy(largest, "the largest budget"),
     ]
-    target = data.run.target_tokens
     if target is not None:
         nearest = min(shared, key=lambda budget: abs(math.log2(budget / target)))
         if nearest != largest:
             which = "the target length" if nearest == target else f"nearest the target of {target:,}"
-            result.append(_accuracy_headline(before, after, controls, nearest, which))
+            result.append(accuracy(nearest, which))
     return result
-
-
-def _length_headline(before: Model, after: Model, controls: Sequence[Model], budget: int) -> Headline:
-    old, new = _by_budget(before)[budget]["mean_tokens"], _by_budget(after)[budget]["mean_tokens"]
-    others = tuple(
-        f"{model.label}: {tokens_cell(row['mean_tokens'])} ({percent_change(old, row['mean_tokens'])})"
-        for model in controls
-        if (row := _by_budget(model).get(budget))
-    )
-    return Headline("Mean response length (tokens)", tokens_cell(old), tokens_cell(new), percent_change(old, new), others)
-
-
-def _accuracy_headline(before: Model, after: Model, controls: Sequence[Model], budget: int, which: str) -> Headline:
-    old, new = _by_budget(before)[budget]["mean_at_k"], _by_budget(after)[budget]["mean_at_k"]
-    others = tuple(
-        f"{model.label}: {_percent(row['mean_at_k'])} ({_points(row['mean_at_k'] - old)})"
-        for model in controls
-        if (row := _by_budget(model).get(budget))
-    )
-    title = f"Accuracy at {budget:,} tokens, {which}"
-    return Headline(title, _percent(old), _percent(new), _points(new - old), others)
 
 
 def budget_tables(data: ReportData) -> list[BudgetTable]:
@@ -190,8 +180,8 @@ def _percent(fraction: float) -> str:
     return f"{hundredths(fraction)} %"
 
 
-def _points(difference: float) -> str:
-    return f"{signed(100 * difference)} points"
+def _points(old: float, new: float) -> str:
+    return f"{signed(100 * (new - old))} points"
 
 
 def percent_change(old: float | None, new: float | None) -> str:

@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.preview import (
-    NothingToPreviewError,
-    ProfileOutcomes,
-    configured_first_step,
-    recorded_outcomes,
-    stored_outcomes,
-)
+from pipeline_lib.preview.comparison import configured_first_step
+from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes, recorded_outcomes, stored_outcomes
 from pipeline_lib.records import Alarm, Phase, Rollout
 from pipeline_lib.report.collect import collect_report
 from pipeline_lib.report.html import write_report

@@ -9,22 +9,15 @@ from pipeline_lib.report.canvas import INK, budget_axis, panel_grid, styled
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison
 from pipeline_lib.report.data import Row
 from pipeline_lib.report.dynamics import Panel
-from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, smoothed_column
+from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, panel_of, smoothed_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = (
-    LENGTH_PANEL,
-    Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
-    Panel("Reward", ("reward_mean",), "mean"),
-    Panel("Entropy", ("entropy",), "nats per token"),
-    Panel("Held-out accuracy within $L_T$", ("validation_accuracy",), "validation prompts", is_share=True),
-    Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
-    Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),
-    Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
-    Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
+COLUMNS = (
+    *("mean_tokens", "accuracy", "reward_mean", "entropy", "validation_accuracy", "zero_variance_fraction"),
+    *("positive_fraction", "truncated_fraction", "grad_norm"),
 )
 # The quantity whose course an alarm is about.
 ALARM_COLUMNS: Mapping[str, str] = {
@@ -72,7 +65,7 @@ def _draw_curve(panel: "Axes", rows: Sequence[Row], look: Stroke) -> None:
 def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
     """Small multiples over training steps, a line per run; a cross where an alarm was raised. What nobody recorded has no panel."""
     shown = [run for run in runs if run.curve]
-    panels = [panel for panel in PANELS if any(row.get(panel.columns[0]) is not None for run in shown for row in run.curve)]
+    panels = [panel_of(name) for name in COLUMNS if any(row.get(name) is not None for run in shown for row in run.curve)]
     if not panels:
         return None
     figure, axes = panel_grid(len(panels), columns=3, panel_height=2.05, sharex=True)
