@@ -74,18 +74,19 @@ class MetricText:
 def describe_metric(name: str) -> MetricText | None:
     """Words and unit of a metric; None for a name that is not one of a child run's (docs/experiments.md)."""
     if name in _SINGLE:
-        return _text(*_SINGLE[name])
+        words, unit = _SINGLE[name]
+        return MetricText(words, *unit)
     curve, _, end = name.partition(".")
     if curve in (*CURVES, "held_out") and end in (_ENDS | _QUARTERS):
         _, words, unit = CURVES.get(curve, HELD_OUT)
-        return _text(f"{words}, {(_ENDS | _QUARTERS)[end]}", unit)
+        return MetricText(f"{words}, {(_ENDS | _QUARTERS)[end]}", *unit)
     if curve == "alarm":
-        return _text(f"alarms: {end.replace('_', ' ')}", _COUNT)
+        return MetricText(f"alarms: {end.replace('_', ' ')}", *_COUNT)
     if curve == "style":
-        return _text(f"rollouts in style {end}, at the end", _SHARE)
+        return MetricText(f"rollouts in style {end}, at the end", *_SHARE)
     if curve == "line":
         style, _, end = end.partition(".")
-        return _text(f"right {style} lines, {_ENDS[end]}", _SHARE) if end in ("first", "last") else None
+        return MetricText(f"right {style} lines, {_ENDS[end]}", *_SHARE) if end in ("first", "last") else None
     return _of_benchmark(name)
 
 
@@ -101,8 +102,4 @@ def _of_benchmark(name: str) -> MetricText | None:
     else:
         return None
     words = f"{match['benchmark']}: {words}" if match["benchmark"] else words
-    return _text(f"{words}, before RL" if match["base"] else words, unit)
-
-
-def _text(words: str, unit: tuple[str, float, int]) -> MetricText:
-    return MetricText(words, *unit)
+    return MetricText(f"{words}, before RL" if match["base"] else words, *unit)

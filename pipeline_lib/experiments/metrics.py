@@ -88,7 +88,8 @@ def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
         halfway = (lengths[0] + lengths.min()) / 2
         metrics["half_length_step"] = float(np.argmax(lengths <= halfway) + len(curve) - lengths.size + 1)
         metrics["length.rebound"] = float(lengths[np.argmin(lengths) :].max() / lengths.min())
-        metrics["entropy.growth"] = _ratio(metrics["entropy.max"], metrics["entropy.first"])
+        highest, start = metrics["entropy.max"], metrics["entropy.first"]
+        metrics["entropy.growth"] = None if not start or highest is None else highest / start
         metrics["steps"] = float(curve[-1]["step"])
         metrics["half_length_updates"] = float(
             next(row["optimizer_steps"] for row in curve if row["step"] >= metrics["half_length_step"])
@@ -165,7 +166,3 @@ def _windowed(curve: Sequence[Mapping[str, Any]], column: str, num_steps: int = 
         return values
     width = min(num_steps, values.size)
     return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _ratio(numerator: float | None, denominator: float | None) -> float | None:
-    return None if not denominator or numerator is None else numerator / denominator
