@@ -21,7 +21,7 @@ from pipeline_lib.grading.maths.files import Verdict, judge_file_predictions
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.grading.maths.normal_form import normalise
 from pipeline_lib.grading.maths.numbers import read_quantity
-from pipeline_lib.grading.maths.pool import shared_pool
+from pipeline_lib.grading.maths.pool import maths_pool
 
 OURS = "Laconic"
 COLUMNS = ("id", "source", "gold", "prediction", "label")
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparison = compare(rows, options.timeout)
     print(f"Agreement with the label (false positives / false negatives), {len(rows):,} cases:\n")
     print(render(agreement_table(comparison), options.markdown))
-    print(f"\nAnswers a second on {os.cpu_count()} cores, {shared_pool().num_workers} workers; math-verify in one process:\n")
+    print(f"\nAnswers a second on {os.cpu_count()} cores, {maths_pool().num_workers} workers; math-verify in one process:\n")
     print(render(speed_table(comparison), options.markdown))
     print("\nDisagreements with the label:\n")
     print(render(disagreement_table(comparison), options.markdown, code_columns=(3, 4)))

@@ -50,15 +50,15 @@ def main() -> None:
 
 @app.callback()
 def _look_at_home(context: typer.Context) -> None:
-    """Tell of a home that cannot be worked on before anything is started; settle what a killed command has left."""
+    """Tell of a home that cannot be worked on before anything is started; end the runs that a killed command has left."""
     command = context.invoked_subcommand or ""
     if command in ELSEWHERE or "--help" in sys.argv:
         return
     home = laconic_home()
     if command in READING:
-        from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+        from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
-        close_abandoned_runs(home, retry_mlflow=False)
+        close_crashed_runs(home, retry_mlflow=False)
     else:
         require_writable(home)
 

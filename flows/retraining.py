@@ -1,8 +1,9 @@
 """Retraining with a gate: profile → filter → train from the champion → evaluate both → decide; and the way back."""
 
+from collections.abc import Callable
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 
 from flows.parameters import RetrainConfigFile
 from flows.runs import HOOKS, one_retraining, opened_in_flow
@@ -12,32 +13,39 @@ from flows.server.termination import noticing_termination
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.stages import STAGES
-from pipeline_lib.stages.pipeline import run_stages
+from pipeline_lib.stages.pipeline import run_whole
 from tasks.decide_promotion import decide_promotion, finished_run, plan_next, roll_back
 from tasks.stage import do_stage
 
 
-@flow(name="laconic-retrain", flow_run_name="{config}", log_prints=True, **HOOKS)
-def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
-    """Train from the champion of the registered model, and make the result the champion if it passes the gate.
+def retraining_flow(load: Callable[[str, list[str]], RunConfig] = load_config) -> Flow[Any, dict[str, Any]]:
+    """The flow of a retraining; `load` is how it comes by its configuration."""
 
-    Args:
-        config: The configuration file; it has a section [retrain]
-        overrides: Changes, each section.key=value
-        force: Do the stages again even when results for the same inputs are stored
+    @flow(name="laconic-retrain", flow_run_name="{config}", log_prints=True, **HOOKS)
+    def run_retraining(config: RetrainConfigFile, overrides: list[str] | None = None, force: bool = False) -> dict[str, Any]:
+        """Train from the champion of the registered model, and make the result the champion if it passes the gate.
 
-    Returns the decision. An interrupted retraining is taken up: start it again with the same parameters.
-    """
-    settings = load_config(config, overrides or [])
-    with noticing_termination(), accelerator_slot(), one_retraining(settings.registered_model):
-        planned = plan_next(settings)
-        if not isinstance(planned, RunConfig):
-            return planned
-        session = RunSession(Run.of(planned), force)
-        with opened_in_flow([session]):
-            run_stages(STAGES.values(), [session], do_stage)
-            return decide_promotion(session.run, "retrain")
+        Args:
+            config: The configuration file; it has a section [retrain]
+            overrides: Changes, each section.key=value
+            force: Do the stages again even when results for the same inputs are stored
+
+        Returns the decision. An interrupted retraining is resumed: start it again with the same parameters.
+        """
+        settings = load(config, overrides or [])
+        with noticing_termination(), accelerator_slot(), one_retraining(settings.registered_model):
+            planned = plan_next(settings)
+            if not isinstance(planned, RunConfig):
+                return planned
+            session = RunSession(Run.of(planned), force)
+            with opened_in_flow([session]):
+                run_whole([session], do_stage)
+                return decide_promotion(session.run, "retrain")
+
+    return run_retraining
+
+
+run_retraining = retraining_flow()
 
 
 @flow(name="laconic-promote", flow_run_name="{run_id}", log_prints=True, on_running=[outlive_server])

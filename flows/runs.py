@@ -12,7 +12,7 @@ from flows.server.termination import noticing_termination, termination_requested
 from pipeline_lib.config import laconic_home, load_config
 from pipeline_lib.messages.harmless import make_messages_harmless
 from pipeline_lib.processes import lock_run
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.session import RunSession, sessions_of
 from pipeline_lib.stages.opened import opened, started_early
 from tasks.artifacts import publish_lineage
@@ -59,10 +59,10 @@ def one_retraining(model_name: str) -> Iterator[None]:
         yield
 
 
-def settle_runs(**_: Any) -> None:
+def reconcile_runs(**_: Any) -> None:
     """Hook of a flow whose process was killed, run by the Prefect worker: nothing stays marked as running."""
-    close_abandoned_runs(laconic_home())
+    close_crashed_runs(laconic_home())
 
 
 # Of every flow that works on runs.
-HOOKS: dict[str, Any] = {"on_running": [outlive_server], "on_crashed": [settle_runs], "on_cancellation": [settle_runs]}
+HOOKS: dict[str, Any] = {"on_running": [outlive_server], "on_crashed": [reconcile_runs], "on_cancellation": [reconcile_runs]}

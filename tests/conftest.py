@@ -53,9 +53,10 @@ def configs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A temporary Prefect server shared by all tests that run flows in this process."""
+def prefect_server() -> Iterator[str]:
+    """The API of a Prefect server, shared by all tests of this process that run flows, here or in a command."""
+    from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
-        yield
+        yield str(PREFECT_API_URL.value())

@@ -36,11 +36,11 @@ def end_with_error(error: Exception) -> NoReturn:
 
 
 def end_as_told() -> NoReturn:
-    """Say that a command was told to end by a signal; exit status 128 and the signal's number."""
+    """Say that a command was interrupted or terminated; exit status 128 and the signal's number."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     number = told_signal()
-    _say(f"{'interrupted' if number == signal.SIGINT else 'told to end'}; {RESUMES}")
+    _say(f"{'interrupted' if number == signal.SIGINT else 'terminated'}; {RESUMES}")
     end(128 + number)
 
 

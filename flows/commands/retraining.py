@@ -16,12 +16,12 @@ COLUMNS = ["decision", "kind", "champion", "challenger", "result", "tokens", "ac
 @commands.command(rich_help_panel=Panel.OPERATE)
 def retrain(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
     """Train from the champion, hold the result against it, and promote it if it passes the gate (docs/gate.md)."""
-    load_config(config, overrides)  # a mistake is told before Prefect has started
+    settings = load_config(config, overrides)  # a mistake is told before Prefect has started
     begin_server()
-    from flows.retraining import run_retraining
+    from flows.retraining import retraining_flow
 
     wait_for_server()
-    _show(run_retraining(config, overrides=overrides, force=force))
+    _show(retraining_flow(lambda *_: settings)(config, overrides=overrides, force=force))
 
 
 @commands.command(rich_help_panel=Panel.OPERATE)

@@ -15,7 +15,7 @@ MIB = 1 << 20
 LEAST_FREE_BYTES = 16 * MIB
 LONGEST_LINE = 600
 
-RESUMES = "the same command goes on from what is stored"
+RESUMES = "the same command resumes from what is stored"
 LESS_MEMORY = (
     "less is needed with smaller generation.max_num_seqs, generation.kv_cache_gib (CPU), generation.gpu_memory_utilization (GPU), "
     "compute.micro_batch_tokens, or with control.side_by_side = false"

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ WIDTH_INCHES = 9.6
 INK = "#24292F"
 MUTED = "#6B7280"
 GRID = "#E5E7EB"
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -92,6 +94,17 @@ def panel_grid(
     return figure, axes[:num_panels]
 
 
+def budget_axes(panel: "Axes", title: str, budgets_tokens: Sequence[int], top: float | None = None) -> None:
+    """Token budgets along a logarithmic x axis, one tick each, and accuracy in percent from 0 to `top` (None: as drawn)."""
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(budgets_tokens, [tokens_text(budget) for budget in budgets_tokens])
+    panel.minorticks_off()
+    panel.set_title(title)
+    panel.set_xlabel("token budget (log scale)")
+    panel.set_ylim(bottom=0, top=top)
+    percent_axis(panel)
+
+
 def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns: int | None = None) -> None:
     """Name the colours above the panels, in one line or in some columns; entries are label and colour."""
     from matplotlib.lines import Line2D
@@ -100,17 +113,6 @@ def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns:
     figure.legend(
         handles=handles, loc="outside upper left", ncols=columns or max(1, len(handles)), handlelength=1.2, fontsize=9
     )
-
-
-def budget_axis(panel: "Axes", benchmark: str, budgets: Iterable[int]) -> None:
-    """Token budgets on a logarithmic x axis with a tick at each of them, and percent on the y axis."""
-    ticks = sorted(set(budgets))
-    panel.set_xscale("log", base=2)
-    panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
-    panel.minorticks_off()
-    panel.set_title(benchmark)
-    panel.set_xlabel("token budget (log scale)")
-    percent_axis(panel)
 
 
 def percent_axis(panel: "Axes") -> None:

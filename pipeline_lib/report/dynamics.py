@@ -29,20 +29,56 @@ class Panel:
     is_share: bool = False
 
 
+# Of one column each, by that column.
+PANEL_OF = {
+    panel.columns[0]: panel
+    for panel in (
+        Panel("Response length", ("mean_tokens",), "tokens"),
+        Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
+        Panel("Held-out accuracy", ("validation_full_accuracy",), "any length; black: before RL (test)", is_share=True),
+        Panel("Entropy", ("entropy",), "nats per token"),
+        Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),
+        Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
+        Panel("Short style", ("style.short",), "table or fold, share of rollouts", is_share=True),
+        Panel("Long styles", ("style.long",), "count or verbose, share of rollouts", is_share=True),
+        Panel("No reasoning", ("style.skip",), "skip: the answer at once, share of rollouts", is_share=True),
+        Panel("Unfinished or other", ("style.other",), "cut off or in no style, share of rollouts", is_share=True),
+        Panel("Length of right rollouts", ("mean_tokens_correct",), "tokens"),
+        Panel("Length of wrong rollouts", ("mean_tokens_incorrect",), "tokens"),
+        Panel("Reward", ("reward_mean",), "mean"),
+        Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
+        Panel("KL to the base", ("kl",), "nats per token, log scale", is_log=True),
+        Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
+        Panel("Clipped tokens", ("clip_fraction",), "share of tokens", is_share=True),
+        Panel("Target length in force", ("target_tokens",), "L_T, tokens"),
+        Panel("Kept out of the loss", ("masked_fraction",), "share of rollouts", is_share=True),
+        Panel("Policy lag", ("policy_lag",), "mean, optimiser steps"),
+        Panel("Largest policy lag", ("largest_policy_lag",), "optimiser steps"),
+        Panel("Held-out accuracy within $L_T$", ("validation_accuracy",), "validation prompts", is_share=True),
+        Panel("Held-out length", ("validation_mean_tokens",), "tokens, validation prompts"),
+    )
+}
+
+
+def panel_of(column: str) -> Panel:
+    """The panel of a column alone."""
+    return PANEL_OF.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
+
+
 PANELS = (
     Panel("Response length", ("mean_tokens_correct", "mean_tokens_incorrect"), "tokens; right solid, wrong dotted"),
     Panel("Accuracy and reward", ("accuracy", "reward_mean"), "means; accuracy solid, reward dotted"),
-    Panel("Entropy", ("entropy",), "nats per token"),
+    panel_of("entropy"),
     Panel(
         "Useful signal",
         ("positive_fraction", "zero_variance_fraction"),
         "positive rollouts solid, all-equal groups dotted",
         is_share=True,
     ),
-    Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
+    panel_of("truncated_fraction"),
     Panel("Held-out accuracy", ("validation_accuracy",), "validation prompts", is_share=True),
-    Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
-    Panel("KL to the base", ("kl",), "nats per token, log scale", is_log=True),
+    panel_of("grad_norm"),
+    panel_of("kl"),
     Panel("Log-prob gap", ("logprob_gap",), "largest engine to trainer difference, log scale", is_log=True),
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, MUTED, budget_axis, colour_legend, panel_grid, percent_axis, styled, tokens_text
+from pipeline_lib.report.canvas import INK, MUTED, budget_axes, colour_legend, panel_grid, percent_axis, styled, tokens_text
 from pipeline_lib.report.data import Row, RunSeries, benchmark_names, compared_models
 
 if TYPE_CHECKING:
@@ -34,12 +34,11 @@ def accuracy_by_budget(
     figure, panels = panel_grid(len(benchmarks), columns=min(3, len(benchmarks)), panel_height=3.3, sharey=True)
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in budget_results if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
-        budgets = [row["budget_tokens"] for row in own]
-        budget_axis(panel, benchmark, budgets)
         for model in models:
             _draw_accuracy(panel, [row for row in own if row in model.rows], model.colour)
+        budgets = sorted({row["budget_tokens"] for row in own})
+        budget_axes(panel, benchmark, budgets)
         _mark_target(panel, target_tokens, budgets)
-        panel.set_ylim(bottom=0)
     panels[0].set_ylabel("accuracy (Mean@k)")
     colour_legend(figure, [(model.label, model.colour) for model in models])
     return figure

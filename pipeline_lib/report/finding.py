@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.files.whole_files import replacing
-from pipeline_lib.report.canvas import INK, MUTED, budget_axis, panel_grid, percent_axis, plain_log_axis, styled
+from pipeline_lib.report.canvas import COLOURS, INK, MUTED, budget_axes, panel_grid, percent_axis, plain_log_axis, styled
 from pipeline_lib.report.data import Row, benchmark_names
-from pipeline_lib.report.dynamics import Panel, column_values, moving_average
-from pipeline_lib.report.recorded import COLOURS
+from pipeline_lib.report.dynamics import Panel, column_values, moving_average, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,34 +29,10 @@ SMOOTH_ABOVE_STEPS = 20
 DOTS_PER_INCH = 160
 LEGEND_CHARACTERS = 135
 
-LENGTH_PANEL = Panel("Response length", ("mean_tokens",), "tokens")
-HELD_OUT_PANEL = Panel("Held-out accuracy", ("validation_full_accuracy",), "any length; black: before RL (test)", is_share=True)
-STANDARD_PANELS = (
-    LENGTH_PANEL,
-    Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
-    HELD_OUT_PANEL,
-    Panel("Entropy", ("entropy",), "nats per token"),
-    Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),
-    Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
-    Panel("Short style", ("style.short",), "table or fold, share of rollouts", is_share=True),
-    Panel("Long styles", ("style.long",), "count or verbose, share of rollouts", is_share=True),
-    Panel("No reasoning", ("style.skip",), "skip: the answer at once, share of rollouts", is_share=True),
-    Panel("Unfinished or other", ("style.other",), "cut off or in no style, share of rollouts", is_share=True),
-)
-OTHER_PANELS = (
-    Panel("Length of right rollouts", ("mean_tokens_correct",), "tokens"),
-    Panel("Length of wrong rollouts", ("mean_tokens_incorrect",), "tokens"),
-    Panel("Reward", ("reward_mean",), "mean"),
-    Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
-    Panel("KL to the base", ("kl",), "nats per token, log scale", is_log=True),
-    Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
-    Panel("Clipped tokens", ("clip_fraction",), "share of tokens", is_share=True),
-    Panel("Target length in force", ("target_tokens",), "L_T, tokens"),
-    Panel("Kept out of the loss", ("masked_fraction",), "share of rollouts", is_share=True),
-    Panel("Policy lag", ("policy_lag",), "mean, optimiser steps"),
-    Panel("Largest policy lag", ("largest_policy_lag",), "optimiser steps"),
-    Panel("Held-out accuracy within $L_T$", ("validation_accuracy",), "validation prompts", is_share=True),
-    Panel("Held-out length", ("validation_mean_tokens",), "tokens, validation prompts"),
+LENGTH_PANEL, HELD_OUT_PANEL = panel_of("mean_tokens"), panel_of("validation_full_accuracy")
+STANDARD_COLUMNS = (
+    *("mean_tokens", "accuracy", "validation_full_accuracy", "entropy", "positive_fraction", "zero_variance_fraction"),
+    *("style.short", "style.long", "style.skip", "style.other"),
 )
 
 
@@ -100,7 +75,7 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
     """
     panels = [
         panel
-        for panel in (*STANDARD_PANELS, *(panel_of(column) for column in extra_columns))
+        for panel in map(panel_of, (*STANDARD_COLUMNS, *extra_columns))
         if any(row.get(panel.columns[0]) is not None for arm in arms for curve in arm.curves for row in curve)
     ]
     if not panels:
@@ -124,12 +99,6 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
         axis.set_xlabel("training step")
     line_legend(figure, looks)
     return figure
-
-
-def panel_of(column: str) -> Panel:
-    """The panel of a column of training_steps."""
-    known = {panel.columns[0]: panel for panel in (*STANDARD_PANELS, *OTHER_PANELS)}
-    return known.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
 
 
 def smoothed_column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
@@ -224,9 +193,10 @@ def _draw_budgets(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
             for rows in runs
         ]
         draw_band(panel, curves, look)
-    own = (row for _, runs in models for rows in runs for row in rows if row["benchmark"] == benchmark)
-    budget_axis(panel, benchmark, (row["budget_tokens"] for row in own))
-    panel.set_ylim(0, 100)
+    budgets = sorted(
+        {row["budget_tokens"] for _, runs in models for rows in runs for row in rows if row["benchmark"] == benchmark}
+    )
+    budget_axes(panel, benchmark, budgets, top=100)
 
 
 def _draw_lengths(panel: "Axes", benchmark: str, models: Sequence[Model]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
-from pipeline_lib.messages.faults import explain
+from pipeline_lib.messages.faults import RESUMES, explain
 from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.store.database import Store
@@ -14,11 +14,11 @@ from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
 
 logger = logging.getLogger(__name__)
 
-REASON = "its process ended without a word; the same command goes on from what is stored"
+REASON = f"its process ended without a word; {RESUMES}"
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
-def close_abandoned_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
+def close_crashed_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, Any]]:
     """Mark as failed every run that is called running while no process holds it; returns their rows as they were.
 
     MLflow is told of these, and with `retry_mlflow` of runs whose end it could not be told before, which takes seconds. Where the

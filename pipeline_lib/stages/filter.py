@@ -1,7 +1,6 @@
 """The filter stage: which of the profiled prompts are trained on, with a reason for each."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from pipeline_lib.config import RunConfig, digest
 from pipeline_lib.prompts import load_source
@@ -13,7 +12,7 @@ from pipeline_lib.stages import profile
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.profile import profile_fingerprint, stored_estimates
 from pipeline_lib.stages.runner import run_stage
-from pipeline_lib.stages.stage import Stage, Summary, Unit
+from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit
 
 
 def filter_fingerprint(config: RunConfig, base_digest: str) -> str:
@@ -23,7 +22,7 @@ def filter_fingerprint(config: RunConfig, base_digest: str) -> str:
     return digest(["filter", profile_fingerprint(config, base_digest), rule, config.generation.max_prompt_tokens, clear_of])
 
 
-class Filter(Stage[Unit]):
+class Filter(StageOfRuns):
     """**Which prompts are trained on**: cleaning, then the pass rate (easy, hard, all, a band).
 
     Reads `difficulty` and the prompts; writes `selections`, a reason for every prompt. Runs no model.
@@ -32,9 +31,8 @@ class Filter(Stage[Unit]):
     name = "filter"
     takes_over = False  # to select again costs seconds
 
-    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
-        """One for each run."""
-        return [Unit(each, filter_fingerprint(each.run.config, each.run.base.digest)) for each in sessions]
+    def fingerprint(self, session: RunSession) -> str:
+        return filter_fingerprint(session.run.config, session.run.base.digest)
 
     def work(self, unit: Unit, display: Display) -> Summary:
         """Select. Raises ValueError when the run has no profile, or nothing is selected."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from pipeline_lib.config import laconic_home
 from pipeline_lib.messages.faults import explain, still_called_running
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.ledger import Ended
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
@@ -53,9 +53,9 @@ def opened(
 ) -> Iterator[Sequence[RunSession]]:
     """Note runs as being worked on, and how that ended; their workers end with the block.
 
-    `is_terminated`: whether the process was told to end, by a signal that may have run into any library's error.
+    `is_terminated`: whether the process is being terminated, by a signal that may have run into any library's error.
     """
-    close_abandoned_runs(laconic_home())  # of earlier commands that were killed
+    close_crashed_runs(laconic_home())  # of earlier commands that were killed
     for session in sessions:
         session.acquire()
     opened_ids: set[str] = set()
@@ -73,7 +73,7 @@ def opened(
             left.pop(0).release()
     except BaseException as error:
         failed = isinstance(error, Exception) and not is_terminated()
-        reason = "told to end" if is_terminated() else explain(error, laconic_home())
+        reason = "terminated" if is_terminated() else explain(error, laconic_home())
         for session in left:
             _end_early(session, "failed" if failed else "cancelled", reason, error, session.run.run_id in opened_ids)
         raise

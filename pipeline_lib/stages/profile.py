@@ -1,6 +1,5 @@
 """The profile stage: N rollouts per prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
 from pipeline_lib.stages.display import Display
-from pipeline_lib.stages.stage import Stage, Summary, Unit, sampling_identity
+from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
 
 
 def profile_fingerprint(config: RunConfig, base_digest: str) -> str:
@@ -29,7 +28,7 @@ def stored_estimates(session: RunSession) -> list[DifficultyEstimate]:
     return [DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows]
 
 
-class Profile(Stage[Unit]):
+class Profile(StageOfRuns):
     """**How hard each prompt is for this model**: N rollouts per prompt with the base model, graded.
 
     Reads the prompts and the base model; writes `prompts`, `difficulty` and rollouts of stage `profile`.
@@ -37,9 +36,8 @@ class Profile(Stage[Unit]):
 
     name = "profile"
 
-    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
-        """One for each run."""
-        return [Unit(each, profile_fingerprint(each.run.config, each.run.base.digest)) for each in sessions]
+    def fingerprint(self, session: RunSession) -> str:
+        return profile_fingerprint(session.run.config, session.run.base.digest)
 
     def is_forced(self, session: RunSession) -> bool:
         """A control shares the profile of its run, also the one that --force has just made."""

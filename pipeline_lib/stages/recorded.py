@@ -20,7 +20,7 @@ from pipeline_lib.messages.faults import explain, still_called_running
 from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
-from pipeline_lib.report.recorded import draw_recorded
+from pipeline_lib.report.model_curves import draw_recorded
 from pipeline_lib.runs.ledger import Ended, Ledger
 from pipeline_lib.section import name_from
 from pipeline_lib.stages.display import Display

@@ -1,18 +1,17 @@
 """The register stage: the best checkpoint becomes a version in the MLflow registry, under the alias `challenger`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display
-from pipeline_lib.stages.stage import Postponed, Stage, Summary, Unit
+from pipeline_lib.stages.stage import Postponed, StageOfRuns, Summary, Unit
 from pipeline_lib.stages.train import stored_fingerprint
 from pipeline_lib.training.checkpoint_files import require_model
 
 ALIAS = "challenger"
 
 
-class Register(Stage[Unit]):
+class Register(StageOfRuns):
     """**The best checkpoint becomes a version in the MLflow registry**, alias `challenger`, with tags that lead back to the run.
 
     Reads `checkpoints`; writes `checkpoints.model_name` and `model_version`.
@@ -21,9 +20,8 @@ class Register(Stage[Unit]):
     name = "register"
     repeats = True
 
-    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
-        """One for each run: of the models that training made."""
-        return [Unit(session, stored_fingerprint(session.run, session.ledger)) for session in sessions]
+    def fingerprint(self, session: RunSession) -> str:
+        return stored_fingerprint(session.run, session.ledger)
 
     def work(self, unit: Unit, display: Display) -> Summary:
         """Register the best checkpoint; with MLflow out of reach, say so and go on."""

@@ -7,11 +7,11 @@ from pipeline_lib.report.html import write_report
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.profile import profile_fingerprint
-from pipeline_lib.stages.stage import Stage, Summary, Unit
+from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit
 from pipeline_lib.stages.train import stored_fingerprint
 
 
-class Report(Stage[Unit]):
+class Report(StageOfRuns):
     """**The page about one run and its control**: figures, tables, example responses; one HTML file.
 
     Reads everything stored about the run; writes `reports/RUN_ID/`, images here, and artifacts in MLflow.
@@ -20,10 +20,12 @@ class Report(Stage[Unit]):
     name = "report"
     repeats = True
 
+    def fingerprint(self, session: RunSession) -> str:
+        return stored_fingerprint(session.run, session.ledger)
+
     def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
         """The first run, beside the others."""
-        run, *controls = sessions
-        return [Unit(run, stored_fingerprint(run.run, run.ledger), beside=controls)]
+        return [Unit(sessions[0], self.fingerprint(sessions[0]), beside=sessions[1:])]
 
     def work(self, unit: Unit, display: Display) -> Summary:
         """Write the page; what is not there yet is named in a sentence."""

@@ -75,11 +75,22 @@ class Stage(ABC, Generic[U]):
 
     def send(self, session: RunSession, child: str | None) -> None:
         """Send what is stored of the finished stage to its MLflow run `child` (None while MLflow is out of reach)."""
-        [row] = session.store.named("stage_results_of_run", run_id=session.run.run_id, stage=self.name)
-        session.tracker.log_summary(child, row["summary"])
+        for row in session.store.named("stage_results_of_run", run_id=session.run.run_id, stage=self.name):
+            session.tracker.log_summary(child, row["summary"])
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
         """Show what came of it; `child` is its MLflow run."""
+
+
+class StageOfRuns(Stage[Unit]):
+    """A stage whose unit is a run."""
+
+    @abstractmethod
+    def fingerprint(self, session: RunSession) -> str:
+        """Digest of what the stage's result for a run depends on."""
+
+    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
+        return [Unit(session, self.fingerprint(session)) for session in sessions]
 
 
 def sampling_identity(config: RunConfig) -> list[object]:

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display, Progress, TrainingView
 from pipeline_lib.stages.filter import filter_fingerprint
 from pipeline_lib.stages.profile import profile_fingerprint
-from pipeline_lib.stages.stage import Stage, Summary, Unit
+from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit
 from pipeline_lib.training.checkpoint_files import (
     CheckpointError,
     checkpoint_records,
@@ -53,7 +52,7 @@ def stored_fingerprint(run: Run, ledger: Ledger) -> str:
     return train_fingerprint(run.config, run.base.digest, selection_digest)
 
 
-class Train(Stage[Unit]):
+class Train(StageOfRuns):
     """**GRPO with the length-aware reward**, and the control beside it. Resumes from the newest whole checkpoint.
 
     Reads `selections`; writes `training_steps`, `alarms`, `phases`, `checkpoints`, rollouts of stage `train`, metrics in MLflow.
@@ -63,9 +62,8 @@ class Train(Stage[Unit]):
 
     name = "train"
 
-    def units(self, sessions: Sequence[RunSession]) -> list[Unit]:
-        """One for each run."""
-        return [Unit(session, stored_fingerprint(session.run, session.ledger)) for session in sessions]
+    def fingerprint(self, session: RunSession) -> str:
+        return stored_fingerprint(session.run, session.ledger)
 
     def find_done(self, unit: Unit) -> dict[str, Any] | None:
         """A finished training run whose checkpoints are whole.

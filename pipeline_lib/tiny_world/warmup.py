@@ -22,9 +22,9 @@ from transformers.utils import logging as transformers_logging
 from pipeline_lib.config import WarmupConfig
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.tiny_world.corpus import Sample, draw_corpus, pack_batches
-from pipeline_lib.tiny_world.gate import FamilyFigures, gate_reasons, measure_gate
 from pipeline_lib.tiny_world.model import build_model
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
+from pipeline_lib.tiny_world.warmup_gate import FamilyFigures, gate_reasons, measure_gate
 
 RECORD_FILE = "warmup.json"
 FINAL_RATE_FRACTION = 0.02

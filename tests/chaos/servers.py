@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from commands import REPOSITORY
+from loopback import free_port
 
 START_SECONDS = 180.0
 
@@ -88,12 +89,6 @@ def wait_until_healthy(server: "subprocess.Popen[bytes]", address: str) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise RuntimeError(f"no server answers at {address}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class IllTracker:

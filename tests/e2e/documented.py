@@ -10,11 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from driving import REPOSITORY
-from serving import free_port
+from driving import REPOSITORY, moved_copy
 from typer.main import get_command
-
-from pipeline_lib.services.service import Service
 
 BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^\n]+?) -->\n)?```bash\n(?P<code>.*?)```", re.DOTALL)
 SUBSTITUTION = re.compile(r"(?P<shown>\S+)=(?P<run>\S+)")
@@ -107,6 +104,8 @@ def hold(words: list[str], folder: Path, home: Path) -> None:
         assert words[1] in targets.split()
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2])
+    elif words[0] == "python":
+        assert (REPOSITORY / words[1]).is_file(), words
     else:
         assert words[0] in ("export", "source"), words
 
@@ -114,7 +113,7 @@ def hold(words: list[str], folder: Path, home: Path) -> None:
 class Checkout:
     """A copy of the checkout in which the commands of pages are run, one page after the other, over one home."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, smoke_home: Path, prefect_server: str) -> None:
         self.folder = folder / "laconic"
         shutil.copytree(REPOSITORY, self.folder, ignore=LEFT_BEHIND)
         programs = folder / "bin"
@@ -122,27 +121,17 @@ class Checkout:
         for name, command in (("laconic", f'"{sys.executable}" -m flows.cli'), ("python", f'"{sys.executable}"')):
             (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             (programs / name).chmod(0o755)
-        address = f"http://127.0.0.1:{(port := free_port())}"
         self.environment = {
             **os.environ,
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
-            "LACONIC_HOME": str(folder / "home"),
+            # The tutorial's first run is that of `smoke_home`: here it finds everything there.
+            "LACONIC_HOME": str(moved_copy(smoke_home, folder / "home")),
             "PREFECT_HOME": str(folder / "prefect"),
-            "PREFECT_API_URL": f"{address}/api",
+            # One server for all commands: each would start one of its own, a quarter of a minute every time.
+            "PREFECT_API_URL": prefect_server,
             "COLUMNS": "160",
         }
-        # One server for all commands: each would start one of its own, a quarter of a minute every time.
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        self._server = Service(
-            "Prefect", command, folder / "prefect.log", self.environment, self.folder, f"{address}/api/health"
-        )
-        self._server.start()
-        self._server.wait_until_ready(timeout_seconds=180)
-
-    def close(self) -> None:
-        """End the server."""
-        self._server.stop(grace_seconds=10)
 
     def run(self, page: str) -> str:
         """Run the blocks of a page in order, in one shell; returns what they printed. Fails with it when a command fails."""

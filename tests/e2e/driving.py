@@ -1,7 +1,7 @@
 """Drives the command line as a user does: in a process of its own, with a home of its own."""
 
-import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +10,21 @@ from typing import Any
 
 import psutil
 
+from pipeline_lib.store.database import Store
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LACONIC = [sys.executable, "-m", "flows.cli"]
+# What makes configs/smoke.toml a run of all stages in seconds.
+QUICK = [
+    word
+    for setting in (
+        *('generation.engine="transformers"', 'filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),
+        *("profile.rollout_limit_tokens=48", "train.steps=6", "train.prompts_per_step=4", "train.num_rollouts=4"),
+        *("train.rollout_limit_tokens=32", "reward.target_tokens=32", "checkpoint.every_steps=3", "train.measure_kl=false"),
+        *("evaluate.budgets_tokens=[24, 48]", "validation.source.num_prompts=4"),
+    )
+    for word in ("--set", setting)
+]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -27,8 +40,16 @@ def laconic(home: Path, *arguments: str, check: bool = True) -> subprocess.Compl
 
 
 def sql(home: Path, query: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(laconic(home, "sql", query, "--format", "json").stdout)
-    return rows
+    """Rows of the store, read in this process: a command for each look would take the cores from what is waited for."""
+    result = Store(home).query(query)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+
+def moved_copy(home: Path, copy: Path) -> Path:
+    """A copy of a home in another folder, in which commands go on from what is stored; returns it."""
+    shutil.copytree(home, copy)
+    laconic(copy, "relocate", str(home))
+    return copy
 
 
 def wait_until_file(process: subprocess.Popen[bytes], home: Path, pattern: str) -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,9 +15,9 @@ from typing import Any
 
 import psutil
 from driving import LACONIC, REPOSITORY, environment, laconic
+from loopback import free_port
 
 from pipeline_lib.processes import descendants
-from pipeline_lib.store.database import Store
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 CHROMIUM_FLAGS = [
@@ -149,18 +148,6 @@ class Served:
     def end(self) -> None:
         laconic(self.home, "down")
         self.process.wait(30)
-
-
-def stored(home: Path, query: str) -> list[dict[str, Any]]:
-    """Rows of the store, read in this process: a command for each look would take the cores from what is waited for."""
-    result = Store(home).query(query)
-    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serving_environment(home: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from driving import REPOSITORY, processes_of, wait_until_no_process_is_left
-from serving import free_port
+from loopback import free_port
 
 from pipeline_lib.services.service import Service
 

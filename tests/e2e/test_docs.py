@@ -16,7 +16,6 @@ The pages of findings, which experiments write, are held as `minutes`.
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,11 +69,9 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A copy of the checkout."""
-    copy = Checkout(tmp_path_factory.mktemp("docs"))
-    yield copy
-    copy.close()
+def checkout(tmp_path_factory: pytest.TempPathFactory, smoke_home: Path, prefect_server: str) -> Checkout:
+    """A copy of the checkout, over a home in which the smoke run is done."""
+    return Checkout(tmp_path_factory.mktemp("docs"), smoke_home, prefect_server)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +83,7 @@ def tutorial(checkout: Checkout) -> str:
 def test_the_tutorial(tutorial: str) -> None:
     printed = tutorial
     assert "tiny-sum: accuracy (%) within a token budget" in printed
-    # The second run, of the demo as the smoke, finds everything there.
+    # The second run is of the demo as the smoke.
     assert printed.count("report: ") == 2
     assert "rollouts.parquet" in printed
     assert "configured" in printed

@@ -79,7 +79,7 @@ def check_that_it_ends_when_told(home: Path, command: list[str]) -> None:
     _, said = process.communicate()
     assert time.monotonic() - told < 8.0, "five seconds, on a machine that does nothing else"
     assert process.returncode == 143, said
-    assert said.splitlines()[-1] == "laconic: told to end; the same command goes on from what is stored"
+    assert said.splitlines()[-1] == "laconic: terminated; the same command resumes from what is stored"
     assert "Traceback" not in said
     wait_until_no_process_is_left(home)
     assert sql(home, "select distinct status from runs") == [{"status": "cancelled"}]

@@ -16,23 +16,13 @@ from typing import Any
 
 import psutil
 import pytest
-from driving import LACONIC, REPOSITORY, wait_until_no_process_is_left
-from serving import free_port, serving_environment, stored
+from driving import LACONIC, QUICK, REPOSITORY, sql, wait_until_no_process_is_left
+from loopback import free_port
+from serving import serving_environment
 
 from flows.server.gpu_limit import LIMIT
 from flows.server.outages import tell_ends
 
-SETTINGS = (
-    *('generation.engine="transformers"', 'filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),
-    *("profile.rollout_limit_tokens=48", "train.steps=6", "train.prompts_per_step=4", "train.num_rollouts=4"),
-    *(
-        "train.rollout_limit_tokens=32",
-        "reward.target_tokens=32",
-        "checkpoint.every_steps=3",
-        "evaluate.budgets_tokens=[24, 48]",
-    ),
-    *("validation.source.num_prompts=4", "train.measure_kl=false"),
-)
 TIMES = ("tokens_per_second", "generation_seconds", "update_seconds", "sync_seconds", "other_seconds", "checkpoint_seconds")
 ROWS = {
     "training_steps": "select * from training_steps order by step",
@@ -115,11 +105,10 @@ class Command:
     def __init__(self, home: Path, server: PrefectServer | None) -> None:
         home.mkdir()
         self.home, self.log = home, home.parent / f"{home.name}.log"
-        changes = [word for setting in SETTINGS for word in ("--set", setting)]
         self.started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*LACONIC, "run", str(REPOSITORY / "configs/smoke.toml"), *changes],
+                [*LACONIC, "run", str(REPOSITORY / "configs/smoke.toml"), *QUICK],
                 env=serving_environment(home) | ({"PREFECT_API_URL": server.address} if server else {}),
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
@@ -139,15 +128,17 @@ class Command:
         assert self.process.wait(400) == 0, self.log.read_text()
         return time.monotonic() - self.started
 
-    def rows(self) -> dict[str, list[dict[str, Any]]]:
-        found = {name: stored(self.home, query) for name, query in ROWS.items()}
-        found["training_steps"] = [
-            {key: value for key, value in row.items() if key not in TIMES} for row in found["training_steps"]
-        ]
-        return found
-
     def flow_run(self) -> str:
-        return str(stored(self.home, "select prefect_flow_run_id as id from runs")[0]["id"])
+        return str(sql(self.home, "select prefect_flow_run_id as id from runs")[0]["id"])
+
+
+def rows_of(home: Path) -> dict[str, list[dict[str, Any]]]:
+    """What a run has stored, without the seconds of its steps."""
+    found = {name: sql(home, query) for name, query in ROWS.items()}
+    found["training_steps"] = [
+        {key: value for key, value in row.items() if key not in TIMES} for row in found["training_steps"]
+    ]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -160,21 +151,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, dict[str, list[dict[str, Any]]]]:
+def unbroken(quick_run: tuple[Path, float]) -> tuple[float, dict[str, list[dict[str, Any]]]]:
     """Seconds and rows of a run with nothing wrong."""
-    command = Command(tmp_path_factory.mktemp("unbroken") / "home", server)
-    seconds = command.finish()
-    assert "Prefect server" not in command.log.read_text()
-    rows = command.rows()
+    home, seconds = quick_run
+    rows = rows_of(home)
     assert [row["step"] for row in rows["training_steps"]] == [1, 2, 3, 4, 5, 6]
-    assert server.state(command.flow_run()) == "COMPLETED"
     return seconds, rows
 
 
 def check_that_nothing_was_lost(command: Command, unbroken: tuple[float, dict[str, list[dict[str, Any]]]]) -> None:
     seconds = command.finish()
-    assert command.rows() == unbroken[1]
-    assert stored(command.home, "select status from runs") == [{"status": "completed"}]
+    assert rows_of(command.home) == unbroken[1]
+    assert sql(command.home, "select status from runs") == [{"status": "completed"}]
     assert seconds < NOISE_FACTOR * unbroken[0] + COST_SECONDS
     lines = [line for line in command.log.read_text().splitlines() if "Prefect" in line and "starting" not in line]
     assert len(lines) == 2, command.log.read_text()
@@ -260,7 +248,7 @@ def test_a_server_that_starts_again_is_shown_the_newest_state(server: PrefectSer
     server.start()
     command.process.send_signal(signal.SIGCONT)
     command.finish()
-    assert command.rows() == unbroken[1]
+    assert rows_of(command.home) == unbroken[1]
     assert server.state(command.flow_run()) == "COMPLETED"
     chosen = {"artifacts": {"flow_run_id": {"any_": [command.flow_run()]}}}
     found = httpx.post(f"{server.address}/artifacts/filter", json=chosen, timeout=20, trust_env=False).json()
@@ -286,9 +274,9 @@ def check_that_it_ends(command: Command, number: int, words: str) -> None:
     assert command.process.wait(60) == 128 + number, command.log.read_text()
     assert time.monotonic() - started < 8.0, "five seconds, on a machine that does nothing else"
     *before, last = [line for line in command.log.read_text().splitlines() if "laconic: " in line or "WARNING" in line]
-    assert last == f"laconic: {words}; the same command goes on from what is stored"
+    assert last == f"laconic: {words}; the same command resumes from what is stored"
     assert len(before) <= 2 and "Traceback" not in command.log.read_text()
-    assert stored(command.home, "select status from runs") == [{"status": "cancelled"}]
+    assert sql(command.home, "select status from runs") == [{"status": "cancelled"}]
     wait_until_no_process_is_left(command.home)
 
 
@@ -298,7 +286,7 @@ def test_a_cancelled_run_ends_in_time_though_the_server_hangs(server: PrefectSer
     command.wait_until("train")
     server.signal(signal.SIGSTOP)
     try:
-        check_that_it_ends(command, signal.SIGTERM, "told to end")
+        check_that_it_ends(command, signal.SIGTERM, "terminated")
     finally:
         server.signal(signal.SIGCONT)
 

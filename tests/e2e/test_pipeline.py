@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import LACONIC, REPOSITORY, environment, laconic, sql, wait_until_file, wait_until_no_process_is_left
+from driving import (
+    LACONIC,
+    QUICK,
+    REPOSITORY,
+    environment,
+    laconic,
+    moved_copy,
+    sql,
+    wait_until_file,
+    wait_until_no_process_is_left,
+)
 from enriching import enriched_copy
 
 from pipeline_lib.store.database import Store
@@ -28,13 +38,10 @@ def training_curve(home: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
 
-@pytest.fixture(scope="module")
-def smoke_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the smoke configuration has run once, unbroken."""
-    home = tmp_path_factory.mktemp("smoke")
-    done = laconic(home, "run", str(SMOKE))
-    assert "tiny-sum: accuracy (%) within a token budget" in done.stdout
-    return home
+@pytest.fixture(autouse=True)
+def lasting_server(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of this file report to one server: each would start one of its own, as that of `smoke_home` has."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
 
 
 def test_every_stage_left_its_rows(smoke_home: Path) -> None:
@@ -134,46 +141,50 @@ def test_the_model_is_registered_and_loads_unchanged(smoke_home: Path) -> None:
     assert all(saved[name].equal(weight) for name, weight in registered.items())
 
 
-def test_a_second_run_does_nothing_again(smoke_home: Path) -> None:
-    before = sql(
-        smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
-    )
+def test_a_second_run_does_nothing_again(smoke_home: Path, tmp_path: Path) -> None:
+    home = moved_copy(smoke_home, tmp_path / "second")
+    query = "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
+    before = sql(home, query)
     started = time.monotonic()
-    laconic(smoke_home, "run", str(SMOKE))
+    laconic(home, "run", str(SMOKE))
     assert time.monotonic() - started < 120
-    after = sql(
-        smoke_home, "select run_id, stage, unit, recorded_at from stage_results where stage != 'report' and stage != 'register'"
-    )
-    assert after == before
+    assert sql(home, query) == before
 
 
-def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(smoke_home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """kill -9 of the command after its first checkpoint, then the same command: no step missing, none twice, same metrics."""
+    unbroken = request.getfixturevalue("smoke_home") if engine == "vllm" else request.getfixturevalue("quick_run")[0]
+    changes = [] if engine == "vllm" else QUICK
     home = tmp_path / "killed"
-    process = run_until(home, "training/*/steps/step-00004.json")
+    process = run_until(home, "training/*/steps/step-00004.json", *changes)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until_no_process_is_left(home)
     assert list(home.glob("checkpoints/*/step-00003/progress.json"))
-    laconic(home, "run", str(SMOKE))
-    assert training_curve(home) == training_curve(smoke_home)
+    laconic(home, "run", str(SMOKE), *changes)
+    assert training_curve(home) == training_curve(unbroken)
     log = "".join(path.read_text() for path in home.glob("workers/*/log.txt"))
     assert "resumed from" in log
 
 
-def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the Prefect server that it has started."""
+    monkeypatch.delenv("PREFECT_API_URL")
     home = tmp_path / "terminated"
-    process = run_until(home, "rollouts/*/profile/*.parquet")
+    process = run_until(home, "rollouts/*/profile/*.parquet", *QUICK)
     process.terminate()
-    process.wait(30)
+    assert process.wait(30) == 128 + signal.SIGTERM
     wait_until_no_process_is_left(home)
     assert sql(home, "select status from runs") == [{"status": "cancelled"}]
 
 
-def run_until(home: Path, pattern: str) -> subprocess.Popen[bytes]:
+def run_until(home: Path, pattern: str, *changes: str) -> subprocess.Popen[bytes]:
     """Start the smoke run and return it, still running, as soon as a file of this pattern is there."""
     process = subprocess.Popen(
-        [*LACONIC, "run", str(SMOKE)],
+        [*LACONIC, "run", str(SMOKE), *changes],
         env=environment(home),
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,

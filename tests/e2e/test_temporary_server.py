@@ -15,7 +15,7 @@ from pipeline_lib.services.service import answers
 
 # Needs a flow, and no engine: no worker would notice that the command is gone.
 COMMAND = ("rollback", "nothing")
-ENDS = {signal.SIGTERM: "told to end", signal.SIGINT: "interrupted"}
+ENDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
 
 
 def server_of(command: subprocess.Popen[bytes]) -> tuple[psutil.Process, str]:
@@ -35,7 +35,8 @@ def server_of(command: subprocess.Popen[bytes]) -> tuple[psutil.Process, str]:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+# SIGTERM: also test_pipeline.py's terminated run, and integration/test_homes.py's line and status.
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_server_ends_with_its_command_and_answers_nobody_else(home: Path, number: signal.Signals) -> None:
     without = {name: value for name, value in environment(home).items() if name != "PREFECT_API_URL"}
     command = subprocess.Popen(
@@ -55,7 +56,7 @@ def test_the_server_ends_with_its_command_and_answers_nobody_else(home: Path, nu
     if number != signal.SIGKILL:
         assert time.monotonic() - told < 5.0, "and a second on a machine that does nothing else"
         assert command.returncode == 128 + number
-        assert said == f"laconic: {ENDS[number]}; the same command goes on from what is stored\n"
+        assert said == f"laconic: {ENDS[number]}; the same command resumes from what is stored\n"
     psutil.wait_procs([server], timeout=10)
     assert not server.is_running()
     assert not processes_of(home)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline_lib.config import load_config
-from pipeline_lib.runs.crashed_runs import REASON, close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import REASON, close_crashed_runs
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.opened import finish
@@ -31,7 +31,7 @@ def test_a_killed_run_is_closed_and_a_living_one_is_left_alone(home: Path, confi
     living = RunSession(Run.of(load_config(configs / "smoke.toml", ["seed=1"])))
     living.acquire()
     living.open(None)
-    closed = close_abandoned_runs(home)
+    closed = close_crashed_runs(home)
     assert [row["run_id"] for row in closed] == [load_config(configs / "smoke.toml").run_id]
     rows = {row[0]: row[1:] for row in living.store.query("select run_id, status, error from runs").rows}
     assert rows[closed[0]["run_id"]] == ("failed", REASON)
@@ -39,7 +39,7 @@ def test_a_killed_run_is_closed_and_a_living_one_is_left_alone(home: Path, confi
     with sqlite3.connect(home / "mlflow.db") as database:
         statuses = dict(database.execute("select run_uuid, status from runs").fetchall())
     assert statuses[closed[0]["mlflow_run_id"]] == "FAILED"
-    assert close_abandoned_runs(home) == []
+    assert close_crashed_runs(home) == []
     finish(living, "completed")
     living.release()
 
@@ -57,7 +57,7 @@ def test_a_command_that_reads_does_not_wait_for_mlflow(home: Path, configs: Path
     done = subprocess.run([sys.executable, "-c", query], env=dict(os.environ), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.endswith("False\n"), done
     assert runs_behind(home) == [session.run.run_id]
-    close_abandoned_runs(home)
+    close_crashed_runs(home)
     assert runs_behind(home) == []
 
 
@@ -79,5 +79,5 @@ def test_what_a_killed_command_was_writing_is_removed_by_the_next(home: Path, co
 
 
 def test_a_home_without_a_store_stays_one(home: Path) -> None:
-    assert close_abandoned_runs(home) == []
+    assert close_crashed_runs(home) == []
     assert not (home / "laconic.duckdb").exists()

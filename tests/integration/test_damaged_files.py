@@ -129,9 +129,9 @@ def test_a_home_moved_to_a_read_only_place_is_read(home: Path, tmp_path: Path, c
         assert len(store.schema()["rollouts"].columns) == len(set(store.schema()["rollouts"].columns))
         assert pq.read_table(store.export(tmp_path / "out", ["rollouts"])[0]).num_rows == 36
         assert view_rollout(store, f"{one.run_id}/evaluate/builtin:tiny-0/p1/0").shown
-        from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+        from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
-        assert close_abandoned_runs(moved) == []
+        assert close_crashed_runs(moved) == []
         assert f"run {one.run_id} is called running; whether anything works on it cannot be noted" in caplog.text
     finally:
         subprocess.run(["umount", "--lazy", str(moved)], check=True)

@@ -205,8 +205,8 @@ cli.main()
         ("AssertionError()", 1, "laconic: AssertionError (traceback: "),
         ("MemoryError()", 1, "laconic: out of memory (MemoryError); "),
         ("ValueError('two\\nlines')", 1, "laconic: two lines"),
-        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command goes on"),
-        ("told(signal.SIGTERM)", 143, "laconic: told to end; the same command goes on"),
+        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command resumes"),
+        ("told(signal.SIGTERM)", 143, "laconic: terminated; the same command resumes"),
     ],
 )
 def test_any_error_is_a_line_and_its_traceback_is_in_the_log(home: Path, error: str, status: int, line: str) -> None:
@@ -257,9 +257,9 @@ def test_the_end_of_one_run_is_noted_whatever_that_of_another_meets(
     assert note.startswith(f"run {first.run.run_id} is still called running")
     rows = dict(Store(home).query("select run_id, status from runs").rows)
     assert rows == {first.run.run_id: "running", second.run.run_id: "failed"}
-    from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+    from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
-    assert [row["run_id"] for row in close_abandoned_runs(home)] == [first.run.run_id]
+    assert [row["run_id"] for row in close_crashed_runs(home)] == [first.run.run_id]
 
 
 WAITS = """

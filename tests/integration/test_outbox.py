@@ -16,6 +16,7 @@ from typing import Any
 
 import prefect.settings  # slow: a first call would take the time for a silence of the server
 import pytest
+from loopback import free_port
 
 from tasks.outbox import PATIENCE_SECONDS, Outbox, Unreachable
 
@@ -54,12 +55,6 @@ def server(status: Callable[[], int], seen: list[str], port: int = 0) -> Iterato
         thread.start()
         yield listening.server_address[1]
         listening.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(came: Callable[[], bool]) -> None:

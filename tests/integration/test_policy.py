@@ -1,8 +1,6 @@
 """The DeepSpeed policy against plain torch: log-probs, gradients over micro-batches, steps, and state on disk."""
 
 import os
-import socket
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+from loopback import free_port, rank_variables
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
@@ -28,29 +27,7 @@ from pipeline_lib.training.trainer import Trainer
 from pipeline_lib.training.update import Reference, update_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def rank_variables(rank: int, world_size: int, port: int) -> dict[str, str]:
-    """What a launcher tells a rank."""
-    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    return {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_rank() -> Iterator[None]:
-    variables = rank_variables(0, 1, free_port())
-    os.environ.update(variables)
-    if not dist.is_initialized():
-        init_distributed()
-    yield
-    for name in variables:
-        os.environ.pop(name)
+pytestmark = pytest.mark.usefixtures("one_rank")
 
 
 def settings(**changes: object) -> TrainConfig:

@@ -226,8 +226,9 @@ def test_a_model_from_the_command_line_leads_to_no_file_outside(store: Store) ->
 def test_a_base_that_another_run_evaluated_counts(configured: Callable[..., RunConfig]) -> None:
     owner = finished(configured(), tokens=60)
     sharing = finished(configured("seed=1"), tokens=50)
-    Store(sharing.home).delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
-    sharing.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
+    session = RunSession(sharing)
+    session.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
+    session.ledger.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
     assert decide(sharing).decision == "promoted"
 
 

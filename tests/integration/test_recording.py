@@ -15,7 +15,7 @@ import pytest
 
 from pipeline_lib.config import TrackingConfig, load_config
 from pipeline_lib.records import TrainingStep
-from pipeline_lib.runs.crashed_runs import close_abandoned_runs
+from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.opened import finish
@@ -46,7 +46,7 @@ def smoke() -> Path:
 def command(configure: list[str]) -> None:
     """What `laconic run` records, in the order of the tasks, and what it leaves out of what is done."""
     session = RunSession(Run.of(load_config(smoke(), configure)))
-    close_abandoned_runs(session.run.home)
+    close_crashed_runs(session.run.home)
     session.acquire()
     session.open(None)
     fingerprint = "0" * 16
@@ -139,7 +139,7 @@ def test_a_kill_before_any_write_leaves_no_mlflow_run_running_and_no_metric_miss
         monkeypatch.setenv("LACONIC_HOME", str(home))
         status = in_a_process(dying_before(write, lambda: command([])))
         # Another run's command settles what the killed one left.
-        assert in_a_process(lambda home=home: close_abandoned_runs(home)) == 0
+        assert in_a_process(lambda home=home: close_crashed_runs(home)) == 0
         assert "RUNNING" not in {each for statuses in mlflow_runs(home)[0].values() for each in statuses}, write
         if status == 0:
             assert write > 15

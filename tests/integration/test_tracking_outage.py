@@ -13,10 +13,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from loopback import dripping_server, free_port
 
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.tracking import Registry, RegistryUnreachableError, Tracker, limits
@@ -27,12 +28,6 @@ def _imported_mlflow() -> None:
     """Import mlflow once, so that the timed tests time the outage."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow  # noqa: F401
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -163,37 +158,12 @@ def test_without_an_open_run_nothing_waits_for_ever(tmp_path: Path, caplog: pyte
     assert "no MLflow run is open" in caplog.text
 
 
-@contextmanager
-def dripping_server(first: bytes = b"") -> Iterator[str]:
-    """Address of a server that answers each request with `first`, then a byte now and then for ever."""
-    ended = threading.Event()
-
-    def answer(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.recv(65536)
-            connection.sendall(first)
-            while not ended.wait(0.2):
-                connection.sendall(b"X")
-
-    def accept(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        ended.set()
-
-
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "first", [b"", b"HTTP/1.1 200 OK\r\nX-Header: ", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"]
 )
 def test_a_server_that_drips_its_answer_costs_one_time_limit(tmp_path: Path, first: bytes) -> None:
-    with dripping_server(first) as address:
+    with dripping_server(first) as (address, _):
         config = TrackingConfig(uri=address, timeout_seconds=1.0)
         tracker = Tracker(config, tmp_path)
         started = time.monotonic()
@@ -226,7 +196,7 @@ def test_an_upload_that_moves_is_not_cut_off_and_one_that_does_not_is(tmp_path: 
     with slow_reader(bytes_per_second=2 * 2**20) as address:
         client.upload("send", address, tmp_path / "model")
     (tmp_path / "small").write_bytes(b"x")
-    with dripping_server() as address, pytest.raises(limits.OverdueError):
+    with dripping_server() as (address, _), pytest.raises(limits.OverdueError):
         client.upload("send", address, tmp_path / "small")
 
 

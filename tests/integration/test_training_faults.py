@@ -3,15 +3,13 @@
 import os
 import pickle
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from test_policy import REPOSITORY, free_port, make_groups, make_policy, make_samples, rank_variables, settings
+from test_policy import REPOSITORY, make_groups, make_policy, make_samples, settings
 from transformers import AutoTokenizer
 
 from pipeline_lib.config import RewardConfig, RunConfig, load_config
@@ -27,7 +25,6 @@ from pipeline_lib.training.checkpoint_files import checkpoints_in, choose_resume
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.loop import train
 from pipeline_lib.training.policy import Policy, load_plain
-from pipeline_lib.training.ranks import init_distributed
 from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import update_policy
 
@@ -44,6 +41,8 @@ CHANGES = [
     "checkpoint.keep_last=4",
     "validation.source.num_prompts=4",
 ]
+pytestmark = pytest.mark.usefixtures("one_rank")
+
 STAGES = [(1, "bfloat16"), (2, "float32"), (3, "bfloat16")]
 METRICS = (
     "step",
@@ -56,17 +55,6 @@ METRICS = (
     "optimizer_steps",
     "validation_accuracy",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_rank() -> Iterator[None]:
-    variables = rank_variables(0, 1, free_port())
-    os.environ.update(variables)
-    if not dist.is_initialized():
-        init_distributed()
-    yield
-    for name in variables:
-        os.environ.pop(name)
 
 
 class Trainer:

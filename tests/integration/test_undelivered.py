@@ -7,13 +7,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from loopback import dripping_server
 
 from pipeline_lib.store.database import Store
 
@@ -38,30 +37,6 @@ def start(home: Path, arguments: list[str], tracking: str | None) -> "subprocess
     environment |= {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
     command = [sys.executable, "-m", "flows.cli", *arguments]
     return subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@contextmanager
-def dripping_server() -> Iterator[tuple[str, threading.Event]]:
-    """Address of a server that answers with a byte now and then, for ever; and whether it was asked."""
-    asked = threading.Event()
-
-    def answer(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            asked.set()
-            while True:
-                connection.sendall(b"X")
-                time.sleep(0.5)
-
-    def accept(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
 
 
 def statuses(home: Path) -> list[str]:
@@ -110,6 +85,6 @@ def test_told_to_end_while_a_tracker_drips_a_command_ends_within_5_s(home: Path,
         assert time.monotonic() - told < 5.0, errors
     assert command.returncode == 128 + signal.SIGTERM
     lines = errors.splitlines()
-    assert lines[-1] == "laconic: told to end; the same command goes on from what is stored"
+    assert lines[-1] == "laconic: terminated; the same command resumes from what is stored"
     assert len(lines) <= 2, errors  # MLflow is given up, and no library lists what it has not freed
     assert statuses(home) == ["cancelled"]

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,9 @@ relation = "<"
 '''
 
 
-@pytest.fixture
-def experiment_path(tmp_path: Path) -> Path:
-    path = tmp_path / "t1.toml"
+@pytest.fixture(scope="module")
+def experiment_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("experiment") / "t1.toml"
     path.write_text(EXPERIMENT.replace("/somewhere/else/model3", "builtin:tiny").replace("budget\nmisleads", "budget misleads"))
     return path
 
@@ -153,14 +154,21 @@ def record(store: Store, child: ChildRun, seconds: float) -> None:
     store.write("experiments", [{**key, **row, "status": "completed", "seconds": seconds}])
 
 
-@pytest.fixture
-def experiment(experiment_path: Path, home: Path) -> ExperimentConfig:
-    """An experiment with all of its child runs recorded."""
-    loaded = load_experiment(str(experiment_path))
-    store = Store(home)
-    for child in child_runs(loaded, experiment_path, SEEDS):
+@pytest.fixture(scope="module")
+def recorded(experiment_path: Path) -> Path:
+    """A home in which all child runs of the experiment are recorded."""
+    folder = experiment_path.with_name("home")
+    store = Store(folder)
+    for child in child_runs(load_experiment(str(experiment_path)), experiment_path, SEEDS):
         record(store, child, seconds=50.0)
-    return loaded
+    return folder
+
+
+@pytest.fixture
+def experiment(experiment_path: Path, recorded: Path, home: Path) -> ExperimentConfig:
+    """The experiment, its child runs recorded in the home."""
+    shutil.copytree(recorded, home)
+    return load_experiment(str(experiment_path))
 
 
 def written(home: Path, experiment: ExperimentConfig, folder: Path, seeds: tuple[int, ...] = SEEDS) -> tuple[str, str]:
@@ -209,7 +217,7 @@ def test_page_says_what_the_paper_says_and_how_to_run_it(home: Path, experiment:
     assert query is not None
     found = Store(home).query(query[1]).rows
     assert ("tight", "accuracy@48", pytest.approx(0.62), pytest.approx(0.02), 3) in found
-    assert str(tmp_path) not in page
+    assert str(tmp_path.parent) not in page
     assert (tmp_path / "pages" / "t1-dynamics.png").is_file() and "](t1-dynamics.png)" in page
 
 

@@ -17,7 +17,7 @@ from pipeline_lib.grading.code import TEST_FORMATS, SandboxLimits, extract_progr
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
 from pipeline_lib.grading.code.containers import bubblewrap_prefix, docker_command, single_program_command, start_command
 from pipeline_lib.grading.code.judges import Bench, judge
-from pipeline_lib.grading.code.pool import shared_pool
+from pipeline_lib.grading.code.pool import sandbox_pool
 from pipeline_lib.grading.code.protections import PROTECTIONS
 from pipeline_lib.grading.code.specifications import FunctionTests, ProgramTests, StdinTests, parse_tests
 from pipeline_lib.grading.code.zygote_process import SANDBOX_FOLDER, interpreter
@@ -279,7 +279,7 @@ def test_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bubblewrap() -> None:
     try:
-        pool = shared_pool("bubblewrap")
+        pool = sandbox_pool("bubblewrap")
     except ValueError as error:
         pytest.skip(str(error))
     tests = stdin_tests(("", "1"))
@@ -316,7 +316,7 @@ def test_what_runs_in_the_container_judges_alike(tmp_path: Path) -> None:
             start_command(command, fds, request["wall_seconds"])
 
     tmp_path.chmod(0o777)
-    bench = Bench(OneInterpreter(), shared_pool("process").zygote(), SandboxLimits(), 1.0, 1 << 30, (1 << 30) + 1)
+    bench = Bench(OneInterpreter(), sandbox_pool("process").zygote(), SandboxLimits(), 1.0, 1 << 30, (1 << 30) + 1)
     stdin, check = parse_tests(stdin_tests(("2", "4"))), parse_tests(program_tests("assert f(2) == 4"))
     for program, expected in (("print(4)", "correct"), ("1/0", "runtime_error"), ("while True: pass", "timeout")):
         assert judge(program, stdin, bench).reason == expected

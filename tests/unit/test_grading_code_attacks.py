@@ -16,7 +16,7 @@ import pytest
 
 from pipeline_lib.grading.code import CodeVerdict, SandboxLimits, judge_programs
 from pipeline_lib.grading.code.judges import Bench, judge
-from pipeline_lib.grading.code.pool import shared_pool
+from pipeline_lib.grading.code.pool import sandbox_pool
 from pipeline_lib.grading.code.protections import probe_protections
 from pipeline_lib.grading.code.sandbox import seccomp
 from pipeline_lib.grading.code.sandbox.confinement import private_uid
@@ -414,7 +414,7 @@ def test_filter_of_system_calls(machine: str, architecture: int, allow_processes
 
 
 def test_killed_sandbox_is_replaced_and_nothing_is_lost() -> None:
-    pool = shared_pool("process")
+    pool = sandbox_pool("process")
     first = pool.zygote()
     killer = threading.Timer(0.4, lambda: os.kill(first.process.pid, signal.SIGKILL))
     killer.start()
@@ -426,8 +426,8 @@ def test_killed_sandbox_is_replaced_and_nothing_is_lost() -> None:
 def test_killed_grader_leaves_nothing_behind() -> None:
     program = "while True: pass"
     script = (
-        "import threading\nfrom pipeline_lib.grading.code import judge_programs\nfrom pipeline_lib.grading.code.pool import shared_pool\n"
-        "print(shared_pool('process').zygote().process.pid, flush=True)\n"
+        "import threading\nfrom pipeline_lib.grading.code import judge_programs\nfrom pipeline_lib.grading.code.pool import sandbox_pool\n"
+        "print(sandbox_pool('process').zygote().process.pid, flush=True)\n"
         f"judge_programs([{program!r}], [{SAFE!r}], 60.0)"
     )
     grader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)

@@ -97,7 +97,7 @@ _pools: dict[str, SandboxPool] = {}
 _pools_lock = threading.Lock()
 
 
-def shared_pool(isolation: Isolation) -> SandboxPool:
+def sandbox_pool(isolation: Isolation) -> SandboxPool:
     """This process's pool for a kind of isolation, made on first use; a forked child makes its own.
 
     Raises ValueError when the isolation is unknown or its tool is not installed.
@@ -118,7 +118,7 @@ def sandbox_protections() -> dict[str, bool]:
 
     Starts the sandbox if it does not run yet. Raises RuntimeError when it cannot start.
     """
-    return probe_protections(shared_pool("process").zygote())
+    return probe_protections(sandbox_pool("process").zygote())
 
 
 def judge_programs(
@@ -144,7 +144,7 @@ def judge_programs(
     # The answers of one problem share its tests.
     distinct = {specification: parse_tests(specification) for specification in tests}
     parsed = [distinct[specification] for specification in tests]
-    pool = shared_pool(isolation)
+    pool = sandbox_pool(isolation)
     limits = limits or SandboxLimits()
     if not programs:
         return []

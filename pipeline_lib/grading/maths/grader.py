@@ -9,7 +9,7 @@ from time import perf_counter
 from pipeline_lib.grading.maths.compare import compare_answers
 from pipeline_lib.grading.maths.limits import is_beyond_computing
 from pipeline_lib.grading.maths.normal_form import normalise
-from pipeline_lib.grading.maths.pool import Question, shared_pool
+from pipeline_lib.grading.maths.pool import Question, maths_pool
 from pipeline_lib.grading.maths.process import Outcome
 
 __all__ = ["AnswerPair", "Outcome", "judge_answers", "judge_pairs"]
@@ -71,7 +71,7 @@ def _decide_by_algebra(
         if on_done is not None:
             on_done(indices[position], outcome)
 
-    shared_pool().judge(list(questions.values()), timeout_seconds, place)
+    maths_pool().judge(list(questions.values()), timeout_seconds, place)
 
 
 def _decide_without_algebra(answer: str, gold: str, tolerance: float | None) -> str | Question:

@@ -99,7 +99,7 @@ _pool: MathsPool | None = None
 _pool_lock = threading.Lock()
 
 
-def shared_pool() -> MathsPool:
+def maths_pool() -> MathsPool:
     """The pool of this process, made on first use; a forked child makes its own."""
     global _pool
     with _pool_lock:

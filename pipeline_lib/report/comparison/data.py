@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline_lib.evaluation.paired_comparison import Interval
-from pipeline_lib.report.canvas import INK
+from pipeline_lib.report.canvas import COLOURS, INK
 from pipeline_lib.report.data import Row, benchmark_names
 from pipeline_lib.report.finding import BASE_STYLES, LINE_STYLES, Stroke
-from pipeline_lib.report.recorded import COLOURS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, budget_axis, panel_grid, styled
+from pipeline_lib.report.canvas import INK, budget_axes, panel_grid, styled
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison
 from pipeline_lib.report.data import Row
-from pipeline_lib.report.dynamics import Panel
-from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, panel_of, smoothed_column
+from pipeline_lib.report.dynamics import Panel, panel_of
+from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, smoothed_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,10 +39,10 @@ def budget_curves(comparison: Comparison) -> "Figure | None":
     columns = min(2 if len(comparison.benchmarks) <= 4 else 3, len(comparison.benchmarks))
     figure, panels = panel_grid(len(comparison.benchmarks), columns, panel_height=3.3)
     for panel, benchmark in zip(panels, comparison.benchmarks, strict=True):
-        budget_axis(panel, benchmark, (row["budget_tokens"] for row in rows if row["benchmark"] == benchmark))
         for look, own in models:
             _draw_curve(panel, [row for row in own if row["benchmark"] == benchmark], look)
-        panel.set_ylim(bottom=0)
+        ticks = sorted({row["budget_tokens"] for row in rows if row["benchmark"] == benchmark})
+        budget_axes(panel, benchmark, ticks)
     for panel in panels[::columns]:
         panel.set_ylabel("accuracy (Mean@k)")
     line_legend(figure, [*(base.look for base in comparison.bases), *(run.named_look for run in comparison.runs)])

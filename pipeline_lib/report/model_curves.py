@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.report.canvas import budget_axis, colour_legend, panel_grid, save_png, styled
+from pipeline_lib.report.canvas import COLOURS, budget_axes, colour_legend, panel_grid, save_png, styled
 from pipeline_lib.report.data import Row, benchmark_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#8C6D31")
 OTHERS = "#C9CDD2"
 OFFSET = 0.05
 
@@ -41,9 +39,9 @@ def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
             points = [row for row in own if row["model"] == model]
             offset = OFFSET * (list(colours).index(model) - (len(colours) - 1) / 2) if model in colours else 0.0
             _draw_model(panel, points, colours.get(model), offset)
+        ticks = sorted({row["budget_tokens"] for row in own})
         problems = max(row["num_prompts"] for row in own)
-        budget_axis(panel, f"{benchmark} ({problems} problems)", [row["budget_tokens"] for row in own])
-        panel.set_ylim(0, 100)
+        budget_axes(panel, f"{benchmark} ({problems} problems)", ticks, top=100)
     for panel in panels[:: min(3, len(benchmarks))]:
         panel.set_ylabel("accuracy (Mean@k)")
     others = [("other models", OTHERS)] if len({row["model"] for row in table}) > len(colours) else []
