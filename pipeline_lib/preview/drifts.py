@@ -39,7 +39,7 @@ def group_drifts(groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray
 
     Outcomes are those of whole rollouts: one that training cuts at L_R would have gone on, and can be right beyond it.
     """
-    correct, length, short_correct = groups.correct, groups.length, groups.short_correct(target_tokens)
+    short, short_correct = groups.within_target(target_tokens)
     push_G = row_sums(push_GN)
 
     def drift_G(outcome: OutcomeOfGroups) -> FloatArray:
@@ -48,12 +48,12 @@ def group_drifts(groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray
 
     correct_length = groups.excess_of_correct_length
     return Drifts(
-        accuracy_G=drift_G(correct),
+        accuracy_G=drift_G(groups.correct),
         accuracy_within_target_G=drift_G(short_correct),
-        length_G=drift_G(length),
+        length_G=drift_G(groups.length),
         correct_length_G=None if correct_length is None else drift_G(correct_length),
         entropy_G=None if groups.excess_surprisal is None else drift_G(groups.excess_surprisal),
-        skill_G=_skill(groups, push_GN, kept_GN, groups.short(target_tokens).values_GN, short_correct.values_GN),
+        skill_G=_skill(groups, push_GN, kept_GN, short.values_GN, short_correct.values_GN),
     )
 
 

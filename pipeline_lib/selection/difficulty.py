@@ -33,7 +33,7 @@ def difficulty_class(pass_rate: float) -> str:
 
 
 def select_prompts(estimates: Sequence[DifficultyEstimate], config: FilterConfig) -> list[Selection]:
-    """Decide for every profiled prompt whether it is trained on, and say why; one Selection an estimate, same order.
+    """Decide for every profiled prompt whether it is trained on, and say why; one Selection per estimate, same order.
 
     Raises EmptySelectionError, with the pass-rate histogram, when nothing is selected.
     """
