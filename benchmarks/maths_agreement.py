@@ -17,11 +17,12 @@ from time import perf_counter
 from typing import Any
 
 from pipeline_lib.files import markdown
-from pipeline_lib.grading.maths.files import Verdict, judge_file_predictions
-from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.grading.maths.answer_in_text import read_pair
+from pipeline_lib.grading.maths.grader import judge_answers, judge_file_predictions
 from pipeline_lib.grading.maths.normal_form import normalise
 from pipeline_lib.grading.maths.numbers import read_quantity
 from pipeline_lib.grading.maths.pool import maths_pool
+from pipeline_lib.grading.maths.process import Outcome
 
 OURS = "Laconic"
 COLUMNS = ("id", "source", "gold", "prediction", "label")
@@ -89,7 +90,7 @@ class Comparison:
     """Everything measured in one run: verdicts of each grader by name, and the speeds."""
 
     rows: list[dict[str, Any]]
-    verdicts: list[Verdict]
+    verdicts: list[Outcome]
     judged: dict[str, list[bool]]
     speeds: dict[str, tuple[Timing, Timing]]
     cold: Timing
@@ -143,7 +144,7 @@ def compare(rows: list[dict[str, Any]], timeout_seconds: float) -> Comparison:
     return Comparison(rows, verdicts, judged, speeds, cold)
 
 
-def ours(rows: Sequence[dict[str, Any]], timeout_seconds: float) -> list[Verdict]:
+def ours(rows: Sequence[dict[str, Any]], timeout_seconds: float) -> list[Outcome]:
     """Our verdicts, texts and gold answers read as files are."""
     return judge_file_predictions([row["gold"] for row in rows], [row["prediction"] for row in rows], timeout_seconds)
 
@@ -229,7 +230,7 @@ def disagreement_table(comparison: Comparison) -> list[list[str]]:
                     label,
                     verdict.reason,
                     row["gold"],
-                    verdict.answer or "",
+                    read_pair(row["gold"], row["prediction"])[1] or "",
                     why,
                 ]
             )

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline_lib.grading.exact import is_exact_match
 from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.records import Grade
@@ -54,25 +53,23 @@ def grade_responses(
     extracted = _extract(grader, responses)
     golds = _golds(grader, answers, tests)
     limits = tolerances if tolerances is not None else [None] * len(responses)
-    grades: list[Grade | None] = [
-        Grade(answer, False, "truncated" if finish_reason == "length" else "no_answer")
-        if finish_reason == "length" or answer is None
-        else None
-        for answer, finish_reason in zip(extracted, finish_reasons, strict=True)
+    cases: list[Case | str] = [
+        "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit)
+        for answer, gold, limit, finish_reason in zip(extracted, golds, limits, finish_reasons, strict=True)
     ]
-    cases = {
-        index: (answer, gold, limit)
-        for index, (answer, gold, limit) in enumerate(zip(extracted, golds, limits, strict=True))
-        if grades[index] is None and answer is not None
-    }
     # Within a rollout group most answers repeat.
-    distinct = sorted(set(cases.values()), key=lambda case: (case[0], case[1], case[2] or 0.0))
+    distinct = sorted({case for case in cases if not isinstance(case, str)}, key=lambda case: (*case[:2], case[2] or 0.0))
     verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds, sandbox), strict=True))
-    for index, case in cases.items():
-        grades[index] = Grade(case[0], verdicts[case] == "correct", verdicts[case])
-    judged = [grade for grade in grades if grade is not None]
-    _warn_of_failures(judged)
-    return judged
+    reasons = [case if isinstance(case, str) else verdicts[case] for case in cases]
+    counts = Counter(reasons)
+    if counts["timeout"] or counts["error"]:
+        logger.warning("%d of %d answers timed out and %d failed in grading", counts["timeout"], len(cases), counts["error"])
+    return [Grade(answer, reason == "correct", reason) for answer, reason in zip(extracted, reasons, strict=True)]
+
+
+def is_exact_match(answer: str, gold: str) -> bool:
+    """Whether answer and gold are equal after stripping."""
+    return answer.strip() == gold.strip()
 
 
 def _extract(grader: str, responses: Sequence[str]) -> list[str | None]:
@@ -102,9 +99,3 @@ def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None, sa
     programs, tests = [case[0] for case in cases], [case[1] for case in cases]
     verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, isolation=sandbox)
     return [verdict.reason for verdict in verdicts]
-
-
-def _warn_of_failures(grades: Sequence[Grade]) -> None:
-    counts = Counter(grade.reason for grade in grades)
-    if counts["timeout"] or counts["error"]:
-        logger.warning("%d of %d answers timed out and %d failed in grading", counts["timeout"], len(grades), counts["error"])

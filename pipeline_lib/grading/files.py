@@ -9,8 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline_lib.files.tables import check_output, read_table, text_column, write_table
-from pipeline_lib.grading import GRADERS, MATHS_TIMEOUT_SECONDS, PROGRAM_TIMEOUT_SECONDS, Isolation, grade_responses
-from pipeline_lib.grading.exact import is_exact_match
+from pipeline_lib.grading import (
+    GRADERS,
+    MATHS_TIMEOUT_SECONDS,
+    PROGRAM_TIMEOUT_SECONDS,
+    Isolation,
+    grade_responses,
+    is_exact_match,
+)
 
 MOST_SOURCES = 20
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
@@ -102,7 +108,7 @@ class _Cases:
         return [(right, "correct" if right else "wrong", 0.0) for right in equal]
 
     def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
-        from pipeline_lib.grading.maths.files import judge_file_predictions
+        from pipeline_lib.grading.maths.grader import judge_file_predictions
 
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
         tolerances = [self.tolerances[row] for row in rows]

@@ -44,6 +44,6 @@ def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
 
 
 def render_rules() -> str:
-    """The rules as a Markdown table (docs/guidelines.md), a row a rule, in the order of the registry."""
+    """The rules as a Markdown table (docs/guidelines.md), a row per rule, in the order of the registry."""
     rows = [(f"`{rule.id}`", ", ".join(rule.severities), rule.basis, rule.fires, rule.why) for rule in RULES]
     return table(["rule", "severity", "rests on", "fires when", "why"], rows)

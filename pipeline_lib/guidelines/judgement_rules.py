@@ -2,7 +2,7 @@
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.guidelines.plan import PlannedRun
-from pipeline_lib.guidelines.rule import Advice, rule
+from pipeline_lib.guidelines.rule import Advice, Severity, rule
 
 PAPER_SAMPLES = 8
 FEW_SAMPLES = 4
@@ -64,10 +64,8 @@ def few_samples(plan: PlannedRun) -> Advice | None:
     if number >= PAPER_SAMPLES:
         return None
     settings = (f"evaluate.num_samples={PAPER_SAMPLES}",)
-    is_warning = number < FEW_SAMPLES
-    return Advice(
-        "warning" if is_warning else "note", f"evaluate.num_samples = {number}", "Draw 8 samples a problem.", settings
-    )
+    severity: Severity = "warning" if number < FEW_SAMPLES else "note"
+    return Advice(severity, f"evaluate.num_samples = {number}", "Draw 8 samples per problem.", settings)
 
 
 @rule(

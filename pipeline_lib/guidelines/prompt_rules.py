@@ -110,7 +110,7 @@ def few_profile_rollouts(plan: PlannedRun) -> Advice | None:
     if profile.origin != "sampled" or profile.num_rollouts >= PAPER_PROFILE_ROLLOUTS:
         return None
     settings = (f"profile.num_rollouts={PAPER_PROFILE_ROLLOUTS}",)
-    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts a prompt.", settings)
+    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts per prompt.", settings)
 
 
 @rule(
@@ -191,7 +191,9 @@ def _carrier(source: PromptSource) -> tuple[object, ...]:
 def no_boxed_request(plan: PlannedRun) -> Advice | None:
     """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""
     silent = {
-        key: source for key, source in _sources(plan.config).items() if source.grader == "math" and not _asks_for_box(source)
+        key: source
+        for key, source in _sources(plan.config).items()
+        if source.grader == "math" and "\\boxed" not in source.user_suffix
     }
     if not silent:
         return None
@@ -199,10 +201,6 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     found += ", ".join(f"{key}.suffix = {source.suffix!r}" for key, source in silent.items() if source.suffix is not None)
     settings = tuple(f"{key}.template=boxed" for key, source in silent.items() if source.suffix is None)
     return Advice("warning", found, "Ask for the box.", settings)
-
-
-def _asks_for_box(source: PromptSource) -> bool:
-    return "\\boxed" in source.user_suffix
 
 
 def _sources(config: RunConfig) -> dict[str, PromptSource]:

@@ -63,7 +63,7 @@ def styled(make: FigureMaker) -> FigureMaker:
 
 
 def save_png(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG at 200 dots an inch."""
+    """Write a figure as PNG at 200 dots per inch."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     return path
@@ -102,7 +102,7 @@ def budget_axes(panel: "Axes", title: str, budgets_tokens: Sequence[int], top: f
     panel.set_title(title)
     panel.set_xlabel("token budget (log scale)")
     panel.set_ylim(bottom=0, top=top)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    percent_axis(panel)
 
 
 def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns: int | None = None) -> None:
@@ -113,6 +113,11 @@ def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns:
     figure.legend(
         handles=handles, loc="outside upper left", ncols=columns or max(1, len(handles)), handlelength=1.2, fontsize=9
     )
+
+
+def percent_axis(panel: "Axes") -> None:
+    """Numbers on the y axis, which are percent, with their sign."""
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
 
 
 def plain_log_axis(axis: "Axes") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, MUTED, budget_axes, colour_legend, panel_grid, styled, tokens_text
+from pipeline_lib.report.canvas import INK, MUTED, budget_axes, colour_legend, panel_grid, percent_axis, styled, tokens_text
 from pipeline_lib.report.data import Row, RunSeries, benchmark_names, compared_models
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ EASY_ABOVE = 0.5
 def accuracy_by_budget(
     series: Sequence[RunSeries], budget_results: Sequence[Row], target_tokens: int | None = None
 ) -> "Figure | None":
-    """Accuracy (Mean@k) against the token budget with 95 % intervals, one panel a benchmark; None below two budgets."""
+    """Accuracy (Mean@k) against the token budget with 95 % intervals, a panel per benchmark; None below two budgets."""
     models = compared_models(series, budget_results)
     if not models or len({row["budget_tokens"] for row in budget_results}) < 2:
         return None
@@ -66,7 +66,7 @@ def _mark_target(panel: "Axes", target_tokens: int | None, budgets: Sequence[int
 
 @styled
 def length_by_correctness(series: Sequence[RunSeries], length_samples: Sequence[Row]) -> "Figure | None":
-    """Histograms of response length, right and wrong apart: a panel a model and benchmark, axes shared."""
+    """Histograms of response length, right and wrong apart: a panel per model and benchmark, axes shared."""
     models = compared_models(series, length_samples)
     if not models:
         return None
@@ -85,7 +85,7 @@ def length_by_correctness(series: Sequence[RunSeries], length_samples: Sequence[
         if is_log:
             panel.set_xscale("log", base=2)
         panel.xaxis.set_major_formatter(lambda value, _: tokens_text(value))
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        percent_axis(panel)
         title = f"{benchmark}, {model.label}" if benchmark else model.label
         panel.set_title(title, color=model.colour, fontsize=9)
     # Room for the words above the bars; the axis is shared.

@@ -1,4 +1,4 @@
-"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel a benchmark, a line a model."""
+"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel per benchmark, a line per model."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pipeline_lib.grading.maths.files import judge_file_predictions
-from pipeline_lib.grading.maths.grader import judge_pairs
+from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
 
 NUM_HOSTILE = 500
 TIMEOUT_SECONDS = 2.0

@@ -8,8 +8,7 @@ from time import perf_counter
 import pytest
 
 from benchmarks.maths_agreement import REASONS, is_equal_text, main, read_rows
-from pipeline_lib.grading.maths.files import judge_file_predictions
-from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.grading.maths.grader import judge_answers, judge_file_predictions
 from pipeline_lib.grading.maths.normal_form import normalise
 
 REPOSITORY = Path(__file__).parents[2]

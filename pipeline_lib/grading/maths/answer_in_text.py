@@ -43,58 +43,26 @@ _LETTER_FIRST = re.compile(r"\W*\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _CHOICE = re.compile(r"\(?[A-J]\)?|\([A-J]\).*|[A-J][).:].*|[A-J] [A-Z]?[a-z]{2,}[a-z ]*", re.DOTALL)
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_NO_WORDS = frozenset(
-    [
-        "and",
-        "or",
-        "in",
-        "mod",
-        "pi",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "exp",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "inf",
-        "infty",
-        "cup",
-        "cap",
-        "percent",
-        "pct",
-        "units",
-        "unit",
-        "cm",
-        "mm",
-        "km",
-        "kg",
-        "degrees",
-        "degree",
-        "dollars",
-        "cents",
-        "meters",
-        "feet",
-        "inches",
-        "hours",
-        "minutes",
-        "seconds",
-        "pm",
-        "am",
-    ]
-)
+_NO_WORDS = frozenset((
+    "and", "or", "in", "mod", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd",
+    "lcm", "inf", "infty", "cup", "cap", "percent", "pct", "units", "unit", "cm", "mm", "km", "kg", "degrees", "degree",
+    "dollars", "cents", "meters", "feet", "inches", "hours", "minutes", "seconds", "pm", "am",
+))  # fmt: skip
+
+
+def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
+    """The gold answer and the predicted one, None when there is none. Equal texts are taken as they are."""
+    gold_answer = read_gold(gold)
+    is_same = 0 < len(normalise(prediction)) < 200 and normalise(prediction) == normalise(gold_answer)
+    if prediction.strip() and (prediction.strip() == gold.strip() or is_same):
+        return gold_answer, gold_answer
+    return gold_answer, read_prediction(prediction, is_choice(gold_answer))
 
 
 def read_gold(text: str) -> str:
     """The gold answer of a text: its boxes, or what a solution in prose ends with, or else the text itself."""
-    return read_prediction(text, choice=_mentions_choice(text)) or text.strip()
+    mentions_choice = re.search(r"answer is\s*:?\s*\([A-J]\)", text) is not None
+    return read_prediction(text, mentions_choice) or text.strip()
 
 
 def is_choice(gold: str) -> bool:
@@ -130,10 +98,6 @@ def is_prose(text: str) -> bool:
     if any(not character.isascii() for word in words for character in word) or re.search(r"[\u2e80-\u9fff]", bare):
         return num_formulas > 0 or bool(re.search(r"[A-Za-z0-9]", bare))
     return len(words) > (0 if num_formulas else MOST_WORDS) or "answer" in (word.lower() for word in words)
-
-
-def _mentions_choice(text: str) -> bool:
-    return bool(re.search(r"answer is\s*:?\s*\([A-J]\)", text))
 
 
 def _read_letter(text: str) -> str | None:

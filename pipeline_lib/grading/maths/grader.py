@@ -6,21 +6,18 @@ The rule for an answer, its paths and their limits are described in docs/grading
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+from pipeline_lib.grading.maths.answer_in_text import read_pair
 from pipeline_lib.grading.maths.compare import compare_answers
 from pipeline_lib.grading.maths.limits import is_beyond_computing
 from pipeline_lib.grading.maths.normal_form import normalise
 from pipeline_lib.grading.maths.pool import Question, maths_pool
 from pipeline_lib.grading.maths.process import Outcome
 
-__all__ = ["AnswerPair", "Outcome", "judge_answers", "judge_pairs"]
-
-AnswerPair = tuple[str, str]
-
 
 def judge_answers(
-    pairs: Sequence[AnswerPair], timeout_seconds: float, tolerances: Sequence[float | None] | None = None
+    pairs: Sequence[tuple[str | None, str]], timeout_seconds: float, tolerances: Sequence[float | None] | None = None
 ) -> list[str]:
-    """For each (answer, gold): correct, wrong, timeout (over the limit) or error (the comparison crashed).
+    """For each (answer, gold): correct, wrong, no_answer (None), timeout (over the limit) or error (the comparison crashed).
 
     `tolerances` holds the absolute error each problem's benchmark allows in a number, or None for the general rule: decimals may
     differ by 1e-8, absolutely and relative to the gold one. An answer that would need numbers beyond computing, such as a tower
@@ -30,52 +27,59 @@ def judge_answers(
     return [outcome.reason for outcome in judge_pairs(pairs, timeout_seconds, tolerances)]
 
 
+def judge_file_predictions(
+    golds: Sequence[str],
+    predictions: Sequence[str],
+    timeout_seconds: float = 5.0,
+    on_done: Callable[[int, Outcome], None] | None = None,
+    tolerances: Sequence[float | None] | None = None,
+) -> list[Outcome]:
+    """As `judge_pairs`, for texts from files: either may be bare, in dollars, boxed, or a whole response (see `read_pair`).
+
+    Unlike `grade_responses` this reads responses without a box.
+    """
+    if len(golds) != len(predictions):
+        raise ValueError(f"{len(golds)} gold answers and {len(predictions)} predictions: need one of each")
+    pairs = [read_pair(gold, prediction)[::-1] for gold, prediction in zip(golds, predictions, strict=True)]
+    return judge_pairs(pairs, timeout_seconds, tolerances, on_done)
+
+
 def judge_pairs(
-    pairs: Sequence[AnswerPair],
+    pairs: Sequence[tuple[str | None, str]],
     timeout_seconds: float,
     tolerances: Sequence[float | None] | None = None,
     on_done: Callable[[int, Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """As `judge_answers`, with the seconds each comparison took; `on_done` is called with each position and outcome."""
+    """As `judge_answers`, with the seconds each comparison took; `on_done` gets each position and outcome, in no fixed order."""
     if tolerances is not None and len(tolerances) != len(pairs):
         raise ValueError(f"{len(pairs)} pairs and {len(tolerances)} tolerances: need one of each")
-    outcomes: list[Outcome | None] = []
+    outcomes: dict[int, Outcome] = {}
     questions: dict[int, Question] = {}
+
+    def place(index: int, outcome: Outcome) -> None:
+        outcomes[index] = outcome
+        if on_done is not None:
+            on_done(index, outcome)
+
     for index, (answer, gold) in enumerate(pairs):
         started = perf_counter()
-        tolerance = None if tolerances is None else tolerances[index]
-        decided = _decide_without_algebra(answer, gold, tolerance)
-        outcome = None
+        decided = _decide_without_algebra(answer, gold, None if tolerances is None else tolerances[index])
         if isinstance(decided, str):
-            outcome = Outcome(decided, perf_counter() - started)
-            if on_done is not None:
-                on_done(index, outcome)
+            place(index, Outcome(decided, perf_counter() - started))
         else:
             questions[index] = decided
-        outcomes.append(outcome)
     if questions:
-        _decide_by_algebra(questions, outcomes, timeout_seconds, on_done)
-    return [outcome for outcome in outcomes if outcome is not None]
+        indices = list(questions)
+        maths_pool().judge(
+            list(questions.values()), timeout_seconds, lambda position, outcome: place(indices[position], outcome)
+        )
+    return [outcomes[index] for index in range(len(pairs))]
 
 
-def _decide_by_algebra(
-    questions: dict[int, Question],
-    outcomes: list[Outcome | None],
-    timeout_seconds: float,
-    on_done: Callable[[int, Outcome], None] | None,
-) -> None:
-    indices = list(questions)
-
-    def place(position: int, outcome: Outcome) -> None:
-        outcomes[indices[position]] = outcome
-        if on_done is not None:
-            on_done(indices[position], outcome)
-
-    maths_pool().judge(list(questions.values()), timeout_seconds, place)
-
-
-def _decide_without_algebra(answer: str, gold: str, tolerance: float | None) -> str | Question:
+def _decide_without_algebra(answer: str | None, gold: str, tolerance: float | None) -> str | Question:
     """The reason, or the question that is left for the workers."""
+    if answer is None:
+        return "no_answer"
     if (answer.strip() == gold.strip() and answer.strip()) or ((normal := normalise(answer)) and normal == normalise(gold)):
         return "correct"
     node = compare_answers(gold, answer, tolerance)

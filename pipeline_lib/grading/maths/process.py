@@ -15,10 +15,15 @@ WORKER_PROGRAM = Path(__file__).with_name("worker.py")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one comparison: correct, wrong, timeout or error, after so many seconds of wall time."""
+    """What became of one comparison: correct, wrong, no_answer, timeout or error, after so many seconds of wall time."""
 
     reason: str
     seconds: float
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is right."""
+        return self.reason == "correct"
 
 
 class MathsProcess:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pipeline_lib.grading.maths.normal_form import closes_at_end
+
 MOST_ITEMS = 64
 
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
@@ -110,25 +112,7 @@ def read_bracketed(text: str) -> Bracketed | None:
 
 def _spans(text: str) -> bool:
     """Whether the bracket that opens the text closes at its very end."""
-    return not _top_level(text) and _returns_only_at_end(text)
-
-
-def _returns_only_at_end(text: str) -> bool:
-    depth = 0
-    position = 0
-    while position < len(text):
-        character = text[position]
-        if character == "\\" and text[position + 1 : position + 2] not in ("{", "}"):
-            position += 2
-            continue
-        if character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-            if depth == 0 and position < len(text) - 1:
-                return False
-        position += 1
-    return depth == 0
+    return not _top_level(text) and closes_at_end(text, 0)
 
 
 @lru_cache(maxsize=16_384)

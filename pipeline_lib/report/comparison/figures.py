@@ -45,7 +45,7 @@ def budget_curves(comparison: Comparison) -> "Figure | None":
         budget_axes(panel, benchmark, ticks)
     for panel in panels[::columns]:
         panel.set_ylabel("accuracy (Mean@k)")
-    line_legend(figure, [*(base.look for base in comparison.bases), *comparison.looks])
+    line_legend(figure, [*(base.look for base in comparison.bases), *(run.named_look for run in comparison.runs)])
     return figure
 
 
@@ -63,7 +63,7 @@ def _draw_curve(panel: "Axes", rows: Sequence[Row], look: Stroke) -> None:
 
 @styled
 def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
-    """Small multiples over training steps, a line a run; a cross where an alarm was raised. What nobody recorded has no panel."""
+    """Small multiples over training steps, a line per run; a cross where an alarm was raised. What nobody recorded has no panel."""
     shown = [run for run in runs if run.curve]
     panels = [panel_of(name) for name in COLUMNS if any(row.get(name) is not None for run in shown for row in run.curve)]
     if not panels:
@@ -79,8 +79,7 @@ def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
             axis.set_ylim(bottom=0)
     for axis in axes[-3:]:
         axis.set_xlabel("training step")
-    looks = [Stroke(f"{run.key}  {run.label}", run.look.colour, run.look.line_style) for run in shown]
-    line_legend(figure, looks)
+    line_legend(figure, [run.named_look for run in shown])
     return figure
 
 
