@@ -1,7 +1,8 @@
 """The one runner of all stages: skips, takes over, forces, postpones and records, shown by a stage that only counts its work."""
 
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from pipeline_lib.config import digest, load_config
 from pipeline_lib.runs.run import Run
-from pipeline_lib.runs.session import RunSession
-from pipeline_lib.stages import STAGES
+from pipeline_lib.runs.session import RunSession, sessions_of
+from pipeline_lib.stages import STAGES, StageEntry
 from pipeline_lib.stages.display import Display
+from pipeline_lib.stages.pipeline import run_for_all, run_whole
 from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.stage import Postponed, StageOfRuns, Summary, Unit
 
@@ -81,6 +83,45 @@ def test_what_fails_or_is_postponed_is_not_done(make: Callable[..., RunSession])
     with pytest.raises(OSError, match="no space left"):
         run_stage(Counting(fail), [make(force=True)])
     assert recorded(session) == [], "the old record would stand over what the failed attempt left"
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_how_a_run_and_its_control_take_turns(home: Path, configs: Path, side_by_side: bool) -> None:
+    overrides = ["control.enabled=true", "control.rollout_limit_tokens=128", f"control.side_by_side={side_by_side}".lower()]
+    sessions = sessions_of(load_config(configs / "smoke.toml", overrides))
+    together = threading.Barrier(2, timeout=10.0)
+    turns: list[tuple[str, str]] = []
+
+    def do(entry: StageEntry, some: Sequence[RunSession]) -> Summary:
+        if entry.runs == "side by side" and side_by_side:
+            together.wait()
+        turns.append((entry.name, "+".join(session.run.config.name for session in some)))
+        return {"report": "page.html"}
+
+    outcome = run_whole(sessions, do)
+    assert outcome == {"run_ids": [session.run.run_id for session in sessions], "report": "page.html"}
+    expected = [(name, run) for name in ("profile", "filter", "train") for run in ("smoke", "smoke-control")]
+    expected += [("evaluate", "smoke+smoke-control"), ("register", "smoke"), ("register", "smoke-control")]
+    assert sorted(turns[4:6]) == expected[4:6]  # side by side, either may be first
+    assert turns[:4] + turns[6:] == [*expected[:4], *expected[6:], ("report", "smoke+smoke-control")]
+
+
+def test_side_by_side_one_that_fails_does_not_end_the_other(home: Path, configs: Path) -> None:
+    overrides = ["control.enabled=true", "control.rollout_limit_tokens=128"]
+    sessions = sessions_of(load_config(configs / "smoke.toml", overrides))
+    has_failed, done = threading.Event(), []
+
+    def do(entry: StageEntry, some: Sequence[RunSession]) -> Summary:
+        if some[0] is sessions[0]:
+            has_failed.set()
+            raise ValueError("no whole checkpoint")
+        has_failed.wait(10.0)
+        done.append(some[0])
+        return {}
+
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        run_for_all(STAGES["train"], sessions, do)
+    assert done == sessions[1:]
 
 
 @pytest.mark.parametrize("name", STAGES)
