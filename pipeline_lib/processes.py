@@ -79,7 +79,7 @@ def signal_when_parent_dies(number: signal.Signals) -> None:
 
 
 def end_without_owner(has_owner: Callable[[], bool], grace_seconds: float = 0.0) -> None:
-    """Look every second, in a thread, whether this process still has its owner; else tell it to end, and kill it after the grace."""
+    """Look every second, in a thread, whether this process still has its owner; else terminate it, and kill it after the grace."""
 
     def watch() -> None:
         while has_owner():

@@ -15,6 +15,8 @@ from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.messages.harmless import write_csv
 
 FORMATS = (".parquet", ".jsonl", ".csv")
+# The types of Arrow that are text or can be written out as it.
+_TEXT_TYPES = ("string", "large_string", "integer", "floating", "decimal", "null")
 
 
 def read_table(path: Path, required: Sequence[str] = ()) -> pa.Table:
@@ -52,15 +54,8 @@ def text_column(table: pa.Table, name: str, path: Path, nullable: bool = False) 
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    kind = column.type
-    if not (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ) and not pa.types.is_null(kind):
-        raise ValueError(f"{path}: column {name} holds {kind}, not text")
+    if not any(getattr(pa.types, f"is_{kind}")(column.type) for kind in _TEXT_TYPES):
+        raise ValueError(f"{path}: column {name} holds {column.type}, not text")
     values = column.to_pylist()
     if not nullable and None in values:
         raise ValueError(f"{path}: column {name} is empty in row {values.index(None) + 1}")

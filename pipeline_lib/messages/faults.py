@@ -21,34 +21,20 @@ LESS_MEMORY = (
     "compute.micro_batch_tokens, or with control.side_by_side = false"
 )
 
-# What libraries make of the system's codes; most of them keep the words alone.
-_FULL = ("No space left on device", "database or disk is full")
-_QUOTA = ("Disk quota exceeded",)
-_TOO_LARGE = ("File too large",)
-# Errors that say a write failed and not why: the disk is asked.
-_FAILED_WRITE = ("inline_container.cc", "iostream error", "disk I/O error", "PytorchStreamWriter failed")
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "Unable to allocate", "bad_alloc")
 _CODES = {errno.ENOSPC: "full", errno.EDQUOT: "quota", errno.EFBIG: "too large", errno.ENOMEM: "memory"}
-_WORDS = (
-    ("full", _FULL),
-    ("quota", _QUOTA),
-    ("too large", _TOO_LARGE),
-    ("memory", _NO_MEMORY),
-    ("failed write", _FAILED_WRITE),
-)
+# What libraries make of the system's codes; most of them keep the words alone.
+_WORDS = {
+    "full": ("No space left on device", "database or disk is full"),
+    "quota": ("Disk quota exceeded",),
+    "too large": ("File too large",),
+    "memory": ("out of memory", "can't allocate memory", "Cannot allocate memory", "Unable to allocate", "bad_alloc"),
+    # Errors that say a write failed and not why: the disk is asked.
+    "failed write": ("inline_container.cc", "iostream error", "disk I/O error", "PytorchStreamWriter failed"),
+}
 _PATH = re.compile(r"""["'](/[^"'\n]+)["']""")
 # Subfolders and files of a home that commands write into.
-_WRITTEN = (
-    "rollouts",
-    "workers",
-    "training",
-    "checkpoints",
-    "reports",
-    "prefect",
-    "mlartifacts",
-    "mlflow.db",
-    "laconic.duckdb",
-)
+_FOLDERS = ("rollouts", "workers", "training", "checkpoints", "reports", "prefect", "mlartifacts")
+_FILES = ("mlflow.db", "laconic.duckdb")
 _DUCKDB_MAGIC = slice(8, 12)
 
 
@@ -72,11 +58,8 @@ def explain(error: BaseException, home: Path) -> str:
             return f"out of memory ({text or type(each).__name__}); {LESS_MEMORY}; then {RESUMES}"[:LONGEST_LINE]
     text = one_line(str(error))
     # These were written for users; the message of another, such as KeyError, says little without its name.
-    is_told = (
-        isinstance(error, ValueError | OSError)
-        or type(error) is RuntimeError
-        or type(error).__module__.startswith("pipeline_lib")
-    )
+    is_plain = isinstance(error, ValueError | OSError) or type(error) is RuntimeError
+    is_told = is_plain or type(error).__module__.startswith("pipeline_lib")
     line = text if is_told and text else f"{type(error).__name__}: {text}".removesuffix(": ")
     line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
     # Whatever it is about, on such a disk it comes from that.
@@ -121,7 +104,7 @@ def _kind(error: BaseException) -> str | None:
     if isinstance(error, ValueError):  # a user's mistake, which may quote anything
         return None
     text = str(error)
-    return next((kind for kind, words in _WORDS if any(word in text for word in words)), None)
+    return next((kind for kind, words in _WORDS.items() if any(word in text for word in words)), None)
 
 
 def _path_in(error: BaseException, home: Path) -> Path:
@@ -170,7 +153,7 @@ def require_writable(home: Path) -> None:
             raise ValueError(f"LACONIC_HOME = {home} cannot be written: {error.strerror}; {advice}") from error
     if _free_bytes(home) < LEAST_FREE_BYTES:
         raise ValueError(_disk_line(home, "full"))
-    for name in _WRITTEN:
+    for name in (*_FOLDERS, *_FILES):
         path = home / name
         if path.exists() and not os.access(path, os.W_OK | (os.X_OK if path.is_dir() else os.R_OK)):
             raise ValueError(f"{path} cannot be written: give this user the permission, or {advice}")

@@ -49,7 +49,8 @@ def connect(path: Path, read_only: bool, wait_seconds: float) -> Iterator[duckdb
     or is damaged.
     """
     deadline = time.monotonic() + wait_seconds
-    thread_lock = _thread_lock(path)
+    with _registry_lock:
+        thread_lock = _thread_locks.setdefault(path.resolve(), threading.Lock())
     if not thread_lock.acquire(timeout=wait_seconds):
         raise StoreBusyError(f"{path} was in use by another thread of this process for {wait_seconds:g} s")
     try:
@@ -78,11 +79,6 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
             connection.rollback()
         raise
     connection.commit()
-
-
-def _thread_lock(path: Path) -> threading.Lock:
-    with _registry_lock:
-        return _thread_locks.setdefault(path.resolve(), threading.Lock())
 
 
 def _open(path: Path, read_only: bool, wait_seconds: float, deadline: float) -> duckdb.DuckDBPyConnection:

@@ -39,8 +39,8 @@ def rollout_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("**/*.parquet") if path.is_file())
 
 
-def mend_schema_file(schema_file: Path, damaged: dict[Path, str]) -> dict[Path, str]:
-    """Write the file that only carries the columns anew if it is damaged; returns what is left."""
+def rewrite_schema_file(schema_file: Path, damaged: dict[Path, str]) -> dict[Path, str]:
+    """Write the file that only carries the columns anew if it is damaged; returns the other damaged files."""
     if schema_file in damaged:
         try:
             write_rollout_file(schema_file, [])
@@ -49,13 +49,13 @@ def mend_schema_file(schema_file: Path, damaged: dict[Path, str]) -> dict[Path, 
     return {path: damage for path, damage in damaged.items() if path != schema_file}
 
 
-def tell_damaged(damaged: dict[Path, str], told: set[Path], is_needed: Callable[[Path], bool]) -> None:
+def warn_of_damaged(damaged: dict[Path, str], warned_of: set[Path], is_needed: Callable[[Path], bool]) -> None:
     """Warn, once a file, of what a query goes without. Raises ValueError for a file that its answer would be wrong without."""
     for path, damage in damaged.items():
         if is_needed(path):
             raise ValueError(f"{path} is damaged ({damage}): {HINT}")
-        if path not in told:
-            told.add(path)
+        if path not in warned_of:
+            warned_of.add(path)
             logger.warning("left out, since it is damaged: %s (%s); %s", path, damage, HINT)
 
 

@@ -15,7 +15,7 @@ from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing, write_whole
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.damaged_files import find_damaged, mend_schema_file, sound_paths, tell_damaged
+from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, sound_paths, warn_of_damaged
 from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, in_words
 from pipeline_lib.store.rollout_files import write_rollout_file
@@ -51,7 +51,7 @@ class Store:
         self.rollouts_folder = self.home / "rollouts"
         self._lock_wait_seconds = lock_wait_seconds
         self._prepared = self._has_view = False
-        self._told: set[Path] = set()
+        self._warned_of: set[Path] = set()
 
     def write(self, table: str, rows: Sequence[Any]) -> int:
         """Upsert records or mappings by primary key in one transaction; returns the number of keys written.
@@ -187,8 +187,8 @@ class Store:
             found = find_damaged(self.rollouts_folder, error)
             if not found:
                 raise
-        damaged = mend_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
-        tell_damaged(damaged, self._told, is_needed)
+        damaged = rewrite_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
+        warn_of_damaged(damaged, self._warned_of, is_needed)
         with self._connection(read_only=True, files=sound_paths(self.rollouts_folder, damaged)) as connection:
             return answer(connection)
 

@@ -1,9 +1,9 @@
 """Rollouts as Parquet files: written whole or not at all, read back as records. Needs pyarrow only, so workers can use it."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,29 +14,17 @@ from pipeline_lib.records import Rollout
 
 Depth = Literal["footer", "types", "pages"]
 
-ROLLOUT_SCHEMA = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("step", pa.int32(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("prompt_id", pa.string(), nullable=False),
-        pa.field("sample_index", pa.int32(), nullable=False),
-        pa.field("num_tokens", pa.int32(), nullable=False),
-        pa.field("finish_reason", pa.string(), nullable=False),
-        pa.field("answer", pa.string()),
-        pa.field("correct", pa.bool_(), nullable=False),
-        pa.field("grade_reason", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("reward", pa.float64()),
-        pa.field("advantage", pa.float64()),
-        pa.field("masked", pa.bool_(), nullable=False),
-        pa.field("policy_lag", pa.int32(), nullable=False),
-        pa.field("mean_logprob", pa.float64()),
-    ]
-)
-assert ROLLOUT_SCHEMA.names == [field.name for field in fields(Rollout)]
+_ARROW_TYPES = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
+
+
+def _arrow_field(name: str, annotation: Any) -> pa.Field:
+    options = get_args(annotation) or (annotation,)
+    # The values of a Literal stand for their type.
+    kinds = [option if isinstance(option, type) else type(option) for option in options]
+    return pa.field(name, _ARROW_TYPES[kinds[0]], nullable=NoneType in kinds)
+
+
+ROLLOUT_SCHEMA = pa.schema([_arrow_field(*column) for column in get_type_hints(Rollout).items()])
 
 
 def write_rollout_file(path: Path, rollouts: Sequence[Rollout]) -> Path:

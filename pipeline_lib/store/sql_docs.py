@@ -37,8 +37,12 @@ class Question:
 def questions(page: str) -> Iterator[Question]:
     """Every query of a page in Markdown, in its order."""
     for block in _BLOCK.finditer(page):
-        headings = _HEADING.findall(page[: block.start()])
-        yield Question(headings[-1] if headings else "", block["sql"].strip(), block["output"] or "")
+        yield Question(_heading(page, block), block["sql"].strip(), block["output"] or "")
+
+
+def _heading(page: str, block: re.Match[str]) -> str:
+    headings = _HEADING.findall(page[: block.start()])
+    return headings[-1] if headings else ""
 
 
 def with_outputs(page: str, store: Store) -> str:
@@ -48,8 +52,7 @@ def with_outputs(page: str, store: Store) -> str:
         try:
             result = store.query(block["sql"])
         except ValueError as error:
-            headings = _HEADING.findall(page[: block.start()])
-            raise ValueError(f"{headings[-1] if headings else 'a query'}: {error}") from error
+            raise ValueError(f"{_heading(page, block) or 'a query'}: {error}") from error
         return f"```sql\n{block['sql']}```\n\n```text\n{aligned(result)}\n```\n"
 
     return _BLOCK.sub(answered, page)
@@ -69,10 +72,8 @@ def aligned(result: QueryResult) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
-    padded = [
-        cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(cells, widths, is_number, strict=True)
-    ]
-    return "  ".join(padded).rstrip()
+    aligned = (f"{cell:{'>' if right else '<'}{width}}" for cell, width, right in zip(cells, widths, is_number, strict=True))
+    return "  ".join(aligned).rstrip()
 
 
 def _is_number(value: Any) -> bool:

@@ -85,13 +85,17 @@ def step(family: Family, value: int, operation: Operation) -> int:
     return (value + distance) % family.modulus
 
 
+def value_after(problem: Problem, num_operations: int | None = None) -> int:
+    """The digit reached by the first operations of a problem, by default by all."""
+    value = problem.start
+    for operation in problem.operations[:num_operations]:
+        value = step(problem.family, value, operation)
+    return value
+
+
 def answer_of(problem: str) -> str:
     """The answer of a problem's text: one digit."""
-    parsed = parse_problem(problem)
-    value = parsed.start
-    for operation in parsed.operations:
-        value = step(parsed.family, value, operation)
-    return str(value)
+    return str(value_after(parse_problem(problem)))
 
 
 def split_of(problem: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_lib.tiny_world.problems import FAMILY_BY_SIGN, Operation, Problem, parse_problem, step
+from pipeline_lib.tiny_world.problems import FAMILY_BY_SIGN, Operation, Problem, parse_problem, step, value_after
 
 STYLES: tuple[str, ...] = ("count", "verbose", "table", "fold", "skip")
 THINK_START, THINK_END = "<think>", "</think>"
@@ -57,7 +57,7 @@ def draw_trace(problem: str, style: str, rng: random.Random) -> Trace:
     parsed = parse_problem(problem)
     if style == "fold" and len(parsed.operations) == 1:
         style = "table"
-    answer = _value_after(parsed, len(parsed.operations))
+    answer = value_after(parsed)
     if style == "verbose":
         lines = _verbose_lines(parsed, answer, rng)
     elif style == "count":
@@ -112,13 +112,6 @@ def line_results(problem: str, response: str) -> list[LineResult]:
     return results
 
 
-def _value_after(problem: Problem, num_operations: int) -> int:
-    value = problem.start
-    for operation in problem.operations[:num_operations]:
-        value = step(problem.family, value, operation)
-    return value
-
-
 def _count_line(problem: Problem, value: int, operation: Operation) -> str:
     words = [f"{value}{operation}"]
     unit = Operation(operation.label, operation.sign, 1)
@@ -129,8 +122,8 @@ def _count_line(problem: Problem, value: int, operation: Operation) -> str:
 
 
 def _recalled_line(problem: Problem, value: int, operations: tuple[Operation, ...]) -> str:
-    result = _value_after(Problem(problem.family, value, operations), len(operations))
-    return f"{value}{''.join(map(str, operations))}={result}"
+    recalled = Problem(problem.family, value, operations)
+    return f"{recalled}={value_after(recalled)}"
 
 
 def _check_clause(problem: Problem, value: int, operation: Operation) -> str:
@@ -140,7 +133,7 @@ def _check_clause(problem: Problem, value: int, operation: Operation) -> str:
 def _count_lines(problem: Problem, check_probability: float, rng: random.Random) -> list[str]:
     lines = []
     for position, operation in enumerate(problem.operations):
-        value = _value_after(problem, position)
+        value = value_after(problem, position)
         checked = check_probability > 0 and rng.random() < check_probability
         lines.append(_count_line(problem, value, operation) + (_check_clause(problem, value, operation) if checked else ""))
     return lines
@@ -149,7 +142,7 @@ def _count_lines(problem: Problem, check_probability: float, rng: random.Random)
 def _recalled_lines(problem: Problem, operations_per_line: int) -> list[str]:
     starts = range(0, len(problem.operations), operations_per_line)
     return [
-        _recalled_line(problem, _value_after(problem, first), problem.operations[first : first + operations_per_line])
+        _recalled_line(problem, value_after(problem, first), problem.operations[first : first + operations_per_line])
         for first in starts
     ]
 

@@ -37,7 +37,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainingFigures:
-    """What the training took; losses are nats a response token, averaged over the first and last 50 steps."""
+    """What the training took; losses are nats per response token, averaged over the first and last 50 steps."""
 
     num_samples: int
     num_tokens: int

@@ -62,7 +62,7 @@ def measure_gate(
     config: WarmupConfig,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, FamilyFigures]:
-    """Sample `gate_problems` responses a family at temperature 1 and measure them, family name → figures.
+    """Sample `gate_problems` responses per family at temperature 1 and measure them, family name → figures.
 
     Problems come from the validation split with operands and number of operations uniform; where a length has too few
     problems, they are sampled more than once.
@@ -107,7 +107,7 @@ def gate_problems(family: str, config: WarmupConfig) -> list[str]:
 def sample_responses(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problems: list[str], max_tokens: int, seed: int
 ) -> list[Sampled]:
-    """One response a problem at temperature 1, reproducible from `seed`; the caller's random state is left as it was."""
+    """One response per problem at temperature 1, reproducible from `seed`; the caller's random state is left as it was."""
     sampled = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

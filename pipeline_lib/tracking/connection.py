@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ DIGEST_TAG = "laconic.model_digest"
 # Limits of MLflow for one log_batch call.
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 
 # Of a new database; seconds on an idle machine.
 MAKING_SECONDS = 300.0
@@ -54,12 +62,7 @@ class Connection:
     def client(self) -> Any:
         """MLflow's client, made on first use."""
         if self._client_ is None:
-            for variable, value in (
-                ("MLFLOW_DISABLE_TELEMETRY", "true"),
-                ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
-                ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
-                ("MLFLOW_LOGGING_LEVEL", "WARNING"),
-            ):
+            for variable, value in QUIET.items():
                 os.environ.setdefault(variable, value)
             database = database_path(self.uri)
             if database:
@@ -198,10 +201,7 @@ class Connection:
         from mlflow.artifacts import download_artifacts
 
         destination.mkdir(parents=True, exist_ok=True)
-
-        def download() -> None:
-            download_artifacts(f"models:/{name}/{version}", dst_path=str(destination))
-
+        download = partial(download_artifacts, f"models:/{name}/{version}", dst_path=str(destination))
         with self._as_default():
             self._limits.run(download, TRANSFER_TIMEOUT_SECONDS, lambda: size_bytes(destination))
 

@@ -9,6 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.files.home import file_digest
 from pipeline_lib.messages.addresses import without_password
 from pipeline_lib.messages.harmless import visible
 
@@ -41,9 +42,7 @@ def folder_digest(folder: Path) -> str:
     """SHA-256 (hex) of the names and contents of all files below a folder."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
 
 
@@ -54,3 +53,8 @@ def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _shown(text: str) -> str:
     return visible(without_password(text))
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line of at most 200 characters without passwords; its type where it says nothing."""
+    return without_password((str(error).splitlines() or [type(error).__name__])[0])[:200]

@@ -135,14 +135,6 @@ def _variables(timeout_seconds: int, retries: int) -> dict[str, str]:
     return {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries)}
 
 
-def _restore(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables while a block runs."""
@@ -151,4 +143,8 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _restore(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

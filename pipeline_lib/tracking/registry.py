@@ -12,10 +12,8 @@ from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.messages.addresses import full_address, without_password
 from pipeline_lib.tracking.connection import DIGEST_TAG, Connection
-from pipeline_lib.tracking.conversion import folder_digest
+from pipeline_lib.tracking.conversion import first_line, folder_digest
 from pipeline_lib.tracking.limits import Limits
-
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 
 
 class RegistryUnreachableError(RuntimeError):
@@ -107,8 +105,8 @@ class Registry:
         except ValueError:
             raise
         except Exception as error:
-            first = without_password((str(error).splitlines() or [type(error).__name__])[0])[:200]
-            raise RegistryUnreachableError(f"the model registry at {self.uri} did not do what was asked: {first}") from error
+            message = f"the model registry at {self.uri} did not do what was asked: {first_line(error)}"
+            raise RegistryUnreachableError(message) from error
 
 
 def tracking_address(config: TrackingConfig, home: Path) -> str:
@@ -118,4 +116,4 @@ def tracking_address(config: TrackingConfig, home: Path) -> str:
 
 
 def _is_absent(error: Exception) -> bool:
-    return getattr(error, "error_code", None) in ABSENT
+    return getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")

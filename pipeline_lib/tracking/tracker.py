@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.messages.addresses import without_password
 from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, Connection, RegisteredVersion
-from pipeline_lib.tracking.conversion import as_tags, flatten_params, numeric_metrics
+from pipeline_lib.tracking.conversion import as_tags, first_line, flatten_params, numeric_metrics
 from pipeline_lib.tracking.limits import Limits
 from pipeline_lib.tracking.registry import tracking_address
 
@@ -64,7 +64,7 @@ class Tracker:
         self.uri = without_password(address, is_address=True)
         self._limits = Limits(config.timeout_seconds)
         self._connection = Connection(address, config.experiment, home.resolve() / "mlartifacts", self._limits)
-        self._sending = threading.RLock()  # a run that is told to end is closed by another thread than that of its stage
+        self._sending = threading.RLock()  # a terminated run is closed by another thread than that of its stage
         self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
         self._open_runs: list[_OpenRun] = []
         self._retry_at = 0.0
@@ -178,7 +178,7 @@ class Tracker:
         self._submit("end of run", lambda: self._connection.end_runs(run_id, PARENT_STAGE, status, now_ms))
 
     def end_within(self, seconds: float) -> None:
-        """Give up, in so many seconds, whatever is under way and what comes: the process has been told to end."""
+        """Give up, in so many seconds, whatever is under way and what comes: the process is being terminated."""
         self._limits.end_within(seconds)
 
     def flush(self) -> bool:
@@ -242,27 +242,21 @@ class Tracker:
                     if not _is_rejection(error):
                         self._note_outage(label, error, time.monotonic() - started)
                         return None
-                    self._note_refusal(label, error)
+                    logger.warning("MLflow refused %s, which is left out: %s", label, first_line(error))
                     result = None
                 else:
-                    self._note_success()
+                    if not self.available:
+                        logger.info("MLflow at %s is back; %d calls to send", self.uri, len(self._queue) - 1)
+                    self.available = True
                 self._queue.popleft()
             return result
 
     def _note_outage(self, label: str, error: Exception, seconds: float) -> None:
         self._retry_at = time.monotonic() + COOLDOWN_FACTOR * seconds
-        self._last_error = _first_line(error)
+        self._last_error = first_line(error)
         level = logging.WARNING if self.available else logging.DEBUG
-        logger.log(level, "MLflow at %s cannot be reached (%s): %s. The run goes on.", self.uri, label, self._last_error)
+        logger.log(level, "MLflow at %s cannot be reached (%s): %s. The run continues.", self.uri, label, self._last_error)
         self.available = False
-
-    def _note_refusal(self, label: str, error: Exception) -> None:
-        logger.warning("MLflow refused %s, which is left out: %s", label, _first_line(error))
-
-    def _note_success(self) -> None:
-        if not self.available:
-            logger.info("MLflow at %s is back; %d calls to send", self.uri, len(self._queue) - 1)
-        self.available = True
 
 
 def _is_rejection(error: Exception) -> bool:
@@ -270,7 +264,3 @@ def _is_rejection(error: Exception) -> bool:
     if isinstance(error, OSError) or DATABASE_ERROR.search(str(error)) or str(error).startswith(NO_ANSWER):
         return False
     return getattr(error, "error_code", None) in REJECTIONS or isinstance(error, LookupError | TypeError | ValueError)
-
-
-def _first_line(error: Exception) -> str:
-    return without_password((str(error).splitlines() or [type(error).__name__])[0])[:200]

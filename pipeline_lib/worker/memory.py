@@ -5,6 +5,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline_lib.processes import descendants
+
 LOOK_SECONDS = 0.5
 GIB = 1 << 30
 
@@ -25,8 +27,7 @@ class MemoryWatch:
             return
         self._next = time.monotonic() + LOOK_SECONDS
         try:
-            parent = psutil.Process(self._pid)
-            processes = [parent, *parent.children(recursive=True)]
+            processes = [psutil.Process(self._pid), *descendants(self._pid)]
         except psutil.Error:
             return
         self._most = max(self._most, sum(map(_resident_bytes, processes)))
@@ -34,10 +35,10 @@ class MemoryWatch:
 
     def words(self) -> str:
         """What was seen, for a message."""
-        total, limit = psutil.virtual_memory().total, _cgroup_limit()
+        total, limit = psutil.virtual_memory().total, _cgroup_text("memory.max").strip()
         words = f"it was seen to hold up to {self._most / GIB:.2f} of the machine's {total / GIB:.1f} GiB"
         words += f" (at the least {self._least_available / GIB:.2f} GiB were free"
-        words += f"; this container may use {limit / GIB:.1f} GiB)" if limit and limit < total else ")"
+        words += f"; this container may use {int(limit) / GIB:.1f} GiB)" if limit.isdigit() and int(limit) < total else ")"
         kills = _oom_kills() - self._kills
         return f"{words}; the system counts {kills} killed for lack of memory meanwhile" if kills > 0 else words
 
@@ -57,11 +58,6 @@ def _oom_kills() -> int:
             if name == "oom_kill":
                 return int(count)
     return 0
-
-
-def _cgroup_limit() -> int | None:
-    text = _cgroup_text("memory.max").strip()
-    return int(text) if text.isdigit() else None
 
 
 def _cgroup_text(name: str) -> str:

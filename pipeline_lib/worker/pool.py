@@ -53,7 +53,7 @@ class WorkerPool:
 
     def _check(self) -> None:
         if self._is_ended:
-            raise WorkerFailed("the workers were told to end")
+            raise WorkerFailed("the workers were terminated")
 
     def end(self) -> None:
         """End the workers that are at work, from another thread: their runs fail, and no other run gets a worker."""

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ class WorkerFailed(Explained):
 
 
 class WorkerProcess:
-    """A worker for one run. Start it early: imports and engine take tens of seconds, during which other work can go on."""
+    """A worker for one run. Start it early: imports and engine take tens of seconds, in which other work can be done."""
 
     def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool) -> None:
         self._config = config
@@ -99,19 +100,16 @@ class WorkerProcess:
             if failure := read_failure(self.folder):
                 raise WorkerFailed(f"{failure['line']} (log: {self.log})")
             if ended and not result_path.exists():
-                raise WorkerFailed(f"{self._sudden_end()} (log: {self.log})")
+                held = self._memory.words() if self._memory else ""
+                log = self.log.read_text(encoding="utf-8", errors="replace")
+                code = self._process.poll() if self._process else None
+                raise WorkerFailed(f"{sudden_end(code, log, held)} (log: {self.log})")
             time.sleep(POLL_SECONDS)
 
     @property
     def log(self) -> Path:
         """What launcher and ranks print, tracebacks included."""
         return self.folder / "log.txt"
-
-    def _sudden_end(self) -> str:
-        """One line on an end without a word."""
-        held = self._memory.words() if self._memory else ""
-        log = self.log.read_text(encoding="utf-8", errors="replace")
-        return sudden_end(self._process.poll() if self._process else None, log, held)
 
     def close(self) -> None:
         """Let the worker end by itself, then end whatever of it is left."""
@@ -160,8 +158,6 @@ def _environment(config: RunConfig) -> dict[str, str]:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -114,8 +114,7 @@ class Worker:
 
     def run(self, number: int, path: Path) -> None:
         """Run one job; its error ends the process: the engine's state is then unknown."""
-        job = read_job(path)
-        result = self._dispatch(number, job)
+        result = self._dispatch(number, read_job(path))
         if self._rank == 0:
             write_json(self._folder / f"{number:04d}.result.json", {"value": result})
 
@@ -143,8 +142,7 @@ class Worker:
             for unit in job.units
         }
         total = sum(len(prompts[unit.prompts_file]) * unit.num_samples for unit in job.units)
-        started, done, reported = time.perf_counter(), 0, 0.0
-        num_tokens = 0
+        started, done, reported, num_tokens = time.perf_counter(), 0, 0.0, 0
 
         def on_finished(count: int) -> None:
             nonlocal done, reported
@@ -154,17 +152,14 @@ class Worker:
                 self._report(number, {"done": min(done, total), "total": total, "seconds": reported - started})
 
         for unit in job.units:
-            self._load(unit.weights)
+            if unit.weights != self._weights:
+                self._generator.load_folder(Path(unit.weights or self._base_folder))
+                self._weights = unit.weights
             num_tokens += write_shards(
                 self._generator, self._tokenizer, unit, prompts[unit.prompts_file], self._rank, self._world_size, on_finished
             )
         barrier()
         return {"rollouts": total, "num_tokens": num_tokens, "seconds": time.perf_counter() - started}
-
-    def _load(self, weights: str | None) -> None:
-        if weights != self._weights:
-            self._generator.load_folder(Path(weights or self._base_folder))
-            self._weights = weights
 
     def _report(self, number: int, progress: dict[str, Any]) -> None:
         if self._rank == 0:

@@ -17,8 +17,7 @@ from pipeline_lib.grading.code import TEST_FORMATS, SandboxLimits, extract_progr
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
 from pipeline_lib.grading.code.containers import bubblewrap_prefix, docker_command, single_program_command, start_command
 from pipeline_lib.grading.code.judges import Bench, judge
-from pipeline_lib.grading.code.pool import sandbox_pool
-from pipeline_lib.grading.code.protections import PROTECTIONS
+from pipeline_lib.grading.code.pool import PROTECTIONS, sandbox_pool
 from pipeline_lib.grading.code.specifications import FunctionTests, ProgramTests, StdinTests, parse_tests
 from pipeline_lib.grading.code.zygote_process import SANDBOX_FOLDER, interpreter
 

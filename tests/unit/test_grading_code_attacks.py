@@ -16,8 +16,7 @@ import pytest
 
 from pipeline_lib.grading.code import CodeVerdict, SandboxLimits, judge_programs
 from pipeline_lib.grading.code.judges import Bench, judge
-from pipeline_lib.grading.code.pool import sandbox_pool
-from pipeline_lib.grading.code.protections import probe_protections
+from pipeline_lib.grading.code.pool import probe_protections, sandbox_pool
 from pipeline_lib.grading.code.sandbox import seccomp
 from pipeline_lib.grading.code.sandbox.confinement import private_uid
 from pipeline_lib.grading.code.sandbox.syscall_numbers import number_of

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -37,26 +38,13 @@ def require_tool(isolation: str) -> None:
 
 def bubblewrap_prefix() -> list[str]:
     """The bubblewrap command that the sandbox process is started under: only Python to read, no network, own process ids."""
-    prefix = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",
-    ]
+    prefix = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session"]
+    prefix += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for path in [*readable_paths(), interpreter(), str(Path(interpreter()).resolve()), str(SANDBOX_FOLDER)]:
         if not path.startswith("/dev/"):
-            prefix += ["--symlink", str(Path(path).readlink()), path] if _is_plain_link(path) else ["--ro-bind", path, path]
+            is_link = path in ("/lib", "/lib64") and Path(path).is_symlink()
+            prefix += ["--symlink", str(Path(path).readlink()), path] if is_link else ["--ro-bind", path, path]
     return [*prefix, "--chdir", "/"]
-
-
-def _is_plain_link(path: str) -> bool:
-    return path in ("/lib", "/lib64") and Path(path).is_symlink()
 
 
 def single_program_command(folder: str, python: str, limits: dict[str, Any], scratch: str) -> list[str]:
@@ -64,7 +52,7 @@ def single_program_command(folder: str, python: str, limits: dict[str, Any], scr
     return [python, "-s", "-S", "-P", "-c", _SINGLE_PROGRAM, folder, json.dumps(limits), scratch]
 
 
-def docker_command(name: str, limits: SandboxLimits, cpu_seconds: float, image: str = DOCKER_IMAGE) -> list[str]:
+def docker_command(name: str, limits: SandboxLimits, cpu_seconds: float) -> list[str]:
     """The command that runs one program in a container of this name, its channel on standard input and output."""
     every_limit = {**asdict(limits), "cpu_seconds": cpu_seconds}
     return [
@@ -74,7 +62,7 @@ def docker_command(name: str, limits: SandboxLimits, cpu_seconds: float, image: 
         *("--memory", str(limits.memory_bytes), "--memory-swap", str(limits.memory_bytes), "--cpus", "1"),
         *("--tmpfs", f"/tmp:rw,noexec,nosuid,nodev,size={limits.scratch_bytes},mode=1777"),
         *("--volume", f"{SANDBOX_FOLDER}:/laconic/sandbox:ro", "--env", "PYTHONHASHSEED=0", "--env", "PYTHONUTF8=1"),
-        image,
+        DOCKER_IMAGE,
         *single_program_command("/laconic", "python3", every_limit, "/tmp"),
     ]
 
@@ -85,17 +73,14 @@ class DockerLauncher:
     def launch(self, request: dict[str, Any], fds: list[int]) -> None:
         """Start a container; a thread tells on the status descriptor how it ended. Raises SandboxGone."""
         name = f"laconic-code-{uuid4().hex}"
-        fields = dict(request["limits"])
-        command = docker_command(
-            name, SandboxLimits(**{k: v for k, v in fields.items() if k != "cpu_seconds"}), fields["cpu_seconds"]
-        )
+        limits = dict(request["limits"])
+        cpu_seconds = limits.pop("cpu_seconds")
+        command = docker_command(name, SandboxLimits(**limits), cpu_seconds)
         start_command(command, fds, request["wall_seconds"], ["docker", "kill", name])
 
 
 def start_command(command: Sequence[str], fds: list[int], wall_seconds: float, kill_command: Sequence[str] = ()) -> None:
     """Run a command as one program: channel on 0 and 1, errors on 2, how it ended on the status descriptor."""
-    import socket
-
     channel, errors, status_fd = fds
     status = socket.fromfd(status_fd, socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -103,14 +88,12 @@ def start_command(command: Sequence[str], fds: list[int], wall_seconds: float, k
     except OSError as error:
         status.close()
         raise SandboxGone(str(error)) from error
-    watcher = threading.Thread(target=_watch, args=(process, status, wall_seconds, list(kill_command)), daemon=True)
-    watcher.start()
+    threading.Thread(target=_watch, args=(process, status, wall_seconds, list(kill_command)), daemon=True).start()
 
 
 def _watch(process: "subprocess.Popen[bytes]", status: Any, wall_seconds: float, kill_command: list[str]) -> None:
     """Kill the command when its time is over or the grader lets go of it, then tell how it ended."""
-    leash = threading.Thread(target=_kill_when_let_go, args=(process, status, kill_command), daemon=True)
-    leash.start()
+    threading.Thread(target=_kill_when_let_go, args=(process, status, kill_command), daemon=True).start()
     overran = False
     try:
         process.wait(timeout=wall_seconds)

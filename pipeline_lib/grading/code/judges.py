@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from pipeline_lib.grading.code.comparison import is_same_output, is_same_result
-from pipeline_lib.grading.code.execution import End, Execution, Launcher, Overrun, describe_error
+from pipeline_lib.grading.code.execution import Execution, Launcher, Overrun, describe_error
 from pipeline_lib.grading.code.sandbox.frames import ChannelClosed, FrameTooLarge
 from pipeline_lib.grading.code.sandbox.plain_values import Encoder, Unplain, decode_json
 from pipeline_lib.grading.code.specifications import FunctionTests, ProgramTests, StdinTests, Tests
@@ -194,16 +194,13 @@ def _judge_by_program(program: str, tests: ProgramTests, bench: Bench) -> tuple[
                 return "timeout", f"longer than {seconds:g} s", 0, tests.num_tests
             except ChannelClosed:
                 end = tests_execution.wait()
-                return _tests_ended(end), f"the tests' process ended: {end.detail}", 0, tests.num_tests
+                reason: Reason = "timeout" if end.reason == "timeout" else "error"
+                return reason, f"the tests' process ended: {end.detail}", 0, tests.num_tests
             if outcome["reason"] == "gone":
                 end = program_execution.wait()
                 outcome |= {"reason": end.reason or "runtime_error"}
                 outcome |= {"detail": end.detail or "the program ended before its tests did"}
     return outcome["reason"], outcome["detail"], outcome["num_passed"], outcome["num_tests"]
-
-
-def _tests_ended(end: End) -> Reason:
-    return "timeout" if end.reason == "timeout" else "error"
 
 
 class _OnBridge:

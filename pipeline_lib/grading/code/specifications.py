@@ -17,8 +17,6 @@ from typing import Any
 
 from pipeline_lib.grading.code.livecodebench import livecodebench_tests
 
-TYPES = ("stdin", "function", "program")
-
 
 @dataclass(frozen=True)
 class StdinTests:
@@ -63,14 +61,9 @@ def parse_tests(specification: str) -> Tests:
     try:
         fields = json.loads(specification)
         kind = fields["type"]
-        if kind not in TYPES:
-            raise ValueError(f"type = {kind!r} is not one of {', '.join(TYPES)}")
-        parsers: dict[str, Callable[[dict[str, Any]], Tests]] = {
-            "stdin": _parse_stdin,
-            "function": _parse_function,
-            "program": _parse_program,
-        }
-        return parsers[kind](fields)
+        if kind not in _PARSERS:
+            raise ValueError(f"type = {kind!r} is not one of {', '.join(_PARSERS)}")
+        return _PARSERS[kind](fields)
     except (ValueError, KeyError, TypeError, RecursionError, SyntaxError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"tests = {specification[:60]!r}… is no test specification: {what}") from error
@@ -81,12 +74,11 @@ def _parse_stdin(fields: Mapping[str, Any]) -> StdinTests:
 
 
 def _parse_function(fields: Mapping[str, Any]) -> FunctionTests:
-    cases = tuple((read_arguments(_text(case, "input")), json.loads(_text(case, "output"))) for case in _cases(fields))
+    cases = tuple((_read_arguments(_text(case, "input")), json.loads(_text(case, "output"))) for case in _cases(fields))
     return FunctionTests(_identifier(fields["entry_point"]), cases)
 
 
-def read_arguments(text: str) -> tuple[Any, ...]:
-    """The arguments of a call, one JSON value a line. Raises ValueError."""
+def _read_arguments(text: str) -> tuple[Any, ...]:
     return tuple(json.loads(line) for line in text.split("\n")) if text.strip() else ()
 
 
@@ -102,6 +94,13 @@ def _parse_program(fields: Mapping[str, Any]) -> ProgramTests:
     if not num_asserts + num_checks:
         raise ValueError("its code has neither an assert nor a check()")
     return ProgramTests(tuple(map(_identifier, names)), preamble, code, num_asserts + min(1, num_checks))
+
+
+_PARSERS: dict[str, Callable[[Mapping[str, Any]], Tests]] = {
+    "stdin": _parse_stdin,
+    "function": _parse_function,
+    "program": _parse_program,
+}
 
 
 def _cases(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -108,7 +108,7 @@ def start_zygote(command_prefix: Sequence[str] = ()) -> ZygoteProcess:
     try:
         return ZygoteProcess(command_prefix)
     except SandboxGone as error:
-        logger.warning("code grading goes on without namespaces: %s", error)
+        logger.warning("programs are graded without namespaces: %s", error)
     try:
         return ZygoteProcess(command_prefix, use_namespaces=False)
     except SandboxGone as error:

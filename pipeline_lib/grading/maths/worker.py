@@ -185,7 +185,7 @@ def memory_bytes() -> tuple[int, int]:
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the parent closes the pipe or is gone, or until this process has grown too large to go on."""
+    """Answer requests until the parent closes the pipe or is gone, or until this process has grown too large."""
     parent_pid = os.getppid()
     ready = start()
     largest_resident = sys.maxsize

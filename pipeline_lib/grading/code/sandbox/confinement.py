@@ -37,6 +37,12 @@ def limit_resources(limits: dict[str, Any], num_tasks: int | None) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
+def _become_own_user(namespace_kind: str | None, proc_fd: int | None, uid: int) -> bool:
+    if namespace_kind == "user" and proc_fd is not None:
+        return _enter_private_user_namespace(proc_fd)
+    return can_have_private_user(namespace_kind) and _become_private_user(uid)
+
+
 def _become_private_user(uid: int) -> bool:
     """As root: change to a user of the program's own. False where that is not permitted."""
     try:
@@ -66,10 +72,7 @@ def confine(request: dict[str, Any], namespace_kind: str | None, proc_fd: int | 
     fields of SandboxLimits. Raises OSError when something the kernel offers fails half-way: an unconfined program must not run.
     """
     limits = request["limits"]
-    if namespace_kind == "user" and proc_fd is not None:
-        own_user = _enter_private_user_namespace(proc_fd)
-    else:
-        own_user = can_have_private_user(namespace_kind) and _become_private_user(request["uid"])
+    own_user = _become_own_user(namespace_kind, proc_fd, request["uid"])
     if proc_fd is not None:
         os.close(proc_fd)
     limit_resources(limits, limits["num_tasks"] if own_user else None)
@@ -98,10 +101,7 @@ def task_limit_binds(namespace_kind: str | None, proc_fd: int | None, uid: int) 
     if pid == 0:
         bound = False
         try:
-            if namespace_kind == "user" and proc_fd is not None:
-                own_user = _enter_private_user_namespace(proc_fd)
-            else:
-                own_user = can_have_private_user(namespace_kind) and _become_private_user(uid)
+            own_user = _become_own_user(namespace_kind, proc_fd, uid)
             resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
             kernel.drop_capabilities()
             if own_user and os.fork() == 0:

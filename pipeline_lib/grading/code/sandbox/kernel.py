@@ -58,17 +58,12 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str |
     )
 
 
-def unmount_lazily(target: str) -> None:
-    """umount2(2) with MNT_DETACH."""
-    _checked(_libc.umount2(target.encode(), ctypes.c_int(MNT_DETACH)), f"umount {target}")
-
-
 def pivot_root_here() -> None:
     """Make the working directory, a mount point, the root of the mount namespace, and let go of the old one."""
     from .syscall_numbers import PIVOT_ROOT
 
     syscall(PIVOT_ROOT[0 if MACHINE == "x86_64" else 1], ctypes.c_char_p(b"."), ctypes.c_char_p(b"."))
-    unmount_lazily(".")
+    _checked(_libc.umount2(b".", ctypes.c_int(MNT_DETACH)), "umount .")
     os.chdir("/")
 
 

@@ -42,7 +42,7 @@ def _argument(index: int, high: bool = False) -> Instruction:
 
 
 def _allow_if_equal(*conditions: tuple[int, int]) -> list[Instruction]:
-    """Allow when the low half of each argument (index, value) has that value; otherwise go on to a refusal."""
+    """Allow when the low half of each argument (index, value) has that value; otherwise refuse."""
     body: list[Instruction] = []
     for place, (index, value) in enumerate(conditions):
         remaining = 2 * (len(conditions) - place - 1)

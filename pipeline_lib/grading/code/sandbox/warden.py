@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from . import confinement, kernel, namespaces
 
-# How long a program that the grader let go of may take to close down before it is killed.
+# Between looks at a program on a kernel without process descriptors.
 _POLL_SECONDS = 0.01
 
 
@@ -112,8 +111,3 @@ def _end_descendants() -> None:
 def _children() -> list[int]:
     with open(f"/proc/self/task/{os.getpid()}/children") as listing:
         return [int(pid) for pid in listing.read().split()]
-
-
-def remove_scratch(folder: str) -> None:
-    """Delete a program's folder once all its processes are gone; links in it are removed, never followed."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -108,7 +109,7 @@ class Zygote:
             if pid in self._runs:
                 status_fd, scratch = self._runs.pop(pid)
                 if scratch is not None:
-                    warden.remove_scratch(scratch)
+                    shutil.rmtree(scratch, ignore_errors=True)  # links in it are removed, never followed
                 os.close(status_fd)
 
 
