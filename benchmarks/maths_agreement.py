@@ -21,8 +21,7 @@ from pipeline_lib.grading.maths.answer_in_text import read_pair
 from pipeline_lib.grading.maths.grader import judge_answers, judge_file_predictions
 from pipeline_lib.grading.maths.normal_form import normalise
 from pipeline_lib.grading.maths.numbers import read_quantity
-from pipeline_lib.grading.maths.pool import maths_pool
-from pipeline_lib.grading.maths.process import Outcome
+from pipeline_lib.grading.maths.pool import Outcome, maths_pool
 
 OURS = "Laconic"
 COLUMNS = ("id", "source", "gold", "prediction", "label")

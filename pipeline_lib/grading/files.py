@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +13,10 @@ from pipeline_lib.grading import (
     MATHS_TIMEOUT_SECONDS,
     PROGRAM_TIMEOUT_SECONDS,
     Isolation,
-    grade_responses,
+    extract_last_box,
     is_exact_match,
 )
+from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
 
 MOST_SOURCES = 20
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
@@ -108,21 +108,15 @@ class _Cases:
         return [(right, "correct" if right else "wrong", 0.0) for right in equal]
 
     def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
-        from pipeline_lib.grading.maths.grader import judge_file_predictions
-
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
         tolerances = [self.tolerances[row] for row in rows]
+        seconds = timeout_seconds or MATHS_TIMEOUT_SECONDS
         if self.strict:
-            started = perf_counter()
-            grades = grade_responses("math", predictions, golds, ["stop"] * len(rows), timeout_seconds, tolerances=tolerances)
-            on_done(len(rows))
-            # Judged together: each carries its share of the time.
-            share = (perf_counter() - started) / len(rows)
-            return [(grade.correct, grade.reason, share) for grade in grades]
-        verdicts = judge_file_predictions(
-            golds, predictions, timeout_seconds or MATHS_TIMEOUT_SECONDS, lambda *_: on_done(1), tolerances
-        )
-        return [(verdict.correct, verdict.reason, verdict.seconds) for verdict in verdicts]
+            pairs = [(extract_last_box(prediction), gold) for prediction, gold in zip(predictions, golds, strict=True)]
+            outcomes = judge_pairs(pairs, seconds, tolerances, lambda *_: on_done(1))
+        else:
+            outcomes = judge_file_predictions(golds, predictions, seconds, lambda *_: on_done(1), tolerances)
+        return [(outcome.correct, outcome.reason, outcome.seconds) for outcome in outcomes]
 
     def _code(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         from pipeline_lib.grading.code import extract_program, judge_programs

@@ -49,11 +49,11 @@ def full_address(shown: str) -> str:
 
 
 def remember_settings(settings: list[str]) -> list[str]:
-    """The same for settings, each section.key=value."""
+    """As `remember_address`, for settings, each section.key=value."""
     return [f"{key}{equals}{remember_setting(value)}" for key, equals, value in (each.partition("=") for each in settings)]
 
 
 def remember_setting(value: str) -> str:
-    """The same for a value as it stands in TOML, in quotes or without."""
+    """As `remember_address`, for a value as it stands in TOML, in quotes or without."""
     quote = value[0] if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0] else ""
     return f"{quote}{remember_address(value[1:-1])}{quote}" if quote else remember_address(value)

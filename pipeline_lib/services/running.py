@@ -53,7 +53,7 @@ class RunningServices:
 
 
 def services_file(home: Path) -> Path:
-    """Where it is noted."""
+    """The file that notes what runs over a home."""
     return home / "services" / "running.json"
 
 
@@ -65,7 +65,7 @@ def note_services(
     is_ready: bool,
     password_file: Path | None = None,
 ) -> None:
-    """Note what this process is running."""
+    """Note what this process is running, for other commands."""
     services = tuple(ProcessId.of(pid) for pid in pids)
     path = services_file(home)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def note_services(
 
 
 def forget_services(home: Path) -> None:
-    """Nothing runs any more."""
+    """Remove the note of what this process was running."""
     services_file(home).unlink(missing_ok=True)
 
 

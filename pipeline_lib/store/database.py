@@ -115,14 +115,11 @@ class Store:
                 raise ValueError(f"query {name!r} with parameters {sorted(parameters)}: {error}") from error
 
         result = self._read(answer, lambda file: _is_about(file, text, parameters))
-        is_json = [column_type == "JSON" for column_type in result.types]
-        return [
-            {
-                column: json.loads(value) if decode and value is not None else value
-                for column, value, decode in zip(result.columns, row, is_json, strict=True)
-            }
-            for row in result.rows
-        ]
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        json_columns = [column for column, kind in zip(result.columns, result.types, strict=True) if kind == "JSON"]
+        for row in rows:
+            row.update({column: json.loads(row[column]) for column in json_columns if row[column] is not None})
+        return rows
 
     def write_rollouts(self, rollouts: Sequence[Rollout], run_id: str, stage: Stage, name: str) -> Path:
         """Write the rollouts of one unit of a stage (a shard, a step) as a file; the same name again replaces it."""

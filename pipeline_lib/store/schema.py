@@ -34,14 +34,10 @@ class TableSchema:
 
 def read_schema(connection: duckdb.DuckDBPyConnection) -> dict[str, TableSchema]:
     """Describe every table and view by name, in the order of the names."""
-    objects: list[tuple[str, Literal["table", "view"], str | None]] = (
-        connection.execute(
-            "SELECT table_name, 'table', comment FROM duckdb_tables() WHERE NOT internal AND NOT temporary"
-        ).fetchall()
-        + connection.execute(
-            "SELECT view_name, 'view', comment FROM duckdb_views() WHERE NOT internal AND NOT temporary"
-        ).fetchall()
-    )
+    objects = connection.execute(
+        "SELECT table_name, 'table', comment FROM duckdb_tables() WHERE NOT internal AND NOT temporary "
+        "UNION ALL SELECT view_name, 'view', comment FROM duckdb_views() WHERE NOT internal AND NOT temporary"
+    ).fetchall()
     columns: dict[str, list[ColumnSchema]] = {}
     for table, column, column_type, comment in connection.execute(
         "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "

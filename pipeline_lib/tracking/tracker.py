@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,10 +84,7 @@ class Tracker:
         all_tags = as_tags({**(tags or {}), RUN_ID_TAG: run_id, STAGE_TAG: PARENT_STAGE})
         flat_params = flatten_params(params or {})
         found_by = {RUN_ID_TAG: run_id, STAGE_TAG: PARENT_STAGE}
-
-        def find_or_create() -> str:
-            return self._connection.find_or_create_run(run_name, found_by, all_tags, flat_params)
-
+        find_or_create = partial(self._connection.find_or_create_run, run_name, found_by, all_tags, flat_params)
         return self._start(_OpenRun(find_or_create, is_parent=True), f"run {run_name}")
 
     def start_child(self, parent_id: str | None, stage: str) -> str | None:
@@ -132,14 +130,10 @@ class Tracker:
         The same files with the same `laconic.run_id` tag give the version that is already there. In an outage the call is
         not queued: the caller repeats it.
         """
-        target = self._target(source_run_id)
-        all_tags = as_tags(tags or {})
-
-        def register() -> RegisteredVersion:
-            return self._connection.register(Path(model_folder), registered_model, target(), alias, all_tags)
-
-        label = f"model {registered_model}"
-        result: RegisteredVersion | None = self._submit(label, register, keep=False)
+        target, all_tags, label = self._target(source_run_id), as_tags(tags or {}), f"model {registered_model}"
+        result: RegisteredVersion | None = self._submit(
+            label, lambda: self._connection.register(model_folder, registered_model, target(), alias, all_tags), keep=False
+        )
         if result is None and not self.available and self.enabled:
             self._not_registered.add(label)
         else:

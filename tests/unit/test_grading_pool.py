@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from pipeline_lib.grading.maths import process as maths_process
+from pipeline_lib.grading.maths import pool as maths_pool
 from pipeline_lib.grading.maths.pool import MathsPool
 
 ENDLESS = (["leaf", "9^{9^{9^{9}}}", "9^{9^{9^{8}}}"], None)
@@ -123,7 +123,7 @@ def test_memory_beyond_the_workers_limit_is_an_error_and_no_more(pool):
 def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
     broken = tmp_path / "worker.py"
     broken.write_text("raise SystemExit(1)", encoding="utf-8")
-    monkeypatch.setattr(maths_process, "WORKER_PROGRAM", broken)
+    monkeypatch.setattr(maths_pool, "WORKER_PROGRAM", broken)
     failing = MathsPool(num_workers=1)
     with pytest.raises(RuntimeError, match="the grading worker cannot start: the process died"):
         failing.judge([EQUAL], timeout_seconds=30.0)

@@ -10,8 +10,7 @@ from pipeline_lib.grading.maths.answer_in_text import read_pair
 from pipeline_lib.grading.maths.compare import compare_answers
 from pipeline_lib.grading.maths.limits import is_beyond_computing
 from pipeline_lib.grading.maths.normal_form import normalise
-from pipeline_lib.grading.maths.pool import Question, maths_pool
-from pipeline_lib.grading.maths.process import Outcome
+from pipeline_lib.grading.maths.pool import Outcome, Question, maths_pool
 
 
 def judge_answers(

@@ -68,28 +68,23 @@ def read_quantity(text: str) -> Quantity | None:
         shorter = _without_tail(core)
         if shorter is None:
             return None
-        core, kind, words = shorter
-        if kind == "percent":
+        core, tail = shorter
+        if tail == "%":
             percent = True
-        elif kind == "degree":
-            unit = unit or "°"
-        else:
-            unit = words.strip()
+        elif tail != "°" or not unit:
+            unit = tail
     return None
 
 
-def _without_tail(text: str) -> tuple[str, str, str] | None:
-    """The text without the percent sign, degree sign or unit at its end, what it was, and the unit's words."""
-    if text.endswith("%"):
-        return text[:-1].rstrip(), "percent", ""
-    if text.endswith("°"):
-        return text[:-1].rstrip(), "degree", ""
-    if text.endswith(("°C", "°F")):
-        return text[:-2].rstrip(), "unit", text[-2:]
+def _without_tail(text: str) -> tuple[str, str] | None:
+    """The text without the percent sign, degree sign or unit at its end, and that."""
+    for length, tails in ((1, ("%", "°")), (2, ("°C", "°F"))):
+        if text.endswith(tails):
+            return text[:-length].rstrip(), text[-length:]
     # A number ends in a digit or a brace, so the unit starts right behind the last one that leaves letters after it.
     for match in _TAIL.finditer(text):
         if match.lastgroup == "unit" and match.end() == len(text) and match.start() > 0 and text[match.start() - 1] != "\\":
-            return text[: match.start()].rstrip(), "unit", match[0]
+            return text[: match.start()].rstrip(), match[0].strip()
     return None
 
 

@@ -156,13 +156,17 @@ def can_match(rows: list[list[Any]], tolerance: float | None) -> bool:
     return all(place(row, set()) for row in range(len(rows)))
 
 
+def _failed(error: Exception) -> dict[str, Any]:
+    return {"reason": "error", "detail": f"{type(error).__name__}: {str(error)[:200]}"}
+
+
 def compare(request: dict[str, Any]) -> dict[str, Any]:
     """The reply to one request: reason correct, wrong or error, with the error's text."""
     signal.setitimer(signal.ITIMER_REAL, request["timeout_seconds"] + ALARM_GRACE_SECONDS)
     try:
         equal = decide(request["node"], request["tolerance"])
     except Exception as error:
-        return {"reason": "error", "detail": f"{type(error).__name__}: {str(error)[:200]}"}
+        return _failed(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return {"reason": "correct" if equal else "wrong"}
@@ -173,7 +177,7 @@ def start() -> dict[str, Any]:
     try:
         assert is_equal("\\frac{1}{2}\\sqrt{2}", "\\frac{1}{\\sqrt{2}}", None)
     except Exception as error:
-        return {"reason": "error", "detail": f"{type(error).__name__}: {str(error)[:200]}"}
+        return _failed(error)
     return {"reason": "ready"}
 
 
