@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints-$(EXTRA).txt overrides-$(EXTRA).txt
 servers:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
-	"$(UV)" pip install --quiet --python $(BIN)/python prefect mlflow 'psycopg[binary]' --constraints constraints-cpu.txt
+	"$(UV)" pip install --quiet --python $(BIN)/python prefect mlflow psutil 'psycopg[binary]' --constraints constraints-cpu.txt
 	"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --editable .
 
 demo: setup

@@ -60,15 +60,12 @@ def main() -> None:
 
 
 def _single_rank() -> None:
-    import torch
-    import torch.distributed as dist
+    from pipeline_lib.training.ranks import init_distributed
 
     values = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29611"}
     for name, value in values.items():
         os.environ.setdefault(name, value)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(0)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    init_distributed()
 
 
 def _model_folder(shape: str, std: float = 0.02) -> str:

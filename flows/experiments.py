@@ -28,7 +28,7 @@ from pipeline_lib.experiments.specification import (
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
-from pipeline_lib.stages.pipeline import run_stages
+from pipeline_lib.stages.pipeline import run_for_all
 from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.outbox import is_outage, outbox
@@ -39,7 +39,7 @@ from tasks.write_finding import write_finding
 logger = logging.getLogger(__name__)
 
 # A child run is neither registered nor reported on: the experiment's page tells of it.
-CHILD_STAGES = [STAGES[name] for name in ("profile", "filter", "train", "evaluate")]
+CHILD_STAGES = ("profile", "filter", "train", "evaluate")
 
 
 @flow(name="laconic-experiment", flow_run_name="experiment-{name}", log_prints=True, **HOOKS)
@@ -168,7 +168,8 @@ def _run_as_flow(session: RunSession) -> None:
         nonlocal has_begun
         has_begun = True
         with opened_in_flow([session]) as sessions:
-            run_stages(CHILD_STAGES, sessions, do_stage)
+            for name in CHILD_STAGES:
+                run_for_all(STAGES[name], sessions, do_stage)
             return {"run_id": session.run.run_id}
 
     settings = session.run.config.model_dump(mode="json")

@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.cli_reference import render_commands
 from pipeline_lib.config.reference import render_configuration
 from pipeline_lib.experiments.findings_table import render_findings
-from pipeline_lib.guidelines.docs import render_rules
+from pipeline_lib.guidelines import render_rules
 from pipeline_lib.store.schema_docs import render_schema
 
 REPOSITORY = Path(__file__).resolve().parents[1]

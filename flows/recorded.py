@@ -7,7 +7,7 @@ from prefect import flow
 from flows.runs import flow_run_id
 from flows.server.outages import outlive_server
 from pipeline_lib.config import RecordedConfig
-from tasks.evaluate_recorded import evaluate_recorded
+from tasks.stage import do_recorded_evaluation
 
 
 @flow(name="laconic-evaluate-recorded", log_prints=True, on_running=[outlive_server])
@@ -17,4 +17,4 @@ def run_recorded_evaluation(config: RecordedConfig) -> dict[str, Any]:
     Args:
         config: The file, its grader, and what of it is judged
     """
-    return evaluate_recorded(config, flow_run_id())
+    return do_recorded_evaluation(config, flow_run_id())

@@ -13,8 +13,7 @@ from flows.server.termination import noticing_termination
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
-from pipeline_lib.stages import STAGES
-from pipeline_lib.stages.pipeline import run_stages
+from pipeline_lib.stages.pipeline import run_whole
 from tasks.decide_promotion import decide_promotion, finished_run, plan_next, roll_back
 from tasks.stage import do_stage
 
@@ -40,7 +39,7 @@ def retraining_flow(load: Callable[[str, list[str]], RunConfig] = load_config) -
                 return planned
             session = RunSession(Run.of(planned), force)
             with opened_in_flow([session]):
-                run_stages(STAGES.values(), [session], do_stage)
+                run_whole([session], do_stage)
                 return decide_promotion(session.run, "retrain")
 
     return run_retraining

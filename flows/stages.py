@@ -3,6 +3,7 @@
 Deployments and tests name the flow of a stage `flows.stages.run_NAME`.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect import Flow, flow
 
 from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
 from flows.runs import HOOKS, Load, load_sessions, opened_runs
+from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES, StageEntry
 from pipeline_lib.stages.pipeline import run_for_all
 from tasks.stage import do_stage
@@ -25,20 +27,37 @@ Args:
 """
 
 
-def stage_flow(entry: StageEntry, load: Load = load_sessions) -> Flow[Any, Any]:
-    """The flow of a stage: on the run and on its control; `load` is how it comes by them."""
+def make_flow(
+    name: str,
+    words: str,
+    work: Callable[[Sequence[RunSession]], Any],
+    load: Load,
+    uses_engine: bool = True,
+    start_early: bool = False,
+) -> Flow[Any, Any]:
+    """A flow that does some work on the runs of a configuration file; `load` is how it comes by them."""
 
     def run(
         config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
     ) -> list[dict[str, Any]] | dict[str, Any]:
         load_runs = partial(load, config, overrides_of(changes, overrides), force)
-        with opened_runs(load_runs, entry.uses_engine) as sessions:
-            summaries = run_for_all(entry, sessions, do_stage)
-            return summaries[0] if entry.runs == "together" else summaries
+        with opened_runs(load_runs, uses_engine, start_early) as sessions:
+            result: list[dict[str, Any]] | dict[str, Any] = work(sessions)
+            return result
 
-    run.__doc__, run.__name__ = entry.help + PARAMETERS, PREFIX + entry.name
-    made: Flow[Any, Any] = flow(name=f"laconic-{entry.name}", flow_run_name="{config}", log_prints=True, **HOOKS)(run)
+    run.__doc__, run.__name__ = words + PARAMETERS, PREFIX + name
+    made: Flow[Any, Any] = flow(name=f"laconic-{name}", flow_run_name="{config}", log_prints=True, **HOOKS)(run)
     return made
+
+
+def stage_flow(entry: StageEntry, load: Load = load_sessions) -> Flow[Any, Any]:
+    """The flow of a stage, which returns its summary for each run, or the one of all."""
+
+    def work(sessions: Sequence[RunSession]) -> Any:
+        summaries = run_for_all(entry, sessions, do_stage)
+        return summaries[0] if entry.runs == "together" else summaries
+
+    return make_flow(entry.name, entry.help, work, load, entry.uses_engine)
 
 
 _flows = {PREFIX + entry.name: stage_flow(entry) for entry in STAGES.values()}

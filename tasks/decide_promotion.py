@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def plan_next(config: RunConfig) -> RunConfig | dict[str, Any]:
     """The configuration of the next retraining; or a decision, where an interrupted one is completed or no prompt is new."""
     with Decisions.opened(config.registered_model, _store(), config.tracking) as decisions:
-        settled = decisions.settle()
-        if settled and settled.kind == "retrain":
-            return _publish(settled, decisions.budgets(settled))
+        reconciled = decisions.reconcile()
+        if reconciled and reconciled.kind == "retrain":
+            return _publish(reconciled, decisions.budgets(reconciled))
         plan = plan_retraining(config, decisions.champion(), decisions.store)
         if plan.config is None:
             return _publish(decisions.keep_without_prompts(plan, _flow_run_id()), [])
@@ -37,9 +37,9 @@ def plan_next(config: RunConfig) -> RunConfig | dict[str, Any]:
 def decide_promotion(run: Run, kind: Kind) -> dict[str, Any]:
     """Hold a finished run against the champion it was trained from; the champion changes only if the gate says so."""
     with Decisions.opened(run.config.registered_model, _store(), run.config.tracking) as decisions:
-        settled = decisions.settle()
-        if settled and (settled.kind, settled.run_id) == (kind, run.run_id):
-            return _publish(settled, decisions.budgets(settled))
+        reconciled = decisions.reconcile()
+        if reconciled and (reconciled.kind, reconciled.run_id) == (kind, run.run_id):
+            return _publish(reconciled, decisions.budgets(reconciled))
         return _publish(*decisions.judge(run, kind, _flow_run_id()))
 
 
@@ -48,9 +48,9 @@ def roll_back(model_name: str) -> dict[str, Any]:
     """Make the previous champion of a registered model the champion again."""
     store = _store()
     with Decisions.opened(model_name, store, tracking_of_model(model_name, store)) as decisions:
-        settled = decisions.settle()
-        if settled and settled.kind == "rollback":
-            return _publish(settled, [])
+        reconciled = decisions.reconcile()
+        if reconciled and reconciled.kind == "rollback":
+            return _publish(reconciled, [])
         return _publish(decisions.roll_back(_flow_run_id()), [])
 
 

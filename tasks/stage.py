@@ -1,14 +1,16 @@
-"""The one task that wraps a stage: whatever the stage shows is published in Prefect and, as a bar, in the terminal."""
+"""The one task that wraps a stage, and that of recorded rollouts: what they show is published in Prefect, or a bar in the terminal."""
 
 from collections.abc import Sequence
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from pipeline_lib.config import RecordedConfig
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import StageEntry
 from pipeline_lib.stages.display import Display, TrainingView
+from pipeline_lib.stages.recorded import evaluate_recorded
 from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.stage import Summary
 from tasks.artifacts import publish_image, publish_markdown, publish_page, publish_table
@@ -24,6 +26,12 @@ def do_stage(entry: StageEntry, sessions: Sequence[RunSession]) -> Summary:
 @task(name="stage", cache_policy=NO_CACHE)
 def _run_stage(entry: StageEntry, sessions: list[RunSession]) -> Summary:
     return run_stage(entry.room, sessions, PrefectDisplay())
+
+
+@task(name="evaluate-recorded", cache_policy=NO_CACHE)
+def do_recorded_evaluation(config: RecordedConfig, flow_run_id: str | None) -> Summary:
+    """Score the recorded rollouts of a file at every token budget."""
+    return evaluate_recorded(config, PrefectDisplay(), flow_run_id)
 
 
 class PrefectDisplay(Display):

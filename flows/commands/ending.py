@@ -36,7 +36,7 @@ def end_with_error(error: Exception) -> NoReturn:
 
 
 def end_as_told() -> NoReturn:
-    """Say that a command was told to end by a signal; exit status 128 and the signal's number."""
+    """Say that a command was interrupted or terminated; exit status 128 and the signal's number."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     number = told_signal()

@@ -62,7 +62,7 @@ def preview(
     Without options that compare, a small grid around the configuration; with some, every combination of their values.
     """
     from flows.commands.previewing import check_figure, preview_configuration, show_preview, write_figure
-    from pipeline_lib.preview import Requested
+    from pipeline_lib.preview.settings import Requested
 
     if out:
         check_figure(out)

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from pipeline_lib.config import load_config
 from pipeline_lib.messages.harmless import json_text, visible_line, write_csv
-from pipeline_lib.preview import Preview, ProfileOutcomes, Requested, make_preview, recorded_outcomes, stored_outcomes
+from pipeline_lib.preview.comparison import Preview, make_preview
+from pipeline_lib.preview.outcomes import ProfileOutcomes, recorded_outcomes, stored_outcomes
+from pipeline_lib.preview.settings import Requested
 from pipeline_lib.preview.table import COLUMNS, LEGEND, bucket_names, masked_rows, plain_preview, plain_rows, text_rows
 from pipeline_lib.runs.run import Run
 from pipeline_lib.stages.profile import profile_fingerprint

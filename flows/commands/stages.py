@@ -33,7 +33,7 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
         from flows.pipeline import pipeline_flow
 
         wait_for_server()
-        result = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
+        result: Any = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
     console.print(f"report: {result['report']}", soft_wrap=True)
 

@@ -1,5 +1,6 @@
 """What is called running although nothing runs it any more: flow runs of the work pool, and runs in the store."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
-from flows.server.deploy import POOL
+from flows.server.deploy import POOL, free_slots
 from flows.server.outages import tell_ends
 from pipeline_lib.runs.crashed_runs import close_crashed_runs
 
@@ -24,10 +25,14 @@ UNFINISHED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNN
 MESSAGE = "Nothing runs it any more; started again with the same parameters it resumes from what is stored."
 
 
-def reconcile_home(home: Path) -> list[str]:
-    """Mark flow runs and runs that nothing works on as ended; a line on each. Right only while no worker runs flows."""
+def reconcile_home(home: Path, say: Callable[[str], None]) -> None:
+    """Mark flow runs and runs that nothing works on as ended, and give back all slots of the `gpu` limit; says a line on each.
+
+    Right only while no worker runs flows.
+    """
     closed = close_crashed_runs(home)
-    lines = [f"run {row['run_id']} was abandoned: marked as failed" for row in closed] + tell_ends(home)
+    for line in [f"run {row['run_id']} was abandoned: marked as failed" for row in closed] + tell_ends(home):
+        say(line)
     flow_runs = [UUID(row["prefect_flow_run_id"]) for row in closed if row["prefect_flow_run_id"]]
     with get_client(sync_client=True) as client:
         stale = client.read_flow_runs(
@@ -39,8 +44,8 @@ def reconcile_home(home: Path) -> list[str]:
         for flow_run in {run.id: run for run in stale}.values():
             state: State[Any] = Cancelled(message=MESSAGE) if _is_cancelling(flow_run) else Crashed(message=MESSAGE)
             client.set_flow_run_state(flow_run.id, state, force=True)
-            lines.append(f"flow run {flow_run.name} was left {flow_run.state_name}: marked as {state.name}")
-    return lines
+            say(f"flow run {flow_run.name} was left {flow_run.state_name}: marked as {state.name}")
+    free_slots()
 
 
 def _is_cancelling(flow_run: FlowRun) -> bool:

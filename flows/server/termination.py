@@ -1,4 +1,4 @@
-"""Ends a command or flow in good order: told to end it says so, in time, and it does not outlive the worker that started it."""
+"""Ends a command or flow in good order: terminated, it says so, in time, and it does not outlive the worker that started it."""
 
 import os
 import signal
@@ -29,12 +29,12 @@ _watched = threading.Event()
 
 
 def termination_requested() -> bool:
-    """Whether this process was told to end; what is raised then may be any error that the signal ran into."""
+    """Whether this process is being terminated; what is raised then may be any error that the signal ran into."""
     return _requested.is_set()
 
 
 def told_signal() -> int:
-    """The signal that told this process to end."""
+    """The signal that terminates this process."""
     return _signal
 
 

@@ -56,14 +56,12 @@ def bring_up(home: Path, addresses: Addresses, slots: int, password_file: Path |
             note([prefect.pid, mlflow.pid], is_ready=False)
             for service in (prefect, mlflow):
                 _wait(service, told)
-            from flows.server.deploy import free_slots, register_deployments
+            from flows.server.deploy import register_deployments
             from flows.server.reconcile import reconcile_home
 
             say("registering the work pool, the gpu limit and the deployments ...")
             names = register_deployments(home, slots)
-            for line in reconcile_home(home):
-                say(line)
-            free_slots()
+            reconcile_home(home, say)
             worker.start()
             note([service.pid for service in services], is_ready=True)
             say(
@@ -139,7 +137,6 @@ def _wait(service: Service, told: list[int]) -> None:
 
 def _watch(services: list[Service], home: Path, note: Callable[..., None], told: list[int], say: Callable[[str], None]) -> None:
     """Until told to end: start again what ended by itself, and reconcile the runs that it left."""
-    from flows.server.deploy import free_slots
     from flows.server.outages import tell_ends_in_time
     from flows.server.reconcile import reconcile_home
 
@@ -159,9 +156,7 @@ def _watch(services: list[Service], home: Path, note: Callable[..., None], told:
                 return
             if service is services[-1]:  # the worker: with a server gone, flows may still run
                 try:
-                    for line in reconcile_home(home):
-                        say(line)
-                    free_slots()
+                    reconcile_home(home, say)
                 except Exception as error:  # what is wrong with one old run must not end what runs now
                     say(f"what the worker left could not be reconciled: {error}")
             service.start()

@@ -17,9 +17,10 @@ from pipeline_lib.processes import end_in_order, end_with_this_process
 def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int:
     """Run a worker until SIGINT or SIGTERM, or until it ends by itself; returns its exit status, 0 when it was told to end."""
     from flows.server.deploy import POOL
+    from flows.server.reconcile import reconcile_home
 
     if settle:
-        _reconcile(home, say)
+        reconcile_home(home, say)
     # By this name a container's health check knows its worker.
     name = ["--name", socket.gethostname()]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *name]
@@ -36,14 +37,5 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
         end_flows(worker.pid)
         end_in_order(worker, SERVICE_GRACE_SECONDS)
     if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
-        _reconcile(home, say)
+        reconcile_home(home, say)
     return 0
-
-
-def _reconcile(home: Path, say: Callable[[str], None]) -> None:
-    from flows.server.deploy import free_slots
-    from flows.server.reconcile import reconcile_home
-
-    for line in reconcile_home(home):
-        say(line)
-    free_slots()

@@ -1,7 +1,7 @@
 """One generation at the largest budget, scored at every smaller one: Mean@k, Pass@k, lengths and cap hits (paper's metrics).
 
 A rollout counts at budget B when it is correct, ended by itself and took at most B tokens: what a run cut off at B would show.
-Shape suffixes: P = prompts, K = samples a prompt, B = budgets, R = bootstrap resamples of the prompts.
+Shape suffixes: P = prompts, K = samples per prompt, B = budgets, R = bootstrap resamples of the prompts.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ def score_budgets(
     step: int,
     benchmark: str,
 ) -> list[BudgetPoint]:
-    """Score the samples of one model on one benchmark at each budget, one BudgetPoint a budget, in the given order.
+    """Score the samples of one model on one benchmark at each budget, one BudgetPoint per budget, in the given order.
 
-    k is the number of samples a prompt. The interval is a 95 % percentile bootstrap over prompts of Mean@k with `resamples`
+    k is the number of samples per prompt. The interval is a 95 % percentile bootstrap over prompts of Mean@k with `resamples`
     resamples; all budgets share the resampled prompts. Mean lengths count a rollout as min(L, B) tokens; "correct" means
     correct at that budget. Raises ValueError when there are no rollouts or prompts have different numbers of samples.
     """

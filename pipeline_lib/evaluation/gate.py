@@ -120,7 +120,7 @@ def _pair(
 def _comparisons(
     benchmark: str, paired: PairedComparison, budgets: Sequence[int], tails: Tails, margin: float
 ) -> list[BudgetComparison]:
-    """One a budget."""
+    """One per budget."""
     return [
         BudgetComparison(
             benchmark=benchmark,

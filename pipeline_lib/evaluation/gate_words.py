@@ -1,4 +1,4 @@
-"""A verdict of the gate in words: what decided, where, by which numbers, and what would settle it."""
+"""A verdict of the gate in words: what decided, where, by which numbers, and what would decide it."""
 
 import math
 from collections.abc import Sequence

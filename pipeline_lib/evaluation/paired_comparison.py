@@ -75,7 +75,7 @@ class PairedComparison:
         self.token_changes_R = means_RC[:, -2] / means_RC[:, -1]
 
     def accuracy_intervals(self, tails: Tails) -> list[Interval]:
-        """The difference of Mean@k, one a budget."""
+        """The difference of Mean@k, one per budget."""
         low_B, high_B = np.percentile(self.differences_RB, tails, axis=0)
         return [Interval(*map(float, ends)) for ends in zip(self.difference_B, low_B, high_B, strict=True)]
 

@@ -119,12 +119,7 @@ class _Columns:
                     raise ValueError(f"{self.path}: finish_reason = {value!r} in row {row} is neither 'stop' nor 'length'")
             return ["length" if value == "length" else "stop" for value in values]
         if self.found["truncated"]:
-            name = self.found["truncated"]
-            cut = [str(value).strip().lower() for value in self.table.column(name).to_pylist()]
-            for row, value in enumerate(cut, start=1):
-                if value not in _TRUTHS:
-                    raise ValueError(f"{self.path}: {name} = {value!r} in row {row} is neither true nor false")
-            return ["length" if _TRUTHS[value] else "stop" for value in cut]
+            return ["length" if cut else "stop" for cut in truths(self.table, self.found["truncated"], self.path)]
         return ["stop"] * self.table.num_rows
 
     def samples(self, keys: Iterable[tuple[str, str, str]]) -> list[int]:
@@ -132,6 +127,15 @@ class _Columns:
             return self.counts("sample_index")
         seen: dict[tuple[str, str, str], int] = {}
         return [seen.update({key: seen.get(key, -1) + 1}) or seen[key] for key in keys]
+
+
+def truths(table: pa.Table, name: str, path: Path) -> list[bool]:
+    """A column of truths however they are written. Raises ValueError naming column and row for what is none."""
+    values = [str(value).strip().lower() for value in table.column(name).to_pylist()]
+    for row, value in enumerate(values, start=1):
+        if value not in _TRUTHS:
+            raise ValueError(f"{path}: {name} = {value!r} in row {row} is neither true nor false")
+    return [_TRUTHS[value] for value in values]
 
 
 def attach_prompts(
@@ -157,7 +161,7 @@ def _words(text: str) -> str:
 
 
 def own_prompts(recorded: Sequence[RecordedRollout]) -> tuple[list[Prompt], int]:
-    """The prompts that the rollouts bring with them, one a benchmark and problem, and how many rollouts have no gold answer."""
+    """The prompts that the rollouts bring with them, one per benchmark and problem, and how many rollouts have no gold answer."""
     prompts: dict[tuple[str, str], Prompt] = {}
     for rollout in recorded:
         if rollout.answer:

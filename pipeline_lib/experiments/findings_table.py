@@ -11,7 +11,7 @@ _VERDICT = re.compile(r"^\*\*(.+)\*\*$", re.MULTILINE)
 
 
 def render_findings() -> str:
-    """A row an experiment, in the order of the findings: what the paper says, our verdict, the page."""
+    """A row per experiment, in the order of the findings: what the paper says, our verdict, the page."""
     experiments = [load_experiment(name) for name in experiment_names()]
     experiments.sort(key=lambda experiment: int(experiment.finding[1:]))
     rows = []

@@ -11,7 +11,8 @@ from pipeline_lib.experiments.judging import estimate_mean
 from pipeline_lib.experiments.metric_text import describe_metric
 from pipeline_lib.experiments.results import ExperimentResults
 from pipeline_lib.files.markdown import table
-from pipeline_lib.preview import NothingToPreviewError, ProfileOutcomes, configured_first_step, stored_outcomes
+from pipeline_lib.preview.comparison import configured_first_step
+from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes, stored_outcomes
 from pipeline_lib.runs.run import Run
 from pipeline_lib.stages.profile import profile_fingerprint
 from pipeline_lib.store.database import Store

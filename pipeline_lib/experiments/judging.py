@@ -50,7 +50,7 @@ class Judgement:
 
 
 def estimate_mean(values: Sequence[float]) -> Estimate | None:
-    """Mean of one value a seed with Student's t-interval (n - 1 degrees of freedom); None without values."""
+    """Mean of one value per seed with Student's t-interval (n - 1 degrees of freedom); None without values."""
     if not values:
         return None
     count = len(values)

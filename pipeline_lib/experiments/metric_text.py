@@ -12,22 +12,23 @@ _QUARTERS = {"trough": "lowest quarter", "end": "last quarter"}
 _SHARE, _POINTS, _TOKENS, _NATS = ("%", 100.0, 1), ("points", 100.0, 1), ("tokens", 1.0, 1), ("nats", 1.0, 4)
 _FACTOR, _STEPS, _COUNT, _PLAIN = ("×", 1.0, 2), ("steps", 1.0, 0), ("a run", 1.0, 1), ("", 1.0, 3)
 
-# Curves of training, by window of steps, then what is a single number.
-_CURVES = {
-    "length": ("length of the rollouts", _TOKENS),
-    "length_correct": ("length of right rollouts", _TOKENS),
-    "length_incorrect": ("length of wrong rollouts", _TOKENS),
-    "entropy": ("entropy", _NATS),
-    "train_accuracy": ("accuracy of the rollouts", _SHARE),
-    "reward": ("reward", _PLAIN),
-    "positive": ("rollouts with a positive reward", _SHARE),
-    "zero_variance": ("groups without a signal", _SHARE),
-    "cut": ("rollouts cut at L_R", _SHARE),
-    "kl": ("KL to the base", _NATS),
-    "target": ("L_T in force", _TOKENS),
-    "grad_norm": ("gradient norm", _PLAIN),
-    "held_out": ("held-out accuracy", _SHARE),
+# Curves of training, by window of steps: the column of training_steps, words, unit. Then what is a single number.
+CURVES = {
+    "length": ("mean_tokens", "length of the rollouts", _TOKENS),
+    "length_correct": ("mean_tokens_correct", "length of right rollouts", _TOKENS),
+    "length_incorrect": ("mean_tokens_incorrect", "length of wrong rollouts", _TOKENS),
+    "entropy": ("entropy", "entropy", _NATS),
+    "train_accuracy": ("accuracy", "accuracy of the rollouts", _SHARE),
+    "reward": ("reward_mean", "reward", _PLAIN),
+    "positive": ("positive_fraction", "rollouts with a positive reward", _SHARE),
+    "zero_variance": ("zero_variance_fraction", "groups without a signal", _SHARE),
+    "cut": ("truncated_fraction", "rollouts cut at L_R", _SHARE),
+    "kl": ("kl", "KL to the base", _NATS),
+    "target": ("target_tokens", "L_T in force", _TOKENS),
+    "grad_norm": ("grad_norm", "gradient norm", _PLAIN),
 }
+# Of the validation prompts, step by step without a window (`held_out_metrics`).
+HELD_OUT = ("validation_full_accuracy", "held-out accuracy", _SHARE)
 _SINGLE = {
     "tokens": ("mean length", _TOKENS),
     "tokens_correct": ("mean length of right answers", _TOKENS),
@@ -73,18 +74,19 @@ class MetricText:
 def describe_metric(name: str) -> MetricText | None:
     """Words and unit of a metric; None for a name that is not one of a child run's (docs/experiments.md)."""
     if name in _SINGLE:
-        return _text(*_SINGLE[name])
+        words, unit = _SINGLE[name]
+        return MetricText(words, *unit)
     curve, _, end = name.partition(".")
-    if curve in _CURVES and end in (_ENDS | _QUARTERS):
-        words, unit = _CURVES[curve]
-        return _text(f"{words}, {(_ENDS | _QUARTERS)[end]}", unit)
+    if curve in (*CURVES, "held_out") and end in (_ENDS | _QUARTERS):
+        _, words, unit = CURVES.get(curve, HELD_OUT)
+        return MetricText(f"{words}, {(_ENDS | _QUARTERS)[end]}", *unit)
     if curve == "alarm":
-        return _text(f"alarms: {end.replace('_', ' ')}", _COUNT)
+        return MetricText(f"alarms: {end.replace('_', ' ')}", *_COUNT)
     if curve == "style":
-        return _text(f"rollouts in style {end}, at the end", _SHARE)
+        return MetricText(f"rollouts in style {end}, at the end", *_SHARE)
     if curve == "line":
         style, _, end = end.partition(".")
-        return _text(f"right {style} lines, {_ENDS[end]}", _SHARE) if end in ("first", "last") else None
+        return MetricText(f"right {style} lines, {_ENDS[end]}", *_SHARE) if end in ("first", "last") else None
     return _of_benchmark(name)
 
 
@@ -100,8 +102,4 @@ def _of_benchmark(name: str) -> MetricText | None:
     else:
         return None
     words = f"{match['benchmark']}: {words}" if match["benchmark"] else words
-    return _text(f"{words}, before RL" if match["base"] else words, unit)
-
-
-def _text(words: str, unit: tuple[str, float, int]) -> MetricText:
-    return MetricText(words, *unit)
+    return MetricText(f"{words}, before RL" if match["base"] else words, *unit)

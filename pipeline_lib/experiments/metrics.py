@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pipeline_lib.experiments.metric_text import CURVES, HELD_OUT
 from pipeline_lib.files.home import below
 from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.runs.run import Run
@@ -23,20 +24,6 @@ FloatArray = npt.NDArray[np.float64]
 Metrics = dict[str, float | None]
 
 WINDOW_STEPS = 5
-CURVES = {
-    "length": "mean_tokens",
-    "length_correct": "mean_tokens_correct",
-    "length_incorrect": "mean_tokens_incorrect",
-    "entropy": "entropy",
-    "train_accuracy": "accuracy",
-    "reward": "reward_mean",
-    "positive": "positive_fraction",
-    "zero_variance": "zero_variance_fraction",
-    "cut": "truncated_fraction",
-    "kl": "kl",
-    "target": "target_tokens",
-    "grad_norm": "grad_norm",
-}
 # Where the style shares of the end are taken from: the last steps' rollouts.
 STYLE_STEPS = 5
 
@@ -87,7 +74,7 @@ def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
     chance alone, and a dip must not be.
     """
     metrics: Metrics = {}
-    for name, column in CURVES.items():
+    for name, (column, *_) in CURVES.items():
         values = _windowed(curve, column)
         ends = (values[0], values[-1], values.min(), values.max()) if values.size else (None,) * 4
         quarters = _windowed(curve, column, max(WINDOW_STEPS, len(curve) // 4))
@@ -101,7 +88,8 @@ def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
         halfway = (lengths[0] + lengths.min()) / 2
         metrics["half_length_step"] = float(np.argmax(lengths <= halfway) + len(curve) - lengths.size + 1)
         metrics["length.rebound"] = float(lengths[np.argmin(lengths) :].max() / lengths.min())
-        metrics["entropy.growth"] = _ratio(metrics["entropy.max"], metrics["entropy.first"])
+        highest, start = metrics["entropy.max"], metrics["entropy.first"]
+        metrics["entropy.growth"] = None if not start or highest is None else highest / start
         metrics["steps"] = float(curve[-1]["step"])
         metrics["half_length_updates"] = float(
             next(row["optimizer_steps"] for row in curve if row["step"] >= metrics["half_length_step"])
@@ -111,7 +99,7 @@ def curve_metrics(curve: Sequence[Mapping[str, Any]]) -> Metrics:
 
 def held_out_metrics(curve: Sequence[Mapping[str, Any]], base_accuracy: float | None) -> Metrics:
     """The dip of held-out accuracy (whatever the length) below the base, and what came back after it; 0-1."""
-    values = [row["validation_full_accuracy"] for row in curve if row.get("validation_full_accuracy") is not None]
+    values = [row[HELD_OUT[0]] for row in curve if row.get(HELD_OUT[0]) is not None]
     if not values:
         return {}
     lowest = int(np.argmin(values))
@@ -178,7 +166,3 @@ def _windowed(curve: Sequence[Mapping[str, Any]], column: str, num_steps: int = 
         return values
     width = min(num_steps, values.size)
     return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _ratio(numerator: float | None, denominator: float | None) -> float | None:
-    return None if not denominator or numerator is None else numerator / denominator

@@ -128,7 +128,7 @@ def experiment_file(name: str) -> Path:
 
 
 def load_experiment(name: str) -> ExperimentConfig:
-    """Read and check an experiment, its arms' configurations included. Raises ValueError with one line a problem."""
+    """Read and check an experiment, its arms' configurations included. Raises ValueError with one line per problem."""
     path = experiment_file(name)
     experiment = parse_config(read_toml(path), ExperimentConfig, origin=str(path))
     child_runs(experiment, path, experiment.seeds[:1])

@@ -46,14 +46,9 @@ class Generator(Protocol):
 
 
 def rollout_seed(*parts: object) -> int:
-    """A seed in [0, 2^63) that depends on all parts, and on nothing else: a resumed run draws the same.
+    """A seed in [0, 2^63) that depends on all parts (run seed, stage, step, prompt, sample): a resumed run draws the same.
 
-    What decides the seeds of a run, all from `seed` of its configuration (a retraining adds its number, `promotions.plan`):
-    - a rollout: (seed, stage, step, prompt_id, sample), in validation without a step, so that checkpoints are compared on the same
-      draws (`generation.sampling`, `training.loop`);
-    - the prompts of a step: (seed, epoch), whose permutation they are taken from (`training.batches`);
-    - the bootstrap: seed (`evaluation.budget_sweep`), for the gate (seed, benchmark).
-    Which prompts a source gives is decided by the `seed` of the source alone (`prompts`).
+    What else is drawn in a run, and by which seed: docs/explanation/code.md.
     """
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -2,25 +2,32 @@
 
 Every rule gives the finding it rests on and a reason; docs/guidelines.md lists them all. An error means that the paper saw training
 fail this way, or that the run cannot show what it is for; a warning, that better is known; a note, that something should be borne in
-mind when the results are read. A new rule is one function in a `*_rules.py` module and one line in its `RULES`.
+mind when the results are read. A new rule is one function in a `*_rules.py` module.
 """
 
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.files.markdown import table
 from pipeline_lib.guidelines import judgement_rules, length_rules, mask_rules, optimisation_rules, prompt_rules
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import SEVERITIES, Advice, Remark, Rule, Severity
 
-RULES: tuple[Rule, ...] = (
-    *prompt_rules.RULES,
-    *length_rules.RULES,
-    *mask_rules.RULES,
-    *optimisation_rules.RULES,
-    *judgement_rules.RULES,
-)
+MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules)
+RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
 
-__all__ = ["RULES", "SEVERITIES", "Advice", "PlannedRun", "Remark", "Rule", "Severity", "check_config", "check_run"]
+__all__ = [
+    "RULES",
+    "SEVERITIES",
+    "Advice",
+    "PlannedRun",
+    "Remark",
+    "Rule",
+    "Severity",
+    "check_config",
+    "check_run",
+    "render_rules",
+]
 
 
 def check_run(plan: PlannedRun) -> list[Remark]:
@@ -34,3 +41,9 @@ def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
     """The remarks on a configuration, and whether a profile stored in `home` was used."""
     plan = PlannedRun.of(config, home)
     return check_run(plan), plan.profile_status
+
+
+def render_rules() -> str:
+    """The rules as a Markdown table (docs/guidelines.md), a row per rule, in the order of the registry."""
+    rows = [(f"`{rule.id}`", ", ".join(rule.severities), rule.basis, rule.fires, rule.why) for rule in RULES]
+    return table(["rule", "severity", "rests on", "fires when", "why"], rows)

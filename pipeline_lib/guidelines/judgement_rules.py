@@ -2,7 +2,7 @@
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.guidelines.plan import PlannedRun
-from pipeline_lib.guidelines.rule import Advice, rule
+from pipeline_lib.guidelines.rule import Advice, Severity, rule
 
 PAPER_SAMPLES = 8
 FEW_SAMPLES = 4
@@ -10,16 +10,10 @@ NEAR_FACTOR = 2
 ALARMS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 
 
-@rule(
-    "single-budget",
-    "warning",
-    basis="F2, guideline 3",
-    fires="evaluate.budgets_tokens holds one budget",
-    why="Which reward looks best depends on the budget: in the paper Kimi wins at 2k and loses at 32k. Judging at one budget "
-    "misleads. More budgets cost nothing: one generation at the largest is scored at all.",
-)
+@rule(["warning"], basis="F2, guideline 3", fires="evaluate.budgets_tokens holds one budget")
 def single_budget(plan: PlannedRun) -> Advice | None:
-    """How many budgets."""
+    """Which reward looks best depends on the budget: in the paper Kimi wins at 2k and loses at 32k. Judging at one budget
+    misleads. More budgets cost nothing: one generation at the largest is scored at all."""
     budgets = plan.config.evaluate.budgets_tokens
     if len(budgets) > 1:
         return None
@@ -34,17 +28,10 @@ def _budgets_around(plan: PlannedRun) -> list[int]:
     return sorted({*steps, *plan.config.evaluate.budgets_tokens})
 
 
-@rule(
-    "no-budget-above-target",
-    "warning",
-    "note",
-    basis="F2, guideline 3",
-    fires="the largest budget is not above L_T (warning), or below L_R (note)",
-    why="Aggressive shortening pays at small budgets and costs at large ones. A sweep that ends at the target cannot show "
-    "what was given up.",
-)
+@rule(["warning", "note"], basis="F2, guideline 3", fires="the largest budget is not above L_T (warning), or below L_R (note)")
 def no_budget_above_target(plan: PlannedRun) -> Advice | None:
-    """Whether the sweep reaches lengths that the reward presses against."""
+    """Aggressive shortening pays at small budgets and costs at large ones. A sweep that ends at the target cannot show what was
+    given up."""
     largest = plan.config.evaluate.budgets_tokens[-1]
     if largest > plan.target_tokens and largest >= plan.limit_tokens:
         return None
@@ -54,16 +41,10 @@ def no_budget_above_target(plan: PlannedRun) -> Advice | None:
     return Advice("warning" if is_warning else "note", found, "Let the sweep go well beyond L_T.", settings)
 
 
-@rule(
-    "no-budget-near-target",
-    "note",
-    basis="F2",
-    fires="no budget between half and twice L_T (ours)",
-    why="What the reward asks for is an answer within L_T; a sweep without a budget near it does not show whether it was "
-    "learned. The paper's budgets double from half of L_T (4k) to eight times L_T.",
-)
+@rule(["note"], basis="F2", fires="no budget between half and twice L_T (ours)")
 def no_budget_near_target(plan: PlannedRun) -> Advice | None:
-    """Whether the sweep has a budget near L_T."""
+    """What the reward asks for is an answer within L_T; a sweep without a budget near it does not show whether it was learned.
+    The paper's budgets double from half of L_T (4k) to eight times L_T."""
     budgets, target = plan.config.evaluate.budgets_tokens, plan.target_tokens
     if any(target <= NEAR_FACTOR * budget and budget <= NEAR_FACTOR * target for budget in budgets):
         return None
@@ -72,37 +53,29 @@ def no_budget_near_target(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "few-samples",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="protocol, lighteval PR 661",
     fires="evaluate.num_samples below 4 (warning; ours), or below 8, the paper's number (note)",
-    why="On small benchmarks the intervals are wider than the effects: lighteval chose 16 samples for AIME and still sees "
-    "about 1 point from run to run. With one sample Pass@k is Mean@k.",
 )
 def few_samples(plan: PlannedRun) -> Advice | None:
-    """k."""
+    """On small benchmarks the intervals are wider than the effects: lighteval chose 16 samples for AIME and still sees about 1
+    point from run to run. With one sample Pass@k is Mean@k."""
     number = plan.config.evaluate.num_samples
     if number >= PAPER_SAMPLES:
         return None
     settings = (f"evaluate.num_samples={PAPER_SAMPLES}",)
-    is_warning = number < FEW_SAMPLES
-    return Advice(
-        "warning" if is_warning else "note", f"evaluate.num_samples = {number}", "Draw 8 samples a problem.", settings
-    )
+    severity: Severity = "warning" if number < FEW_SAMPLES else "note"
+    return Advice(severity, f"evaluate.num_samples = {number}", "Draw 8 samples per problem.", settings)
 
 
 @rule(
-    "one-domain",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F8",
     fires="one benchmark only (warning), or none of another domain (tiny world: family) than the training prompts (note)",
-    why="The learned length bias carries over: trained on mathematics, the paper's models answer shorter on code and at "
-    "other difficulties, too. Whether that is still right there, only a benchmark of another kind shows.",
 )
 def one_domain(plan: PlannedRun) -> Advice | None:
-    """What kinds of problems the models are judged on."""
+    """The learned length bias carries over: trained on mathematics, the paper's models answer shorter on code and at other
+    difficulties, too. Whether that is still right there, only a benchmark of another kind shows."""
     benchmarks = plan.config.evaluate.benchmarks
     names = ", ".join(benchmark.name for benchmark in benchmarks)
     if len(benchmarks) == 1:
@@ -119,16 +92,10 @@ def _kind(source: PromptSource) -> tuple[str, ...]:
     return (source.domain, source.family) if source.kind == "tiny" else (source.domain,)
 
 
-@rule(
-    "no-control",
-    "note",
-    basis="README",
-    fires="control.enabled is false",
-    why="Training on correctness alone changes accuracy, too: the control of the demo becomes more accurate without getting shorter. "
-    "Without that comparison a change cannot be credited to the length reward.",
-)
+@rule(["note"], basis="README", fires="control.enabled is false")
 def no_control(plan: PlannedRun) -> Advice | None:
-    """Whether there is a run to compare with."""
+    """Training on correctness alone changes accuracy, too: the control of the demo becomes more accurate without getting
+    shorter. Without that comparison a change cannot be credited to the length reward."""
     control = plan.config.control
     if control.enabled:
         return None
@@ -138,16 +105,10 @@ def no_control(plan: PlannedRun) -> Advice | None:
     return Advice("note", "control.enabled = false", "Train the control once a base model and set of prompts.", settings)
 
 
-@rule(
-    "no-validation",
-    "warning",
-    basis="F3, F6, verl#3792",
-    fires="there is no section validation",
-    why="Collapse and rebound come late. Without held-out prompts the last checkpoint counts as the best, whatever it has "
-    "become.",
-)
+@rule(["warning"], basis="F3, F6, verl#3792", fires="there is no section validation")
 def no_validation(plan: PlannedRun) -> Advice | None:
-    """Whether checkpoints are compared."""
+    """Collapse and rebound come late. Without held-out prompts the last checkpoint counts as the best, whatever it has
+    become."""
     if plan.config.validation is not None:
         return None
     remedy = "Add a [validation] section with a source that is neither trained on nor evaluated."
@@ -155,16 +116,11 @@ def no_validation(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "watch-ignored",
-    "warning",
-    "note",
-    basis="F3, F5, F6, guideline 4",
-    fires="all alarms of the watch are ignored (warning), or some (note)",
-    why="The known failures announce themselves: entropy spikes and length collapses with hard prompts or masked negatives, "
-    "length rebounds with stale rollouts.",
+    ["warning", "note"], basis="F3, F5, F6, guideline 4", fires="all alarms of the watch are ignored (warning), or some (note)"
 )
 def watch_ignored(plan: PlannedRun) -> Advice | None:
-    """Alarms that are switched off."""
+    """The known failures announce themselves: entropy spikes and length collapses with hard prompts or masked negatives, length
+    rebounds with stale rollouts."""
     ignored = [kind for kind in ALARMS if plan.config.watch.action(kind) == "ignore"]
     if not ignored:
         return None
@@ -173,32 +129,13 @@ def watch_ignored(plan: PlannedRun) -> Advice | None:
     return Advice("warning" if len(ignored) == len(ALARMS) else "note", found, "Let them warn.", settings)
 
 
-@rule(
-    "blind-roll-back",
-    "warning",
-    basis="F3, F6",
-    fires="an alarm rolls back, and there is no section validation",
-    why="Rolling back restores the best checkpoint. Without held-out prompts that is the newest one, which may have "
-    "collapsed already.",
-)
+@rule(["warning"], basis="F3, F6", fires="an alarm rolls back, and there is no section validation")
 def blind_roll_back(plan: PlannedRun) -> Advice | None:
-    """Alarms that go back to a checkpoint that nobody has compared."""
+    """Rolling back restores the best checkpoint. Without held-out prompts that is the newest one, which may have collapsed
+    already."""
     kinds = [kind for kind in ALARMS if plan.config.watch.action(kind) == "roll_back"]
     if not kinds or plan.config.validation is not None:
         return None
     found = ", ".join(f"watch.{kind} = 'roll_back'" for kind in kinds) + ", no validation"
     settings = tuple(f"watch.{kind}=stop" for kind in kinds)
     return Advice("warning", found, "Add a [validation] section, or stop instead.", settings)
-
-
-RULES = (
-    single_budget,
-    no_budget_above_target,
-    no_budget_near_target,
-    few_samples,
-    one_domain,
-    no_control,
-    no_validation,
-    watch_ignored,
-    blind_roll_back,
-)

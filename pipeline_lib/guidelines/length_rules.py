@@ -14,17 +14,14 @@ FEW_FIT = 0.1
 
 
 @rule(
-    "limit-above-target",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F5, guideline 2",
     fires="the reward gives a correct answer beyond L_T no more than a wrong one, and L_R is at least 4 L_T, the paper's "
     "first setting (warning), or above L_T at all (note; instruct models only beyond 4/3 L_T, the paper's 8k / 6k)",
-    why="L_R = L_T has the best Pareto front in the paper: the positives are the same, the negatives are cut much shorter, "
-    "and no token is generated that could earn anything. For instruct models it sets L_T slightly below L_R.",
 )
 def limit_above_target(plan: PlannedRun) -> Advice | None:
-    """L_R beside L_T, for rewards that end at L_T."""
+    """L_R = L_T has the best Pareto front in the paper: the positives are the same, the negatives are cut much shorter, and no
+    token is generated that could earn anything. For instruct models it sets L_T slightly below L_R."""
     ratio = plan.limit_tokens / plan.target_tokens
     ends_at_target = plan.reward.cuts_at_target and not plan.reward.moves_target
     if not ends_at_target or ratio <= (INSTRUCT_RATIO if plan.is_instruct else 1.0):
@@ -36,15 +33,9 @@ def limit_above_target(plan: PlannedRun) -> Advice | None:
     return Advice("warning" if ratio >= WIDE_RATIO else "note", found, remedy, settings)
 
 
-@rule(
-    "instruct-target",
-    "note",
-    basis="F9, guideline 2",
-    fires="an instruct model, by its name or chat style, with L_T = L_R",
-    why="For instruct models the paper sets L_T slightly below L_R (8k / 6k for Qwen3-4B-Instruct-2507).",
-)
+@rule(["note"], basis="F9, guideline 2", fires="an instruct model, by its name or chat style, with L_T = L_R")
 def instruct_target(plan: PlannedRun) -> Advice | None:
-    """Instruct models that are sampled at the target length."""
+    """For instruct models the paper sets L_T slightly below L_R (8k / 6k for Qwen3-4B-Instruct-2507)."""
     if not plan.is_instruct or plan.limit_tokens != plan.target_tokens or not plan.reward.cuts_at_target:
         return None
     found = f"base_model = '{plan.config.base_model}', reward.target_tokens = {plan.target_tokens} = train.rollout_limit_tokens"
@@ -54,18 +45,14 @@ def instruct_target(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "target-too-short",
-    "error",
-    "warning",
-    "note",
+    ["error", "warning", "note"],
     basis="guideline 2, trl#5697",
     fires="by the profile, no correct answer fits into L_T (error), less than a tenth (warning; ours), or less than half "
     "(note; ours)",
-    why="What does not fit earns nothing, so positives get rare however easy the prompts are. The paper's advice is to raise "
-    "the target when length falls too fast; its adaptive variant takes the 90 % quantile of correct lengths.",
 )
 def target_too_short(plan: PlannedRun) -> Advice | None:
-    """Share of the base's correct answers that fit into what is rewarded."""
+    """What does not fit earns nothing, so positives get rare however easy the prompts are. The paper's advice is to raise the
+    target when length falls too fast; its adaptive variant takes the 90 % quantile of correct lengths."""
     lengths = plan.correct_lengths
     fitting = _share_within(lengths, plan.rewarded_tokens)
     if fitting is None or fitting >= 0.5:
@@ -81,17 +68,14 @@ def target_too_short(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "target-too-loose",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F7",
     fires="by the profile, no rollout is longer than what is rewarded (warning), or less than a tenth is (note; ours), and "
     "the reward has no other look at length",
-    why="Then next to no rollout is told to be shorter. Even the paper's adaptive target, the 90 % quantile of correct "
-    "lengths, leaves a tenth of the correct answers too long.",
 )
 def target_too_loose(plan: PlannedRun) -> Advice | None:
-    """Whether anything pushes on length. Counted over all rollouts: the correct ones among those that were cut are not known."""
+    """Then next to no rollout is told to be shorter. Even the paper's adaptive target, the 90 % quantile of correct lengths,
+    leaves a tenth of the correct answers too long."""
     too_long = plan.selected.too_long_share(plan.rewarded_tokens) if plan.selected else None
     if too_long is None or too_long >= 1 - ADAPTIVE_QUANTILE or not plan.reward.presses_at_one_length:
         return None
@@ -113,17 +97,14 @@ def _quantile(rising_lengths: list[int], level: float) -> int:
 
 
 @rule(
-    "length-blind-reward",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F5, ThinkPrune",
     fires="the reward of a correct answer does not depend on its length up to L_R: with L_R = L_T (note), with L_R above L_T "
     "(warning)",
-    why="Then L_R is the only pressure on length. At L_R = L_T that is the truncation reward under another name: what is cut "
-    "counts as wrong. With a longer L_R nothing asks for shorter answers than that; such a run is a control.",
 )
 def length_blind_reward(plan: PlannedRun) -> Advice | None:
-    """Rewards that see correctness alone."""
+    """Then L_R is the only pressure on length. At L_R = L_T that is the truncation reward under another name: what is cut
+    counts as wrong. With a longer L_R nothing asks for shorter answers than that; such a run is a control."""
     if plan.reward.looks_at_length or plan.reward.cuts_at_target:
         return None
     found = f"reward.name = '{plan.config.reward.name}' with L_R = {plan.limit_tokens}, L_T = {plan.target_tokens}"
@@ -134,17 +115,13 @@ def length_blind_reward(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "aggressive-reward",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F2",
     fires="the reward prefers shorter answers even within half of L_T (ours): judged at no budget of at least L_R and 2 L_T "
     "(warning; ours), otherwise (note)",
-    why="In the paper such a reward (Kimi) wins at a budget of 2k and loses at 32k: at a small budget its price cannot be "
-    "seen.",
 )
 def aggressive_reward(plan: PlannedRun) -> Advice | None:
-    """Rewards that always want less, and the budgets they are judged at."""
+    """In the paper such a reward (Kimi) wins at a budget of 2k and loses at 32k: at a small budget its price cannot be seen."""
     if not plan.reward.prefers_shorter:
         return None
     budgets, needed = plan.config.evaluate.budgets_tokens, max(plan.limit_tokens, 2 * plan.target_tokens)
@@ -155,16 +132,10 @@ def aggressive_reward(plan: PlannedRun) -> Advice | None:
     return Advice("warning", found, "Evaluate where thinking long would pay.", settings)
 
 
-@rule(
-    "adaptive-target",
-    "warning",
-    basis="F7",
-    fires="the reward moves L_T with the rollouts",
-    why="The paper's adaptive target, the 90 % quantile of correct lengths, is better at 4k, equal or worse at 32k, and "
-    "brings spikes of KL.",
-)
+@rule(["warning"], basis="F7", fires="the reward moves L_T with the rollouts")
 def adaptive_target(plan: PlannedRun) -> Advice | None:
-    """Rewards whose L_T follows the rollouts."""
+    """The paper's adaptive target, the 90 % quantile of correct lengths, is better at 4k, equal or worse at 32k, and brings
+    spikes of KL."""
     if not plan.reward.moves_target:
         return None
     remedy = "Prefer a fixed L_T; else record the KL (train.measure_kl = true) and judge at the largest budget."
@@ -173,15 +144,13 @@ def adaptive_target(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "short-failures-paid",
-    "note",
+    ["note"],
     basis="prime-rl PR 3376",
     fires="in a group without a correct answer, the reward of the shortest is above that of the longest",
-    why="A length term that is not bound to success teaches to fail fast: where nothing is solved, being short is all there "
-    "is to learn.",
 )
 def short_failures_paid(plan: PlannedRun) -> Advice | None:
-    """Rewards with a length term on wrong answers that favours short ones."""
+    """A length term that is not bound to success teaches to fail fast: where nothing is solved, being short is all there is to
+    learn."""
     if not plan.reward.pays_short_failures:
         return None
     remedy = "Keep such groups rare: easy prompts, and watch.length_collapse on."
@@ -189,29 +158,14 @@ def short_failures_paid(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "long-failures-paid",
-    "note",
+    ["note"],
     basis="F2, hkust-nlp/Laser",
     fires="in a group without a correct answer, the reward of the longest is above that of the shortest",
-    why="Meant as room to explore. The published Laser-DE pays wrong answers only while no repetition is found in them; the "
-    "paper's Laser-D has no such guard, and its Laser is U-shaped at 32k.",
 )
 def long_failures_paid(plan: PlannedRun) -> Advice | None:
-    """Rewards with a length term on wrong answers that favours long ones."""
+    """Meant as room to explore. The published Laser-DE pays wrong answers only while no repetition is found in them; the
+    paper's Laser-D has no such guard, and its Laser is U-shaped at 32k."""
     if not plan.reward.pays_long_failures:
         return None
     remedy = "Look at the longest wrong rollouts now and then, and at truncated_fraction."
     return Advice("note", f"reward.name = '{plan.config.reward.name}'", remedy)
-
-
-RULES = (
-    limit_above_target,
-    instruct_target,
-    target_too_short,
-    target_too_loose,
-    length_blind_reward,
-    aggressive_reward,
-    adaptive_target,
-    short_failures_paid,
-    long_failures_paid,
-)

@@ -50,12 +50,12 @@ class PlannedRun:
 
     @property
     def limit_tokens(self) -> int:
-        """L_R."""
+        """The longest training rollout, L_R."""
         return self.config.train.rollout_limit_tokens
 
     @property
     def target_tokens(self) -> int:
-        """L_T."""
+        """The reward's target length L_T."""
         return self.config.reward.target_tokens
 
     @property

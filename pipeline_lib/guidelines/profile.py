@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline_lib.config import FilterConfig, RunConfig
 from pipeline_lib.records import DifficultyEstimate
@@ -114,8 +113,6 @@ def stored_profile(config: RunConfig, home: Path) -> Profile | str:
     except (ValueError, StoreBusyError) as error:
         return f"no profile was used: {error}"
     estimates = tuple(DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows)
-    return Profile(found[0]["run_id"], estimates, tuple(map(_group, groups)))
-
-
-def _group(row: dict[str, Any]) -> ProfiledGroup:
-    return ProfiledGroup(row["prompt_id"], tuple(row["lengths"]), tuple(row["correct"]), tuple(row["finished"]))
+    lists = ("lengths", "correct", "finished")
+    known = tuple(ProfiledGroup(row["prompt_id"], *(tuple(row[name]) for name in lists)) for row in groups)
+    return Profile(found[0]["run_id"], estimates, known)

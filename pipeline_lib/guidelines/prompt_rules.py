@@ -8,18 +8,14 @@ PAPER_PROFILE_ROLLOUTS = 8
 
 
 @rule(
-    "hard-prompts",
-    "error",
-    "warning",
-    "note",
+    ["error", "warning", "note"],
     basis="F3, guideline 1",
     fires="the filter keeps hard prompts alone (error); by the profile, more than half of what it keeps is hard (warning); "
     "some of it is, or may be where there is no profile (note)",
-    why="In the paper, prompts that the model solves in at most half of 8 rollouts make training collapse: entropy spikes, "
-    "length collapses, accuracy falls. Easy ones train stably and match or beat the full set, even on hard benchmarks.",
 )
 def hard_prompts(plan: PlannedRun) -> Advice | None:
-    """Which prompts the filter lets through; how many of them are hard where a profile tells."""
+    """In the paper, prompts that the model solves in at most half of 8 rollouts make training collapse: entropy spikes, length
+    collapses, accuracy falls. Easy ones train stably and match or beat the full set, even on hard benchmarks."""
     if not plan.may_select_hard:
         return None
     found = f"filter.subset = '{plan.config.filter.subset}'"
@@ -41,15 +37,9 @@ def _easy(config: RunConfig) -> tuple[str, ...]:
     return ("filter.subset=easy", *whole_range)
 
 
-@rule(
-    "empty-selection",
-    "error",
-    basis="F3, guideline 1",
-    fires="by the profile, the filter keeps no prompt",
-    why="There is nothing to train on: the filter stage will refuse to go on.",
-)
+@rule(["error"], basis="F3, guideline 1", fires="by the profile, the filter keeps no prompt")
 def empty_selection(plan: PlannedRun) -> Advice | None:
-    """No prompt of the profile satisfies the filter."""
+    """There is nothing to train on: the filter stage will refuse to go on."""
     if plan.profile is None or (plan.selected and plan.selected.estimates):
         return None
     found = f"filter.subset = '{plan.config.filter.subset}' keeps none of {len(plan.profile.estimates)} profiled prompts"
@@ -57,16 +47,13 @@ def empty_selection(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "starved-reward",
-    "error",
-    "warning",
+    ["error", "warning"],
     basis="guideline 1, trl#5697",
     fires="by the profile, the first step rewards no rollout (error), or fewer than watch.reward_starvation_fraction (warning)",
-    why="Positive rewards must be dense. A limit that is too tight starves them silently: in the report named here, a default of 256 "
-    "tokens cut 97–99 % of the rollouts, and the reward was always 0.",
 )
 def starved_reward(plan: PlannedRun) -> Advice | None:
-    """Share of positive rewards that the base's rollouts would get."""
+    """Positive rewards must be dense. A limit that is too tight starves them silently: in the report named here, a default of
+    256 tokens cut 97–99 % of the rollouts, and the reward was always 0."""
     share = plan.positive_share
     if share is None or share >= plan.config.watch.reward_starvation_fraction:
         return None
@@ -79,17 +66,14 @@ def starved_reward(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "rare-positives",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F10",
     fires="advantages are divided by the group's standard deviation while the filter keeps hard prompts alone (warning), or, "
     "by the profile, fewer than half of the rollouts are rewarded (note)",
-    why="The division makes a rare positive weigh more: in {1, 0, 0, 0} its advantage is larger than in {1, 1, 1, 0} (App. "
-    "D), which is part of why hard prompts collapse. prime-rl and open-instruct only subtract the mean.",
 )
 def rare_positives(plan: PlannedRun) -> Advice | None:
-    """Group normalisation where positives are the minority."""
+    """The division makes a rare positive weigh more: in {1, 0, 0, 0} its advantage is larger than in {1, 1, 1, 0} (App. D),
+    which is part of why hard prompts collapse. prime-rl and open-instruct only subtract the mean."""
     if plan.config.train.advantage != "grpo":
         return None
     found = f"train.advantage = 'grpo' with filter.subset = '{plan.config.filter.subset}'"
@@ -103,16 +87,13 @@ def rare_positives(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "foreign-profile",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F3",
     fires="pass rates are those recorded with the data (warning), or come from a file of rollouts (note)",
-    why="Easy and hard are said of the model that is trained: the paper takes its pass rate over 8 rollouts. The rates that "
-    "a data set carries belong to another model.",
 )
 def foreign_profile(plan: PlannedRun) -> Advice | None:
-    """Pass rates that were not sampled from the base."""
+    """Easy and hard are said of the model that is trained: the paper takes its pass rate over 8 rollouts. The rates that a data
+    set carries belong to another model."""
     origin = plan.config.profile.origin
     if origin == "sampled":
         return None
@@ -122,34 +103,25 @@ def foreign_profile(plan: PlannedRun) -> Advice | None:
     return Advice("note", found, "Make sure that the rollouts are the base model's, sampled as in training.")
 
 
-@rule(
-    "few-profile-rollouts",
-    "note",
-    basis="F3, protocol",
-    fires="profile.num_rollouts below 8, the paper's number",
-    why="With few rollouts the pass rate is coarse, and prompts near 0.5 fall into the wrong class.",
-)
+@rule(["note"], basis="F3, protocol", fires="profile.num_rollouts below 8, the paper's number")
 def few_profile_rollouts(plan: PlannedRun) -> Advice | None:
-    """Rollouts a prompt behind the pass rates."""
+    """With few rollouts the pass rate is coarse, and prompts near 0.5 fall into the wrong class."""
     profile = plan.config.profile
     if profile.origin != "sampled" or profile.num_rollouts >= PAPER_PROFILE_ROLLOUTS:
         return None
     settings = (f"profile.num_rollouts={PAPER_PROFILE_ROLLOUTS}",)
-    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts a prompt.", settings)
+    return Advice("note", f"profile.num_rollouts = {profile.num_rollouts}", "Draw 8 rollouts per prompt.", settings)
 
 
 @rule(
-    "profile-sampling",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="F3, trl#6789, trl#7269",
     fires="profile.top_p below 1 (warning), or profile.temperature other than train.temperature (note)",
-    why="Training samples from the full distribution at train.temperature (there is no top_p to set there), so the pass "
-    "rates must, too. Cutting the tail changes much: at top_p 0.8 the mean probability ratio to the full distribution is "
-    "0.896, and 51.8 % of the tokens lie outside 0.9 to 1.1.",
 )
 def profile_sampling(plan: PlannedRun) -> Advice | None:
-    """Whether the profile samples as training does."""
+    """Training samples from the full distribution at train.temperature (there is no top_p to set there), so the pass rates
+    must, too. Cutting the tail changes much: at top_p 0.8 the mean probability ratio to the full distribution is 0.896, and
+    51.8 % of the tokens lie outside 0.9 to 1.1."""
     profile, temperature = plan.config.profile, plan.config.train.temperature
     if profile.origin != "sampled" or (profile.top_p == 1.0 and profile.temperature == temperature):
         return None
@@ -160,16 +132,10 @@ def profile_sampling(plan: PlannedRun) -> Advice | None:
     return Advice("note", found, "Profile at the temperature of training.", settings)
 
 
-@rule(
-    "profile-limit",
-    "note",
-    basis="F3, guideline 1",
-    fires="profile.rollout_limit_tokens is not L_R",
-    why="With a larger limit a prompt counts as easy for answers that training cuts and gives nothing for; with a smaller "
-    "one answers count as failed that training would reward.",
-)
+@rule(["note"], basis="F3, guideline 1", fires="profile.rollout_limit_tokens is not L_R")
 def profile_limit(plan: PlannedRun) -> Advice | None:
-    """Whether the profile leaves the room that training leaves."""
+    """With a larger limit a prompt counts as easy for answers that training cuts and gives nothing for; with a smaller one
+    answers count as failed that training would reward."""
     limit = plan.config.profile.rollout_limit_tokens
     if plan.config.profile.origin != "sampled" or limit == plan.limit_tokens:
         return None
@@ -179,16 +145,13 @@ def profile_limit(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "cleaning-off",
-    "warning",
-    "note",
+    ["warning", "note"],
     basis="docs/cleaning.md",
     fires="cleaning or decontamination is off (warning), or one of its other rules (note); generated prompts need none",
-    why="In the copy of DeepScaleR that is counted there it takes out 601 duplicates, 386 with contradicting answers, 422 "
-    "that need a picture, and 34 that are problems of the benchmarks.",
 )
 def cleaning_off(plan: PlannedRun) -> Advice | None:
-    """Which cleaning of the training prompts is switched off."""
+    """In the copy of DeepScaleR that is counted there it takes out 601 duplicates, 386 with contradicting answers, 422 that
+    need a picture, and 34 that are problems of the benchmarks."""
     cleaning = plan.config.filter.cleaning
     names = ("enabled", "decontaminate", "duplicates", "conflicting_answers", "pictures")
     off = [name for name in names if not getattr(cleaning, name)]
@@ -200,14 +163,12 @@ def cleaning_off(plan: PlannedRun) -> Advice | None:
 
 
 @rule(
-    "benchmark-in-training",
-    "warning",
+    ["warning"],
     basis="docs/cleaning.md",
     fires="the training prompts are drawn from a benchmark that is evaluated, and nothing takes its problems out",
-    why="What is trained on cannot show how well the model does on problems it has not seen.",
 )
 def benchmark_in_training(plan: PlannedRun) -> Advice | None:
-    """Benchmarks that are the source of the training prompts themselves."""
+    """What is trained on cannot show how well the model does on problems it has not seen."""
     cleaning = plan.config.filter.cleaning
     if plan.config.prompts.kind != "tiny" and cleaning.enabled and cleaning.decontaminate:
         return None
@@ -226,17 +187,13 @@ def _carrier(source: PromptSource) -> tuple[object, ...]:
     return (source.kind, source.path, source.subset, source.split, source.data_files)
 
 
-@rule(
-    "no-boxed-request",
-    "warning",
-    basis="protocol",
-    fires="mathematics is graded, but what follows the problem does not ask for \\boxed{}",
-    why="The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing.",
-)
+@rule(["warning"], basis="protocol", fires="mathematics is graded, but what follows the problem does not ask for \\boxed{}")
 def no_boxed_request(plan: PlannedRun) -> Advice | None:
-    """Sources of mathematics whose prompts do not ask for a box."""
+    """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""
     silent = {
-        key: source for key, source in _sources(plan.config).items() if source.grader == "math" and not _asks_for_box(source)
+        key: source
+        for key, source in _sources(plan.config).items()
+        if source.grader == "math" and "\\boxed" not in source.user_suffix
     }
     if not silent:
         return None
@@ -246,26 +203,7 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     return Advice("warning", found, "Ask for the box.", settings)
 
 
-def _asks_for_box(source: PromptSource) -> bool:
-    return "\\boxed" in source.user_suffix
-
-
 def _sources(config: RunConfig) -> dict[str, PromptSource]:
     held_out = {"validation.source": config.validation.source} if config.validation else {}
     benchmarks = {f"evaluate.benchmarks.{number}": benchmark for number, benchmark in enumerate(config.evaluate.benchmarks)}
     return {"prompts": config.prompts, **held_out, **benchmarks}
-
-
-RULES = (
-    hard_prompts,
-    empty_selection,
-    starved_reward,
-    rare_positives,
-    foreign_profile,
-    few_profile_rollouts,
-    profile_sampling,
-    profile_limit,
-    cleaning_off,
-    benchmark_in_training,
-    no_boxed_request,
-)

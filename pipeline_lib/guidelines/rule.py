@@ -1,6 +1,6 @@
 """What a guideline is: a rule with an id, the finding it rests on, a reason, and a look at a planned run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,8 +58,11 @@ class Remark:
         }
 
 
-def rule(
-    id: str, *severities: Severity, basis: str, fires: str, why: str
-) -> Callable[[Callable[[PlannedRun], Advice | None]], Rule]:
-    """Make the rule whose look at a run is the decorated function."""
-    return lambda examine: Rule(id, severities, basis, fires, why, examine)
+def rule(severities: Sequence[Severity], basis: str, fires: str) -> Callable[[Callable[[PlannedRun], Advice | None]], Rule]:
+    """Make a rule of the decorated look at a run: its name is the function's, and why it is one, the function's docstring."""
+
+    def make(examine: Callable[[PlannedRun], Advice | None]) -> Rule:
+        why = " ".join((examine.__doc__ or "").split())
+        return Rule(examine.__name__.replace("_", "-"), tuple(severities), basis, fires, why, examine)
+
+    return make

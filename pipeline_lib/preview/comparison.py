@@ -65,31 +65,18 @@ def configured_first_step(config: RunConfig, outcomes: ProfileOutcomes) -> First
 
 def describe(setting: PreviewSetting, own: PreviewSetting, factor: Factor = "chosen") -> str:
     """The setting in words: in full for the configured one, otherwise only what is varied or differs."""
-    follows = setting.limit_tokens == setting.target_tokens
+    in_full, follows = setting == own, setting.limit_tokens == setting.target_tokens
     target = f"L_T = L_R = {setting.target_tokens:,}" if follows else f"L_T {setting.target_tokens:,}"
-    if setting == own:
-        parts = [
-            f"reward {setting.reward.name}",
-            f"negatives {setting.negative_rollouts}",
-            target if follows else f"{target}, L_R {setting.limit_tokens:,}",
-            f"{setting.subset} prompts",
-            f"N {setting.num_rollouts}",
-        ]
-        return ", ".join(parts)
-    parts = []
-    if setting.reward.name != own.reward.name:
-        parts.append(f"reward {setting.reward.name}")
-    if factor == "negatives" or setting.negative_rollouts != own.negative_rollouts:
-        parts.append(f"negatives {setting.negative_rollouts}")
-    if setting.target_tokens != own.target_tokens:
-        parts.append(target)
-    if setting.limit_tokens != own.limit_tokens and not follows:
-        parts.append(f"L_R {setting.limit_tokens:,}")
-    if setting.subset != own.subset:
-        parts.append(f"{setting.subset} prompts")
-    if setting.num_rollouts != own.num_rollouts:
-        parts.append(f"N {setting.num_rollouts}")
-    return ", ".join(parts)
+    masks_differ = factor == "negatives" or setting.negative_rollouts != own.negative_rollouts
+    parts = (
+        (setting.reward.name != own.reward.name, f"reward {setting.reward.name}"),
+        (masks_differ, f"negatives {setting.negative_rollouts}"),
+        (setting.target_tokens != own.target_tokens, target),
+        (setting.limit_tokens != own.limit_tokens, "" if follows else f"L_R {setting.limit_tokens:,}"),
+        (setting.subset != own.subset, f"{setting.subset} prompts"),
+        (setting.num_rollouts != own.num_rollouts, f"N {setting.num_rollouts}"),
+    )
+    return ", ".join(text for differs, text in parts if text and (in_full or differs))
 
 
 def _notes(config: RunConfig, outcomes: ProfileOutcomes, rows: tuple[ComparedSetting, ...]) -> tuple[str, ...]:

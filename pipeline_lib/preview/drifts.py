@@ -19,10 +19,10 @@ NEGLIGIBLE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Drifts:
-    """Change per unit of eta, a value a group, as `..._G`; their mean over groups is the drift.
+    """Change per unit of eta, a value per group, as `..._G`; their mean over groups is the drift.
 
     `accuracy` at any length, `accuracy_within_target` within L_T; `length` in tokens; `correct_length` in tokens, of the correct
-    rollouts (None without any); `entropy` in nats a token (None without log-probs); `skill`: the part of the accuracy drift
+    rollouts (None without any); `entropy` in nats per token (None without log-probs); `skill`: the part of the accuracy drift
     that is between kept rollouts on the same side of L_T.
     """
 
@@ -39,7 +39,7 @@ def group_drifts(groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray
 
     Outcomes are those of whole rollouts: one that training cuts at L_R would have gone on, and can be right beyond it.
     """
-    correct, length, short_correct = groups.correct, groups.length, groups.short_correct(target_tokens)
+    short, short_correct = groups.within_target(target_tokens)
     push_G = row_sums(push_GN)
 
     def drift_G(outcome: OutcomeOfGroups) -> FloatArray:
@@ -48,12 +48,12 @@ def group_drifts(groups: ProfiledGroups, push_GN: FloatArray, kept_GN: BoolArray
 
     correct_length = groups.excess_of_correct_length
     return Drifts(
-        accuracy_G=drift_G(correct),
+        accuracy_G=drift_G(groups.correct),
         accuracy_within_target_G=drift_G(short_correct),
-        length_G=drift_G(length),
+        length_G=drift_G(groups.length),
         correct_length_G=None if correct_length is None else drift_G(correct_length),
         entropy_G=None if groups.excess_surprisal is None else drift_G(groups.excess_surprisal),
-        skill_G=_skill(groups, push_GN, kept_GN, groups.short(target_tokens).values_GN, short_correct.values_GN),
+        skill_G=_skill(groups, push_GN, kept_GN, short.values_GN, short_correct.values_GN),
     )
 
 
@@ -84,7 +84,7 @@ class Score:
 
 
 def score_of(skill_G: FloatArray, brevity_G: FloatArray, squared_noise_G: FloatArray) -> Score:
-    """Score from a value a group: skill, relative fall of the length, squared gradient noise (their means are compared)."""
+    """Score from a value per group: skill, relative fall of the length, squared gradient noise (their means are compared)."""
     skill, brevity, squared_noise = (float(values_G.mean()) for values_G in (skill_G, brevity_G, squared_noise_G))
     noise = math.sqrt(squared_noise)
     skill, brevity = (0.0 if abs(value) < NEGLIGIBLE else value for value in (skill, brevity))

@@ -47,15 +47,14 @@ class ProfiledGroups:
         names_P = np.array(outcomes.prompt_ids or ("unnamed",) * outcomes.num_prompts)
         self._prompt_ids_G = np.concatenate([names_P[rows_P] for rows_P, _ in self._parts])
         self._cuts: dict[int, Cut] = {}
-        self._short: dict[float, OutcomeOfGroups] = {}
-        self._short_correct: dict[float, OutcomeOfGroups] = {}
+        self._within_target: dict[float, tuple[OutcomeOfGroups, OutcomeOfGroups]] = {}
 
     def _gather(self, values_PN: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         return np.concatenate([values_PN[rows_P, columns] for rows_P, columns in self._parts])
 
     @property
     def num_groups(self) -> int:
-        """G."""
+        """How many groups there are (G)."""
         return len(self.lengths_GN)
 
     @cached_property
@@ -68,17 +67,12 @@ class ProfiledGroups:
         """1 for correct, 0 for incorrect."""
         return OutcomeOfGroups.of(self.correct_GN)
 
-    def short(self, target_tokens: float) -> "OutcomeOfGroups":
-        """1 for at most L_T tokens, 0 for more."""
-        if target_tokens not in self._short:
-            self._short[target_tokens] = OutcomeOfGroups.of(self.lengths_GN <= target_tokens)
-        return self._short[target_tokens]
-
-    def short_correct(self, target_tokens: float) -> "OutcomeOfGroups":
-        """1 for correct within L_T."""
-        if target_tokens not in self._short_correct:
-            self._short_correct[target_tokens] = OutcomeOfGroups.of((self.lengths_GN <= target_tokens) & self.correct_GN)
-        return self._short_correct[target_tokens]
+    def within_target(self, target_tokens: float) -> tuple["OutcomeOfGroups", "OutcomeOfGroups"]:
+        """1 for at most L_T tokens, 0 for more; and 1 for correct within L_T."""
+        if target_tokens not in self._within_target:
+            short_GN = self.lengths_GN <= target_tokens
+            self._within_target[target_tokens] = OutcomeOfGroups.of(short_GN), OutcomeOfGroups.of(short_GN & self.correct_GN)
+        return self._within_target[target_tokens]
 
     @cached_property
     def mean_tokens(self) -> float:
@@ -98,7 +92,7 @@ class ProfiledGroups:
 
     @cached_property
     def excess_surprisal(self) -> "OutcomeOfGroups | None":
-        """(surprisal - entropy x length) / mean length: its drift is that of the entropy a token. None without log-probs.
+        """(surprisal - entropy x length) / mean length: its drift is that of the entropy per token. None without log-probs.
 
         Surprisal is -log p of the whole rollout; entropy that of the training metrics, all surprisal over all tokens.
         """

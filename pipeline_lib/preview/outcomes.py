@@ -17,6 +17,7 @@ from pipeline_lib.evaluation.recorded_rollouts import (
     judge_recorded,
     own_prompts,
     read_recorded_rollouts,
+    truths,
 )
 from pipeline_lib.files.tables import read_table
 from pipeline_lib.prompts import load_prompts
@@ -25,8 +26,6 @@ from pipeline_lib.runs.run import Run
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
-
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class NothingToPreviewError(ValueError):
@@ -53,12 +52,12 @@ class ProfileOutcomes:
 
     @property
     def num_prompts(self) -> int:
-        """P."""
+        """How many prompts have rollouts (P)."""
         return len(self.counts_P)
 
     @property
     def num_rollouts(self) -> int:
-        """N: most rollouts of a prompt."""
+        """The most rollouts of any prompt (N)."""
         return int(self.counts_P.max())
 
     @property
@@ -128,13 +127,7 @@ def _stated_judgements(path: Path, recorded: Sequence[RecordedRollout]) -> list[
     table = read_table(path)
     if "correct" not in table.column_names:
         return []
-    judged = []
-    for row, (rollout, value) in enumerate(zip(recorded, table.column("correct").to_pylist(), strict=True), start=1):
-        text = str(value).strip().lower()
-        if text not in _TRUTHS:
-            raise ValueError(f"{path}: correct = {value!r} in row {row} is neither true nor false")
-        judged.append((rollout, _TRUTHS[text]))
-    return judged
+    return list(zip(recorded, truths(table, "correct", path), strict=True))
 
 
 def _own_judgements(

@@ -27,12 +27,12 @@ class Recommendation:
 
     @property
     def target_tokens(self) -> int:
-        """L_T."""
+        """The recommended L_T."""
         return self.step.setting.target_tokens
 
     @property
     def subset(self) -> str:
-        """easy, all or hard."""
+        """The recommended prompts: easy, all or hard."""
         return self.step.setting.subset
 
 
@@ -99,7 +99,7 @@ def _choice(best: FirstStep, configured: FirstStep, is_dense: bool, quantile: fl
         f"Recommended for the reward {reward}: {_subset(best)} with L_R = L_T = {target} tokens, which {_percent(quantile)} of "
         f"the correct rollouts keep to: {_percent(best.positive_fraction)} of the rollouts would earn a positive reward, "
         f"{_percent(best.zero_variance_fraction)} of the groups have no signal, and the length is pushed down by "
-        f"{_percent(best.brevity)} a unit of update (score {best.score:.0f} ± {best.score_error:.0f})."
+        f"{_percent(best.brevity)} per unit of update (score {best.score:.0f} ± {best.score_error:.0f})."
     ]
     if not is_dense:
         sentences.append(

@@ -40,7 +40,7 @@ class PreviewSetting:
 
     @property
     def target_tokens(self) -> int:
-        """L_T."""
+        """The reward's target length L_T."""
         return self.reward.target_tokens
 
 

@@ -15,7 +15,7 @@ COLUMNS = (
 LEGEND = (
     "positive, zero var., masked: % of the rollouts with a reward above 0, of the groups whose rewards are all equal, of the tokens "
     "kept out of the loss. corr.: advantage with length over the kept rollouts, and over the correct ones of them. accuracy to "
-    "entropy: first-order drifts a unit of update, in points, % of the mean length and millinats a token; skill is the part of the "
+    "entropy: first-order drifts per unit of update, in points, % of the mean length and millinats per token; skill is the part of the "
     "accuracy drift between rollouts on the same side of L_T. tokens: mean length generated. score: 100 · √(skill · fall of the "
     "length) / gradient noise ± standard error. docs/preview.md derives them and says what they cannot see."
 )
@@ -70,7 +70,7 @@ def masked_rows(preview: Preview) -> list[list[str]]:
 
 
 def plain_rows(rows: Sequence[ComparedSetting]) -> list[dict[str, Any]]:
-    """A flat row a setting, with the names of `FirstStep`."""
+    """A flat row per setting, with the names of `FirstStep`."""
     flat = []
     for row in rows:
         setting = row.step.setting

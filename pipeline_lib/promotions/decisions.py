@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
+from pipeline_lib.evaluation.paired_comparison import BudgetComparison
 from pipeline_lib.processes import lock_run
 from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
@@ -55,7 +56,7 @@ class Decisions:
         rows = self.store.named("promotions_of_model", model_name=self.model_name)
         return [Promotion(**{name: row[name] for name in names}) for row in rows]
 
-    def settle(self) -> Promotion | None:
+    def reconcile(self) -> Promotion | None:
         """Carry out a decision whose aliases an interrupted command did not move; None when there is none."""
         pending = [decision for decision in self.history() if decision.applied_at is None]
         return [self._apply(decision) for decision in pending][-1] if pending else None
@@ -184,7 +185,8 @@ class Decisions:
             champion_version=champion,
             **(after | known),
         )
-        budgets = _budget_rows(decision.decision_id, verdict) if verdict else []
+        compared = verdict.comparisons if verdict else ()
+        budgets = [_budget_row(decision.decision_id, each) for each in compared]
         # What it was compared by stands before the decision does.
         self.store.replace("promotion_budgets", {"decision_id": decision.decision_id}, budgets)
         self.store.write("promotions", [decision])
@@ -244,19 +246,6 @@ def _figures(verdict: GateVerdict, rules: GateConfig) -> dict[str, Any]:
     return columns
 
 
-def _budget_rows(decision_id: str, verdict: GateVerdict) -> list[PromotionBudget]:
-    return [
-        PromotionBudget(
-            decision_id=decision_id,
-            benchmark=each.benchmark,
-            budget_tokens=each.budget_tokens,
-            num_prompts=each.num_prompts,
-            champion_accuracy=each.champion,
-            challenger_accuracy=each.challenger,
-            difference=each.difference.value,
-            ci_low=each.difference.low,
-            ci_high=each.difference.high,
-            passed=each.passed,
-        )
-        for each in verdict.comparisons
-    ]
+def _budget_row(decision_id: str, each: BudgetComparison) -> PromotionBudget:
+    accuracies = (each.champion, each.challenger, *each.difference)
+    return PromotionBudget(decision_id, each.benchmark, each.budget_tokens, each.num_prompts, *accuracies, each.passed)

@@ -9,7 +9,7 @@ VERDICTS = {"promoted": "promoted", "kept": "the champion is kept", "rolled_back
 
 
 def decision_page(decision: Promotion, budgets: Sequence[PromotionBudget]) -> str:
-    """Markdown: a headline, the reason, the versions, the tokens, a row a benchmark and budget."""
+    """Markdown: a headline, the reason, the versions, the tokens, a row per benchmark and budget."""
     title = f"# {markdown_text(decision.model_name)}: {VERDICTS[decision.decision]}"
     lines = [title, "", markdown_text(decision.reason), "", _versions(decision), ""]
     if decision.token_difference is not None:

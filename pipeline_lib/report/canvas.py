@@ -63,7 +63,7 @@ def styled(make: FigureMaker) -> FigureMaker:
 
 
 def save_png(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG at 200 dots an inch."""
+    """Write a figure as PNG at 200 dots per inch."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     return path
@@ -94,6 +94,17 @@ def panel_grid(
     return figure, axes[:num_panels]
 
 
+def budget_axes(panel: "Axes", title: str, budgets_tokens: Sequence[int], top: float | None = None) -> None:
+    """Token budgets along a logarithmic x axis, one tick each, and accuracy in percent from 0 to `top` (None: as drawn)."""
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(budgets_tokens, [tokens_text(budget) for budget in budgets_tokens])
+    panel.minorticks_off()
+    panel.set_title(title)
+    panel.set_xlabel("token budget (log scale)")
+    panel.set_ylim(bottom=0, top=top)
+    percent_axis(panel)
+
+
 def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns: int | None = None) -> None:
     """Name the colours above the panels, in one line or in some columns; entries are label and colour."""
     from matplotlib.lines import Line2D
@@ -102,6 +113,11 @@ def colour_legend(figure: "Figure", entries: Sequence[tuple[str, str]], columns:
     figure.legend(
         handles=handles, loc="outside upper left", ncols=columns or max(1, len(handles)), handlelength=1.2, fontsize=9
     )
+
+
+def percent_axis(panel: "Axes") -> None:
+    """Numbers on the y axis, which are percent, with their sign."""
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
 
 
 def plain_log_axis(axis: "Axes") -> None:

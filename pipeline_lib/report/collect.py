@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline_lib.report.data import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries
-from pipeline_lib.report.watched import alarm_sentence, phases_sentence
+from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunSeries
+from pipeline_lib.report.watched import watch_notes
 from pipeline_lib.runs.run import Run
 from pipeline_lib.tiny_world.styles import style_tables
 
 if TYPE_CHECKING:
-    from pipeline_lib.preview import Preview
+    from pipeline_lib.preview.comparison import Preview
     from pipeline_lib.store.database import Store
 
 EXAMPLE_PAIRS = 4
@@ -54,26 +54,20 @@ def collect_report(store: "Store", run: Run, controls: Sequence[Run], profile: s
         stage_durations=store.named("stage_durations", run_id=run.run_id),
         rollout_pairs=example_pairs(store, run),
         extra_tables=tiny_tables(store, runs),
-        notes=watch_notes(store, run, controls),
+        notes=[note for each in runs for note in _notes(store, each, "this run" if each is run else "the control")],
     )
 
 
-def watch_notes(store: "Store", run: Run, controls: Sequence[Run]) -> list[str]:
-    """A sentence an alarm and one on the two stages, for the run and then for its controls; empty where nothing was found."""
-    notes: list[str] = []
-    for each in (run, *controls):
-        reward = each.config.reward.name
-        who = f"this run ({reward})" if each is run else f"the control ({reward})"
-        notes += [alarm_sentence(who, alarm) for alarm in store.named("alarms_of_run", run_id=each.run_id)]
-        stages = phases_sentence(who, store.named("phases_of_run", run_id=each.run_id))
-        notes += [stages] if stages else []
-    return notes
+def _notes(store: "Store", run: Run, who: str) -> list[str]:
+    who = f"{who} ({run.config.reward.name})"
+    return watch_notes(who, store.named("alarms_of_run", run_id=run.run_id), store.named("phases_of_run", run_id=run.run_id))
 
 
 def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
     """What the first step would see, from the run's profile; None when it has no rollouts, or its subset no prompt."""
     # Computes with torch, which is slow to import.
-    from pipeline_lib.preview import NothingToPreviewError, make_preview, stored_outcomes
+    from pipeline_lib.preview.comparison import make_preview
+    from pipeline_lib.preview.outcomes import NothingToPreviewError, stored_outcomes
 
     try:
         return make_preview(run.config, stored_outcomes(store, run, profile))
@@ -81,7 +75,7 @@ def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
         return None
 
 
-def example_pairs(store: "Store", run: Run) -> list[RolloutPair]:
+def example_pairs(store: "Store", run: Run) -> list[tuple[Row, Row]]:
     """Responses to the same problems before and after, spread over the lengths that they had before."""
     rows = store.named("evaluated_texts", run_id=run.run_id, source=run.config.evaluate.benchmarks[0].name)
     last = max((row["step"] for row in rows), default=0)
@@ -92,20 +86,7 @@ def example_pairs(store: "Store", run: Run) -> list[RolloutPair]:
     chosen = (
         [common[round(index * (len(common) - 1) / (EXAMPLE_PAIRS - 1))] for index in range(EXAMPLE_PAIRS)] if common else []
     )
-    return [_pair(before[prompt_id], after[prompt_id]) for prompt_id in dict.fromkeys(chosen)]
-
-
-def _pair(before: dict[str, Any], after: dict[str, Any]) -> RolloutPair:
-    return RolloutPair(
-        problem=before["problem"],
-        answer=before["answer"],
-        before_text=before["text"],
-        before_correct=before["correct"],
-        before_tokens=before["num_tokens"],
-        after_text=after["text"],
-        after_correct=after["correct"],
-        after_tokens=after["num_tokens"],
-    )
+    return [(before[prompt_id], after[prompt_id]) for prompt_id in dict.fromkeys(chosen)]
 
 
 def tiny_tables(store: "Store", runs: Sequence[Run]) -> list[ExtraTable]:

@@ -1,12 +1,12 @@
 """What a report is made from: plain rows with the column names of the SQL contract, and which model each row belongs to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pipeline_lib.preview import Preview
+    from pipeline_lib.preview.comparison import Preview
 
 Row = Mapping[str, Any]
 Role = Literal["before", "after", "control"]
@@ -43,20 +43,6 @@ class RunSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutPair:
-    """A response to the same problem by the model before and after training."""
-
-    problem: str
-    answer: str
-    before_text: str
-    before_correct: bool
-    before_tokens: int
-    after_text: str
-    after_correct: bool
-    after_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class ExtraTable:
     """A table of the caller's own; numbers are shown as they are given when they are text already."""
 
@@ -71,8 +57,9 @@ class ReportData:
     """Everything a report shows; whatever is empty is named in a sentence instead.
 
     `budget_results`: rows of that table for all runs of `series`; `length_samples`: run_id, step, benchmark, correct,
-    num_tokens, one row a response; `pass_rates`: one number a profiled prompt; `stage_durations`: stage, seconds and,
-    optionally, reused_from. In all of them step 0 is the model before training. `preview`: first steps from the profile.
+    num_tokens, one row per response; `pass_rates`: one number per profiled prompt; `stage_durations`: stage, seconds and,
+    optionally, reused_from. In all of them step 0 is the model before training. `rollout_pairs`: responses to the same problem
+    before and after training. `preview`: first steps from the profile.
     """
 
     run: RunFacts
@@ -81,7 +68,7 @@ class ReportData:
     length_samples: Sequence[Row] = ()
     pass_rates: Sequence[float] = ()
     stage_durations: Sequence[Row] = ()
-    rollout_pairs: Sequence[RolloutPair] = ()
+    rollout_pairs: Sequence[tuple[Row, Row]] = ()
     extra_tables: Sequence[ExtraTable] = ()
     notes: Sequence[str] = ()
     preview: "Preview | None" = None
@@ -96,6 +83,10 @@ class Model:
     colour: str
     step: int
     rows: tuple[Row, ...]
+
+    def on(self, benchmark: str) -> "Model":
+        """The same model with its rows of one benchmark."""
+        return replace(self, rows=tuple(row for row in self.rows if str(row.get("benchmark", "")) == benchmark))
 
 
 def series_colour(series: Sequence[RunSeries], wanted: RunSeries) -> str:

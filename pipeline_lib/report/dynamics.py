@@ -1,4 +1,4 @@
-"""The figure of the training dynamics: small multiples over steps, one colour a run."""
+"""The figure of the training dynamics: small multiples over steps, one colour per run."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.report.canvas import MUTED, colour_legend, panel_grid, plain_log_axis, styled
-from pipeline_lib.report.data import RunSeries, series_colour
+from pipeline_lib.report.data import Row, RunSeries, series_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ PANEL_OF = {
         Panel("Response length", ("mean_tokens",), "tokens"),
         Panel("Accuracy of the rollouts", ("accuracy",), "whatever the length", is_share=True),
         Panel("Held-out accuracy", ("validation_full_accuracy",), "any length; black: before RL (test)", is_share=True),
-        Panel("Entropy", ("entropy",), "nats a token"),
+        Panel("Entropy", ("entropy",), "nats per token"),
         Panel("Rollouts with a positive reward", ("positive_fraction",), "share of rollouts", is_share=True),
         Panel("Groups without a signal", ("zero_variance_fraction",), "share of groups, all rewards equal", is_share=True),
         Panel("Short style", ("style.short",), "table or fold, share of rollouts", is_share=True),
@@ -47,7 +47,7 @@ PANEL_OF = {
         Panel("Length of wrong rollouts", ("mean_tokens_incorrect",), "tokens"),
         Panel("Reward", ("reward_mean",), "mean"),
         Panel("Cut at the rollout limit", ("truncated_fraction",), "share of rollouts", is_share=True),
-        Panel("KL to the base", ("kl",), "nats a token, log scale", is_log=True),
+        Panel("KL to the base", ("kl",), "nats per token, log scale", is_log=True),
         Panel("Gradient norm", ("grad_norm",), "before clipping, log scale", is_log=True),
         Panel("Clipped tokens", ("clip_fraction",), "share of tokens", is_share=True),
         Panel("Target length in force", ("target_tokens",), "L_T, tokens"),
@@ -87,7 +87,11 @@ PANELS = (
 def training_dynamics(series: Sequence[RunSeries]) -> "Figure | None":
     """Small multiples over training steps, all runs in each panel; a quantity nobody recorded has no panel."""
     shown = [item for item in series if item.training_steps]
-    wanted = [panel for panel in PANELS if any(_column(item, name)[0].size for item in shown for name in panel.columns)]
+    wanted = [
+        panel
+        for panel in PANELS
+        if any(len(column_values(item.training_steps, name)) for item in shown for name in panel.columns)
+    ]
     if not wanted:
         return None
     figure, axes = panel_grid(len(wanted), columns=3, panel_height=2.15, sharex=True)
@@ -102,7 +106,7 @@ def training_dynamics(series: Sequence[RunSeries]) -> "Figure | None":
 def _draw_panel(axis: "Axes", panel: Panel, series: Sequence[RunSeries]) -> None:
     for item in series:
         for name, line_style in zip(panel.columns, ("-", ":"), strict=False):
-            steps, values = _column(item, name, positive_only=panel.is_log)
+            steps, values = column_values(item.training_steps, name, positive_only=panel.is_log).T
             _draw_line(axis, steps, values, series_colour(series, item), line_style)
     axis.set_title(panel.title, pad=17)
     axis.text(0, 1.03, panel.subtitle, transform=axis.transAxes, color=MUTED, fontsize=8)
@@ -112,12 +116,11 @@ def _draw_panel(axis: "Axes", panel: Panel, series: Sequence[RunSeries]) -> None
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
 
 
-def _column(item: RunSeries, column: str, positive_only: bool = False) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Steps and values [n] of one column, without missing values."""
-    pairs = [(row["step"], row[column]) for row in item.training_steps if row.get(column) is not None]
+def column_values(curve: Sequence[Row], column: str, positive_only: bool = False) -> "np.ndarray[Any, Any]":
+    """Steps and values [n, 2] of one column of training_steps, without missing values."""
+    pairs = [(row["step"], row[column]) for row in curve if row.get(column) is not None]
     pairs = sorted((step, value) for step, value in pairs if math.isfinite(value) and (value > 0 or not positive_only))
-    table = np.array(pairs, dtype=float).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    return np.array(pairs, dtype=float).reshape(-1, 2)
 
 
 def _draw_line(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, MUTED, colour_legend, panel_grid, styled, tokens_text
+from pipeline_lib.report.canvas import INK, MUTED, budget_axes, colour_legend, panel_grid, percent_axis, styled, tokens_text
 from pipeline_lib.report.data import Row, RunSeries, benchmark_names, compared_models
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ EASY_ABOVE = 0.5
 def accuracy_by_budget(
     series: Sequence[RunSeries], budget_results: Sequence[Row], target_tokens: int | None = None
 ) -> "Figure | None":
-    """Accuracy (Mean@k) against the token budget with 95 % intervals, one panel a benchmark; None below two budgets."""
+    """Accuracy (Mean@k) against the token budget with 95 % intervals, a panel per benchmark; None below two budgets."""
     models = compared_models(series, budget_results)
     if not models or len({row["budget_tokens"] for row in budget_results}) < 2:
         return None
@@ -34,17 +34,11 @@ def accuracy_by_budget(
     figure, panels = panel_grid(len(benchmarks), columns=min(3, len(benchmarks)), panel_height=3.3, sharey=True)
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in budget_results if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
-        panel.set_xscale("log", base=2)
         for model in models:
             _draw_accuracy(panel, [row for row in own if row in model.rows], model.colour)
         budgets = sorted({row["budget_tokens"] for row in own})
-        panel.set_xticks(budgets, [tokens_text(budget) for budget in budgets])
-        panel.minorticks_off()
+        budget_axes(panel, benchmark, budgets)
         _mark_target(panel, target_tokens, budgets)
-        panel.set_title(benchmark)
-        panel.set_xlabel("token budget (log scale)")
-        panel.set_ylim(bottom=0)
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     panels[0].set_ylabel("accuracy (Mean@k)")
     colour_legend(figure, [(model.label, model.colour) for model in models])
     return figure
@@ -72,7 +66,7 @@ def _mark_target(panel: "Axes", target_tokens: int | None, budgets: Sequence[int
 
 @styled
 def length_by_correctness(series: Sequence[RunSeries], length_samples: Sequence[Row]) -> "Figure | None":
-    """Histograms of response length, right and wrong apart: a panel a model and benchmark, axes shared."""
+    """Histograms of response length, right and wrong apart: a panel per model and benchmark, axes shared."""
     models = compared_models(series, length_samples)
     if not models:
         return None
@@ -91,7 +85,7 @@ def length_by_correctness(series: Sequence[RunSeries], length_samples: Sequence[
         if is_log:
             panel.set_xscale("log", base=2)
         panel.xaxis.set_major_formatter(lambda value, _: tokens_text(value))
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        percent_axis(panel)
         title = f"{benchmark}, {model.label}" if benchmark else model.label
         panel.set_title(title, color=model.colour, fontsize=9)
     # Room for the words above the bars; the axis is shared.

@@ -1,4 +1,4 @@
-"""The figures of a finding's page: training dynamics and accuracy by budget, one colour an arm, the seeds as a band."""
+"""The figures of a finding's page: training dynamics and accuracy by budget, one colour per arm, the seeds as a band."""
 
 import io
 import itertools
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_lib.files.whole_files import replacing
-from pipeline_lib.report.canvas import COLOURS, INK, MUTED, panel_grid, plain_log_axis, styled, tokens_text
+from pipeline_lib.report.canvas import COLOURS, INK, MUTED, budget_axes, panel_grid, percent_axis, plain_log_axis, styled
 from pipeline_lib.report.data import Row, benchmark_names
-from pipeline_lib.report.dynamics import Panel, moving_average, panel_of
+from pipeline_lib.report.dynamics import Panel, column_values, moving_average, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,10 +103,7 @@ def finding_dynamics(arms: Sequence[ArmSeries], extra_columns: Sequence[str] = (
 
 def smoothed_column(curve: Sequence[Row], panel: Panel) -> "np.ndarray[Any, Any]":
     """Steps and (smoothed) values [n, 2] of a panel's column of one run, without missing values."""
-    column = panel.columns[0]
-    pairs = [(row["step"], row[column]) for row in curve if row.get(column) is not None]
-    pairs = sorted((step, value) for step, value in pairs if math.isfinite(value) and (value > 0 or not panel.is_log))
-    table = np.array(pairs, dtype=float).reshape(-1, 2)
+    table = column_values(curve, panel.columns[0], positive_only=panel.is_log)
     # On a log scale the spikes are what is looked for.
     if len(table) > SMOOTH_ABOVE_STEPS and not panel.is_log:
         table[:, 1] = moving_average(table[:, 1], window=2 * math.ceil(len(table) / 30) + 1)
@@ -154,8 +151,8 @@ def _mark_bases(axis: "Axes", arms: Sequence[ArmSeries]) -> None:
 
 @styled
 def finding_budgets(arms: Sequence[ArmSeries]) -> "Figure | None":
-    """Accuracy (Mean@k) of each arm's last step and of the base against the token budget, one panel a benchmark, and a last
-    panel with length against accuracy at the largest budget, one point a seed."""
+    """Accuracy (Mean@k) of each arm's last step and of the base against the token budget, a panel per benchmark, and a last panel
+    with length against accuracy at the largest budget, a point per seed."""
     rows = [row for arm in arms for rows in arm.budgets for row in rows]
     if not rows:
         return None
@@ -199,13 +196,7 @@ def _draw_budgets(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
     budgets = sorted(
         {row["budget_tokens"] for _, runs in models for rows in runs for row in rows if row["benchmark"] == benchmark}
     )
-    panel.set_xscale("log", base=2)
-    panel.set_xticks(budgets, [tokens_text(budget) for budget in budgets])
-    panel.minorticks_off()
-    panel.set_title(benchmark)
-    panel.set_xlabel("token budget (log scale)")
-    panel.set_ylim(0, 100)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    budget_axes(panel, benchmark, budgets, top=100)
 
 
 def _draw_lengths(panel: "Axes", benchmark: str, models: Sequence[Model]) -> None:
@@ -231,7 +222,7 @@ def _draw_lengths(panel: "Axes", benchmark: str, models: Sequence[Model]) -> Non
     panel.set_title(f"{benchmark}, largest budget")
     panel.set_xlabel("mean length (tokens)")
     panel.set_ylim(0, 100)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    percent_axis(panel)
 
 
 def line_legend(figure: "Figure", looks: Sequence[Stroke]) -> None:

@@ -1,10 +1,10 @@
-"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel a benchmark, a line a model."""
+"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel per benchmark, a line per model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.report.canvas import COLOURS, colour_legend, panel_grid, save_png, styled, tokens_text
+from pipeline_lib.report.canvas import COLOURS, budget_axes, colour_legend, panel_grid, save_png, styled
 from pipeline_lib.report.data import Row, benchmark_names
 
 if TYPE_CHECKING:
@@ -40,14 +40,8 @@ def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
             offset = OFFSET * (list(colours).index(model) - (len(colours) - 1) / 2) if model in colours else 0.0
             _draw_model(panel, points, colours.get(model), offset)
         ticks = sorted({row["budget_tokens"] for row in own})
-        panel.set_xscale("log", base=2)
-        panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
-        panel.minorticks_off()
         problems = max(row["num_prompts"] for row in own)
-        panel.set_title(f"{benchmark} ({problems} problems)")
-        panel.set_xlabel("token budget (log scale)")
-        panel.set_ylim(0, 100)
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        budget_axes(panel, f"{benchmark} ({problems} problems)", ticks, top=100)
     for panel in panels[:: min(3, len(benchmarks))]:
         panel.set_ylabel("accuracy (Mean@k)")
     others = [("other models", OTHERS)] if len({row["model"] for row in table}) > len(colours) else []

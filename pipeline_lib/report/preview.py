@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pipeline_lib.preview import ComparedSetting, Preview
+    from pipeline_lib.preview.comparison import ComparedSetting, Preview
 
 MOST_ROWS = 40
 MOST_MASKING = 8
@@ -24,7 +24,7 @@ SUBSET_COLOURS = {"easy": EASY_COLOUR, "all": AFTER_COLOUR, "hard": HARD_COLOUR}
 
 @styled
 def first_step_figure(preview: "Preview") -> "Figure":
-    """A line a setting: score, signal, accuracy and length; below, what the masks remove by length, and the score over L_T."""
+    """A line per setting: score, signal, accuracy and length; below, what the masks remove by length, and the score over L_T."""
     from matplotlib.figure import Figure
 
     rows = shown_rows(preview.rows)
@@ -110,7 +110,7 @@ def _dots(panel: "Axes", places: Sequence[float], values: Sequence[float], hollo
 
 
 def _draw_masked(panel: "Axes", rows: Sequence["ComparedSetting"], edges: Sequence[int]) -> None:
-    """Share of tokens kept out of the loss: a line a setting, a column a length bucket."""
+    """Share of tokens kept out of the loss: a line per setting, a column per length bucket."""
     from pipeline_lib.preview.table import bucket_names
 
     shares = [[float("nan") if share is None else share for share in row.step.masked_token_fraction_by_bucket] for row in rows]

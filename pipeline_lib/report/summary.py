@@ -1,8 +1,8 @@
 """The numbers of the report as text: headline figures, the table by budget, how a training step's time is spent."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pipeline_lib.report.canvas import tokens_text
 from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmark_names, compared_models
@@ -10,6 +10,8 @@ from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmar
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
 LENGTH_COLUMNS = ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")
+Show = Callable[[float], str]
+Change = Callable[[float, float], str]
 STEP_PARTS = (("generation", "generation_seconds"), ("update", "update_seconds"), ("weight sync", "sync_seconds"))
 
 
@@ -26,7 +28,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTable:
-    """One benchmark: a row a model. A cell is (text, small text below it)."""
+    """One benchmark: a row per model. A cell is (text, small text below it)."""
 
     benchmark: str
     columns: tuple[str, ...]
@@ -50,77 +52,64 @@ class StepTime:
     num_steps: int
     seconds: float
     tokens_per_second: float | None
-    shares: tuple[tuple[str, float], ...] = field(default=())
+    shares: tuple[tuple[str, float], ...]
 
 
 def headlines(data: ReportData, benchmark: str) -> list[Headline]:
     """Length, accuracy at the largest budget and at the budget nearest the target, for one benchmark; empty without both models."""
-    models = [_only(model, benchmark) for model in compared_models(data.series, data.budget_results)]
+    models = [model.on(benchmark) for model in compared_models(data.series, data.budget_results)]
     before, after = (
-        next((model for model in models if model.role == role and model.rows), None) for role in ("before", "after")
+        next((_by_budget(model) for model in models if model.role == role and model.rows), {}) for role in ("before", "after")
     )
-    if before is None or after is None:
-        return []
-    controls = [model for model in models if model.role == "control" and model.rows]
-    shared = sorted(set(_by_budget(before)) & set(_by_budget(after)))
+    shared = sorted(set(before) & set(after))
     if not shared:
         return []
-    largest = shared[-1]
+
+    def headline(title: str, budget: int, column: str, show: Show, change: Change) -> Headline:
+        old, new = before[budget][column], after[budget][column]
+        others = tuple(
+            f"{model.label}: {show(row[column])} ({change(old, row[column])})"
+            for model in models
+            if model.role == "control" and (row := _by_budget(model).get(budget))
+        )
+        return Headline(title, show(old), show(new), change(old, new), others)
+
+    def accuracy(budget: int, which: str) -> Headline:
+        return headline(f"Accuracy at {budget:,} tokens, {which}", budget, "mean_at_k", _percent, _points)
+
+    largest, target = shared[-1], data.run.target_tokens
     result = [
-        _length_headline(before, after, controls, largest),
-        _accuracy_headline(before, after, controls, largest, "the largest budget"),
+        headline("Mean response length (tokens)", largest, "mean_tokens", tokens_cell, percent_change),
+        accuracy(largest, "the largest budget"),
     ]
-    target = data.run.target_tokens
     if target is not None:
         nearest = min(shared, key=lambda budget: abs(math.log2(budget / target)))
         if nearest != largest:
             which = "the target length" if nearest == target else f"nearest the target of {target:,}"
-            result.append(_accuracy_headline(before, after, controls, nearest, which))
+            result.append(accuracy(nearest, which))
     return result
 
 
-def _length_headline(before: Model, after: Model, controls: Sequence[Model], budget: int) -> Headline:
-    old, new = _by_budget(before)[budget]["mean_tokens"], _by_budget(after)[budget]["mean_tokens"]
-    others = tuple(
-        f"{model.label}: {tokens_cell(row['mean_tokens'])} ({percent_change(old, row['mean_tokens'])})"
-        for model in controls
-        if (row := _by_budget(model).get(budget))
-    )
-    return Headline("Mean response length (tokens)", tokens_cell(old), tokens_cell(new), percent_change(old, new), others)
-
-
-def _accuracy_headline(before: Model, after: Model, controls: Sequence[Model], budget: int, which: str) -> Headline:
-    old, new = _by_budget(before)[budget]["mean_at_k"], _by_budget(after)[budget]["mean_at_k"]
-    others = tuple(
-        f"{model.label}: {_percent(row['mean_at_k'])} ({_points(row['mean_at_k'] - old)})"
-        for model in controls
-        if (row := _by_budget(model).get(budget))
-    )
-    title = f"Accuracy at {budget:,} tokens, {which}"
-    return Headline(title, _percent(old), _percent(new), _points(new - old), others)
-
-
 def budget_tables(data: ReportData) -> list[BudgetTable]:
-    """Per benchmark: accuracy at every budget, then mean length of all, right and wrong responses and the cut share."""
-    tables = []
+    """The table of each benchmark, with the change from before to after where both models are there."""
     models = compared_models(data.series, data.budget_results)
-    for benchmark in benchmark_names(data.budget_results):
-        own = [_only(model, benchmark) for model in models]
-        own = [model for model in own if model.rows]
-        budgets = sorted({budget for model in own for budget in _by_budget(model)})
-        if not budgets:
-            continue
-        columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
-        rows = [BudgetTableRow(model.label, model.colour, model_cells(model, budgets)) for model in own]
-        roles = {model.role: model for model in own}
-        if "before" in roles and "after" in roles:
-            cells = _difference_cells(roles["before"], roles["after"], budgets)
-            rows.append(BudgetTableRow("change, before → after", "", cells))
-        tables.append(BudgetTable(benchmark, columns, tuple(rows)))
-    return tables
+    return [budget_table(benchmark, models, with_change=True) for benchmark in benchmark_names(data.budget_results)]
 
 
-def model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
+def budget_table(benchmark: str, models: Sequence[Model], with_change: bool = False) -> BudgetTable:
+    """Accuracy at every budget, then mean length of all, right and wrong responses and the cut share; a row per model."""
+    own = [shown for model in models if (shown := model.on(benchmark)).rows]
+    budgets = sorted({row["budget_tokens"] for model in own for row in model.rows})
+    columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
+    rows = [BudgetTableRow(model.label, model.colour, _model_cells(model, budgets)) for model in own]
+    roles = {model.role: model for model in own}
+    if with_change and "before" in roles and "after" in roles:
+        cells = _difference_cells(roles["before"], roles["after"], budgets)
+        rows.append(BudgetTableRow("change, before → after", "", cells))
+    return BudgetTable(benchmark, columns, tuple(rows))
+
+
+def _model_cells(model: Model, budgets: Sequence[int]) -> tuple[tuple[str, str], ...]:
     by_budget = _by_budget(model)
     cells = []
     for budget in budgets:
@@ -173,11 +162,6 @@ def duration_text(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _only(model: Model, benchmark: str) -> Model:
-    rows = tuple(row for row in model.rows if str(row.get("benchmark", "")) == benchmark)
-    return Model(model.role, model.label, model.colour, model.step, rows)
-
-
 def _by_budget(model: Model) -> dict[int, Row]:
     return {row["budget_tokens"]: row for row in model.rows}
 
@@ -196,8 +180,8 @@ def _percent(fraction: float) -> str:
     return f"{hundredths(fraction)} %"
 
 
-def _points(difference: float) -> str:
-    return f"{signed(100 * difference)} points"
+def _points(old: float, new: float) -> str:
+    return f"{signed(100 * (new - old))} points"
 
 
 def percent_change(old: float | None, new: float | None) -> str:

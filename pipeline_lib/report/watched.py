@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pipeline_lib.report.data import Row
 
 MEANINGS: Mapping[str, tuple[str, str]] = {
-    "entropy_spike": ("entropy rose to {value:.3g} nats a token", "above {threshold:.3g} is an alarm"),
+    "entropy_spike": ("entropy rose to {value:.3g} nats per token", "above {threshold:.3g} is an alarm"),
     "length_collapse": ("the mean length fell to {value:,.0f} tokens and accuracy with it", "below {threshold:,.0f} is an alarm"),
     "length_rebound": ("the mean length rose again to {value:,.0f} tokens", "above {threshold:,.0f} is an alarm"),
     "reward_starvation": (
@@ -15,6 +15,12 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
 ACTIONS: Mapping[str, str] = {
     "warn": "", "stop": " Training was stopped.", "roll_back": " Training went back to the best checkpoint.",
 }  # fmt: skip
+
+
+def watch_notes(who: str, alarms: Sequence[Row], phases: Sequence[Row]) -> list[str]:
+    """A sentence per alarm of a run, and one on its two stages where they were found; `who` names the run."""
+    stages = [f"Stages of {who}: {'; '.join(map(_stage, phases))}."] if phases else []
+    return [*(alarm_sentence(who, alarm) for alarm in alarms), *stages]
 
 
 def alarm_sentence(who: str, alarm: Row) -> str:
@@ -28,17 +34,10 @@ def _filled(text: str, alarm: Row) -> str:
     return text.format(value=alarm["value"], threshold=alarm["threshold"]).replace("%", " %")
 
 
-def phases_sentence(who: str, phases: Sequence[Row]) -> str | None:
-    """The stages of a run's training, None when none were found."""
-    if not phases:
-        return None
-    return f"Stages of {who}: {'; '.join(map(_stage, phases))}."
-
-
 def _stage(phase: Row) -> str:
     return (
         f"{phase['phase'].replace('_', ' ')} in steps {phase['first_step']} to {phase['last_step']} "
         f"(length {phase['mean_tokens_first']:,.0f} → {phase['mean_tokens_last']:,.0f} tokens, "
         f"accuracy {100 * phase['accuracy_first']:.0f} → {100 * phase['accuracy_last']:.0f} %, "
-        f"entropy {phase['entropy_first']:.2f} → {phase['entropy_last']:.2f} nats a token)"
+        f"entropy {phase['entropy_first']:.2f} → {phase['entropy_last']:.2f} nats per token)"
     )

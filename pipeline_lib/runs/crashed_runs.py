@@ -3,18 +3,21 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import TrackingConfig, stored_config
-from pipeline_lib.messages.faults import explain
+from pipeline_lib.messages.faults import RESUMES, explain
 from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.ledger import Ledger
-from pipeline_lib.store.database import Store
 from pipeline_lib.tracking import RunStatus, Tracker, note_delivery, runs_behind
+
+# DuckDB is slow to import, and a deployment loads this.
+if TYPE_CHECKING:
+    from pipeline_lib.store.database import Store
 
 logger = logging.getLogger(__name__)
 
-REASON = "its process ended without a word; the same command resumes from what is stored"
+REASON = f"its process ended without a word; {RESUMES}"
 MLFLOW_STATUS: dict[str, RunStatus] = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
@@ -24,6 +27,8 @@ def close_crashed_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, 
     MLflow is told of these, and with `retry_mlflow` of runs whose end it could not be told before, which takes seconds. Where the
     home cannot be written (a full disk, read-only media) a warning tells what is not so.
     """
+    from pipeline_lib.store.database import Store
+
     store = Store(home)
     if not store.path.exists():
         return []
@@ -41,7 +46,7 @@ def close_crashed_runs(home: Path, retry_mlflow: bool = True) -> list[dict[str, 
     return closed
 
 
-def _close(store: Store, row: dict[str, Any]) -> bool:
+def _close(store: "Store", row: dict[str, Any]) -> bool:
     """Mark a run as failed unless somebody works on it, or it ended between two looks."""
     try:
         lock = lock_run(store.home, row["run_id"])
@@ -55,7 +60,7 @@ def _close(store: Store, row: dict[str, Any]) -> bool:
     return True
 
 
-def _end_in_mlflow(store: Store, run_ids: list[str]) -> None:
+def _end_in_mlflow(store: "Store", run_ids: list[str]) -> None:
     """End what MLflow calls running of runs that nobody works on, unless it is out of reach: then the next command does it."""
     out_of_reach: set[str] = set()
     for run_id in dict.fromkeys(run_ids):

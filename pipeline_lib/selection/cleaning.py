@@ -38,7 +38,7 @@ def clean_prompts(
     benchmarks: Mapping[str, Sequence[Prompt]],
     settings: CleaningConfig,
 ) -> list[CleaningVerdict]:
-    """One verdict a prompt, in the prompts' order; `benchmarks` are problems by benchmark name.
+    """One verdict per prompt, in the prompts' order; `benchmarks` are problems by benchmark name.
 
     Groups of the same normalised text are formed over all prompts with an answer, also those that another rule drops, so a
     further benchmark or rule never brings a prompt back. Of a group the first may stay; where its answers conflict, which is to

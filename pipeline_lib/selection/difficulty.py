@@ -33,7 +33,7 @@ def difficulty_class(pass_rate: float) -> str:
 
 
 def select_prompts(estimates: Sequence[DifficultyEstimate], config: FilterConfig) -> list[Selection]:
-    """Decide for every profiled prompt whether it is trained on, and say why; one Selection an estimate, same order.
+    """Decide for every profiled prompt whether it is trained on, and say why; one Selection per estimate, same order.
 
     Raises EmptySelectionError, with the pass-rate histogram, when nothing is selected.
     """
@@ -76,7 +76,7 @@ def _describe(config: FilterConfig) -> str:
 
 
 def pass_rate_histogram(estimates: Sequence[DifficultyEstimate]) -> list[str]:
-    """Text lines, one a bin: a bin for each possible pass rate when all prompts share a small N, else ten equal bins."""
+    """Text lines, one per bin: a bin for each possible pass rate when all prompts share a small N, else ten equal bins."""
     rollout_counts = {estimate.num_rollouts for estimate in estimates}
     if len(rollout_counts) == 1 and (num_rollouts := next(iter(rollout_counts))) <= 16:
         labels = [f"{num_correct}/{num_rollouts}" for num_correct in range(num_rollouts + 1)]

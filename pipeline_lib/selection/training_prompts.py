@@ -48,7 +48,7 @@ def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerd
 def select_training_prompts(
     config: RunConfig, run_id: str, content: SourceContent, estimates: Sequence[DifficultyEstimate], too_long: Mapping[str, str]
 ) -> list[Selection]:
-    """One Selection a prompt of the source, and one a row that was left out of it.
+    """One Selection per prompt of the source, and one per row that was left out of it.
 
     `too_long` gives the reason for prompts that do not fit the model, by id. Raises EmptySelectionError when nothing is selected.
     """

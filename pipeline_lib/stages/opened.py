@@ -53,7 +53,7 @@ def opened(
 ) -> Iterator[Sequence[RunSession]]:
     """Note runs as being worked on, and how that ended; their workers end with the block.
 
-    `is_terminated`: whether the process was told to end, by a signal that may have run into any library's error.
+    `is_terminated`: whether the process is being terminated, by a signal that may have run into any library's error.
     """
     close_crashed_runs(laconic_home())  # of earlier commands that were killed
     for session in sessions:

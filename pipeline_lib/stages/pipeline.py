@@ -1,6 +1,6 @@
-"""The whole pipeline as a library call: `run_pipeline("configs/demo.toml")`. Prefect's flows call the same `run_stages`."""
+"""The whole pipeline as a library call: `run_pipeline("configs/demo.toml")`. Prefect's flow calls the same `run_whole`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from pathlib import Path
@@ -28,18 +28,13 @@ def run_pipeline(
     settings = config if isinstance(config, RunConfig) else load_config(config, list(overrides))
     sessions = sessions_of(settings, force)
     with started_early(sessions), opened(sessions):
-        summaries = run_stages(STAGES.values(), sessions, lambda entry, each: run_stage(entry.room, each, display))
-        return outcome(sessions, summaries)
+        return run_whole(sessions, lambda entry, some: run_stage(entry.room, some, display))
 
 
-def outcome(sessions: Sequence[RunSession], summaries: Mapping[str, Sequence[Summary]]) -> dict[str, Any]:
-    """What a whole pipeline returns."""
+def run_whole(sessions: Sequence[RunSession], do: Do) -> dict[str, Any]:
+    """Every stage in order, of a run and its control."""
+    summaries = {entry.name: run_for_all(entry, sessions, do) for entry in STAGES.values()}
     return {"run_ids": [session.run.run_id for session in sessions], **summaries["report"][0]}
-
-
-def run_stages(entries: Iterable[StageEntry], sessions: Sequence[RunSession], do: Do) -> dict[str, list[Summary]]:
-    """Some stages, in order, of a run and its control; returns their summaries by the stage's name."""
-    return {entry.name: run_for_all(entry, sessions, do) for entry in entries}
 
 
 def run_for_all(entry: StageEntry, sessions: Sequence[RunSession], do: Do) -> list[Summary]:

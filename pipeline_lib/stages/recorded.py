@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline_lib.config import RecordedConfig, laconic_home
 from pipeline_lib.evaluation.budget_sweep import score_budgets
@@ -24,7 +24,9 @@ from pipeline_lib.report.model_curves import draw_recorded
 from pipeline_lib.runs.ledger import Ended, Ledger
 from pipeline_lib.section import name_from
 from pipeline_lib.stages.display import Display
-from pipeline_lib.store.database import Store
+
+if TYPE_CHECKING:
+    from pipeline_lib.store.database import Store
 
 STAGE: Final = "evaluate"
 Pairs = list[tuple[RecordedRollout, Prompt]]
@@ -35,6 +37,8 @@ def evaluate_recorded(config: RecordedConfig, display: Display, flow_run_id: str
 
     Returns run_id, counts and the picture's path. The same file and settings again replace what they wrote before.
     """
+    from pipeline_lib.store.database import Store
+
     path = Path(config.rollouts_file).expanduser()
     run_id, home = config.run_id(file_digest(path)), laconic_home()
     pairs, unmatched = _read(path, config)
@@ -114,7 +118,7 @@ def with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tup
     return pairs, len(recorded) - len(pairs)
 
 
-def _judge_and_score(store: Store, run_id: str, config: RecordedConfig, pairs: Pairs, display: Display) -> dict[str, int]:
+def _judge_and_score(store: "Store", run_id: str, config: RecordedConfig, pairs: Pairs, display: Display) -> dict[str, int]:
     prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
     store.write("prompts", [prompt for prompt in prompts.values() if prompt.problem])
     graders = {source.name: source.grader for source in config.sources}

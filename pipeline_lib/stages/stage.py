@@ -75,8 +75,8 @@ class Stage(ABC, Generic[U]):
 
     def send(self, session: RunSession, child: str | None) -> None:
         """Send what is stored of the finished stage to its MLflow run `child` (None while MLflow is out of reach)."""
-        [row] = session.store.named("stage_results_of_run", run_id=session.run.run_id, stage=self.name)
-        session.tracker.log_summary(child, row["summary"])
+        for row in session.store.named("stage_results_of_run", run_id=session.run.run_id, stage=self.name):
+            session.tracker.log_summary(child, row["summary"])
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
         """Show what came of it; `child` is its MLflow run."""

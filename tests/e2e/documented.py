@@ -104,6 +104,8 @@ def hold(words: list[str], folder: Path, home: Path) -> None:
         assert words[1] in targets.split()
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2])
+    elif words[0] == "python":
+        assert (REPOSITORY / words[1]).is_file(), words
     else:
         assert words[0] in ("export", "source"), words
 

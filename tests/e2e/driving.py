@@ -14,11 +14,14 @@ from pipeline_lib.store.database import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LACONIC = [sys.executable, "-m", "flows.cli"]
+# Without vLLM, and with room for prompts by which nobody needs to count their tokens: importing transformers takes seconds.
+LIGHT = ('generation.engine="transformers"', "generation.max_prompt_tokens=1024")
 # What makes configs/smoke.toml a run of all stages in seconds.
 QUICK = [
     word
     for setting in (
-        *('generation.engine="transformers"', 'filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),
+        *LIGHT,
+        *('filter.subset="all"', "prompts.num_prompts=16", "profile.num_rollouts=2"),
         *("profile.rollout_limit_tokens=48", "train.steps=6", "train.prompts_per_step=4", "train.num_rollouts=4"),
         *("train.rollout_limit_tokens=32", "reward.target_tokens=32", "checkpoint.every_steps=3", "train.measure_kl=false"),
         *("evaluate.budgets_tokens=[24, 48]", "validation.source.num_prompts=4"),

@@ -104,7 +104,7 @@ class Served:
         found: dict[str, Any] = self.call("GET", f"/flow_runs/{flow_run}")["state"]
         return found
 
-    def wait(self, flow_run: str, seconds: float = 300) -> str:
+    def wait(self, flow_run: str, seconds: float = 450) -> str:
         """Wait until a flow run has ended; returns the type of its state."""
         deadline = time.monotonic() + seconds
         while (kind := self.state(flow_run)["type"]) not in FINAL_STATES:

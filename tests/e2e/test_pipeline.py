@@ -176,7 +176,7 @@ def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path, mon
     home = tmp_path / "terminated"
     process = run_until(home, "rollouts/*/profile/*.parquet", *QUICK)
     process.terminate()
-    process.wait(30)
+    assert process.wait(30) == 128 + signal.SIGTERM
     wait_until_no_process_is_left(home)
     assert sql(home, "select status from runs") == [{"status": "cancelled"}]
 

@@ -26,7 +26,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (home / "configs").mkdir(parents=True)
     text = (REPOSITORY / "configs" / "retrain-tiny.toml").read_text()
     text = text.replace('name = "retrain-tiny"', 'name = "minute"', 1)
-    text = text.replace('engine = "vllm"', 'engine = "transformers"', 1)  # test_retraining.py has vLLM
+    # As driving.LIGHT; test_retraining.py has vLLM.
+    text = text.replace('engine = "vllm"', 'engine = "transformers"', 1)
+    text = text.replace("max_prompt_tokens = 64", "max_prompt_tokens = 1024", 1)
     text = text.replace("[retrain]\n", '[retrain]\nschedule = "* * * * *"\n', 1)
     (home / "configs" / "minute.toml").write_text(text)
     with served(home, slots=1) as running:

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from driving import LACONIC, REPOSITORY, laconic, sql, wait_until_no_process_is_left
+from driving import LACONIC, LIGHT, REPOSITORY, laconic, sql, wait_until_no_process_is_left
 from foreign import ATTEMPTS, foreign_site
 from serving import CHROMIUM, CHROMIUM_FLAGS, Served, keep_screenshot, served, serving_environment
 from websockets.exceptions import InvalidStatus
@@ -29,11 +29,9 @@ SMOKE = "configs/smoke.toml"
 DEPLOYMENTS = {
     each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 } | STAGES.keys()
-# Its processes start in a third of the time that vLLM's take; one of the two pipelines at once has vLLM.
-QUICK = ['generation.engine="transformers"']
 # Sizes that make each phase of a training step last some seconds, so that a cancellation arrives within it.
 SLOW = [
-    *QUICK,
+    *LIGHT,
     *("train.steps=2", "train.prompts_per_step=12", "train.num_rollouts=32", "compute.micro_batch_tokens=512"),
     *("checkpoint.every_steps=1", "validation.num_samples=32"),
 ]
@@ -173,7 +171,8 @@ def test_job_variables_are_refused(up: Served, variable: str) -> None:
 def both(up: Served) -> tuple[str, str]:
     """Two pipelines at once: one started on the pages (where there is a browser), one over HTTP. Flow run ids."""
     first = start_on_the_pages(up) if CHROMIUM else up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 1})
-    return first, up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 2}, overrides=QUICK)
+    # The first has vLLM.
+    return first, up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 2}, overrides=[*LIGHT])
 
 
 def start_on_the_pages(up: Served) -> str:
@@ -352,7 +351,7 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, 
 def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
     for flow_run in both:
         up.wait(flow_run)
-    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=QUICK)
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=[*LIGHT])
     query = f"select status, error from runs where prefect_flow_run_id = '{flow_run}'"
     wait_for(lambda: bool(sql(up.home, query)))
     [process] = [process for process in psutil.process_iter() if runs_flow(process, flow_run)]
@@ -388,7 +387,7 @@ def runs_flow(process: psutil.Process, flow_run: str) -> bool:
 def test_a_killed_worker_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
     for flow_run in both:
         up.wait(flow_run)
-    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=QUICK)
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=[*LIGHT])
     wait_for(lambda: any("worker.program" in line for line in up.engine_processes()))
     workers = [process for process in psutil.process_iter() if is_prefect_worker(process, up.home)]
     assert len(workers) == 1

@@ -49,12 +49,12 @@ def test_a_comparison_holds_what_the_store_says(home: Path) -> None:
     assert found.examples[1].why == "broken: right before, wrong in A, still right in B"
     fixed = found.examples[0]
     assert fixed.problem == f"p1: {HOSTILE}"
-    assert [(each.who, each.correct, each.num_tokens) for each in fixed.responses] == [
-        (None, False, 90),
+    assert [(label.split()[0], each["correct"], each["num_tokens"]) for label, each in fixed.responses] == [
+        ("before", False, 90),
         ("A", True, 40),
         ("B", False, 91),
     ]
-    assert fixed.responses[0].rollout_id == f"{one.run_id}/evaluate/builtin:tiny-0/p1/0"
+    assert fixed.responses[0][1]["rollout_id"] == f"{one.run_id}/evaluate/builtin:tiny-0/p1/0"
     assert len({example.problem for example in found.examples}) == 5
 
 
@@ -63,7 +63,7 @@ def test_a_run_that_took_the_base_over_can_stand_first(home: Path) -> None:
     found = collect_comparison(Store(home), [two.run_id, one.run_id])
     assert [run.label for run in found.runs] == ["two", "one"]
     assert all(len(example.responses) == 3 for example in found.examples)
-    assert all(example.responses[0].who is None for example in found.examples)
+    assert all(example.responses[0][0] == "before RL" for example in found.examples)
 
 
 def test_the_page_is_self_contained_and_safe(home: Path, tmp_path: Path) -> None:

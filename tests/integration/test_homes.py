@@ -205,7 +205,7 @@ cli.main()
         ("AssertionError()", 1, "laconic: AssertionError (traceback: "),
         ("MemoryError()", 1, "laconic: out of memory (MemoryError); "),
         ("ValueError('two\\nlines')", 1, "laconic: two lines"),
-        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command goes on"),
+        ("told(signal.SIGINT)", 130, "laconic: interrupted; the same command resumes"),
         ("told(signal.SIGTERM)", 143, "laconic: terminated; the same command resumes"),
     ],
 )

@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.preview import (
-    NothingToPreviewError,
-    ProfileOutcomes,
-    configured_first_step,
-    recorded_outcomes,
-    stored_outcomes,
-)
+from pipeline_lib.preview.comparison import configured_first_step
+from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes, recorded_outcomes, stored_outcomes
 from pipeline_lib.records import Alarm, Phase, Rollout
-from pipeline_lib.report import write_report
 from pipeline_lib.report.collect import collect_report
+from pipeline_lib.report.html import write_report
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.profile import profile_fingerprint
@@ -187,9 +182,9 @@ def test_the_report_shows_the_first_step_and_what_the_watch_found(configs: Path,
         "Alarm in this run (truncation) at step 14, length collapse: the mean length fell to 21 tokens and accuracy with it "
         "(below 56 is an alarm). Training went back to the best checkpoint.",
         "Stages of this run (truncation): length adaptation in steps 1 to 12 (length 82 → 40 tokens, accuracy 79 → 60 %, entropy "
-        "0.31 → 0.12 nats a token); reasoning refinement in steps 13 to 70 (length 40 → 38 tokens, accuracy 60 → 72 %, entropy "
-        "0.12 → 0.10 nats a token).",
-        "Alarm in the control (vanilla) at step 31, entropy spike: entropy rose to 0.456 nats a token (above 0.3 is an alarm).",
+        "0.31 → 0.12 nats per token); reasoning refinement in steps 13 to 70 (length 40 → 38 tokens, accuracy 60 → 72 %, entropy "
+        "0.12 → 0.10 nats per token).",
+        "Alarm in the control (vanilla) at step 31, entropy spike: entropy rose to 0.456 nats per token (above 0.3 is an alarm).",
     ]
     page = write_report(data, tmp_path / "report").read_text(encoding="utf-8")
     assert (tmp_path / "report" / "first_step.png").exists()

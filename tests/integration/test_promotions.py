@@ -243,9 +243,9 @@ def test_a_crash_between_row_and_aliases_converges(
     registry = Registry(TrackingConfig(), home)
     registry.move_aliases(NAME, {"previous": None, "champion": 1, **moved})
     with Decisions.opened(NAME, store, TrackingConfig()) as decisions:
-        settled = decisions.settle()
-        assert settled is not None and settled.decision_id == made.decision_id
-        assert decisions.settle() is None
+        reconciled = decisions.reconcile()
+        assert reconciled is not None and reconciled.decision_id == made.decision_id
+        assert decisions.reconcile() is None
     assert aliases(home) == {"champion": 2, "previous": 1}
     assert len(store.named("promotions")) == 2
 

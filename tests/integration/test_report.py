@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.report import ExtraTable, ReportData, RolloutPair, RunFacts, RunSeries, write_report
+from pipeline_lib.report.data import ExtraTable, ReportData, RunFacts, RunSeries
+from pipeline_lib.report.html import write_report
 
 HOSTILE = '<script src="http://evil.example/x.js">alert(1)</script><img src=x onerror=alert(2)>'
+BEFORE = {"problem": "7a+3b-2", "answer": "8", "text": HOSTILE, "correct": False, "num_tokens": 96}
+AFTER = BEFORE | {"text": "7a+3=0\n0b-2=8", "correct": True, "num_tokens": 22}
 FIGURES = ("accuracy_by_budget", "length_by_correctness", "training_dynamics", "pass_rates")
 VOID_TAGS = ("meta", "img", "br", "hr", "link", "input")
 
@@ -123,7 +126,7 @@ def data() -> ReportData:
         samples,
         [0.25] * 65 + [0.875] * 215,
         [{"stage": "profile", "seconds": 14.2}, {"stage": "train", "seconds": 238.0, "reused_from": "demo-0"}],
-        [RolloutPair("7a+3b-2", "8", HOSTILE, False, 96, "7a+3=0\n0b-2=8", True, 22)],
+        [(BEFORE, AFTER)],
         [ExtraTable("Styles", ["model", "count"], [["before RL", HOSTILE], ["after RL", None]], "A note.")],
         ["Notes & more <here>."],
     )
@@ -208,7 +211,7 @@ def test_hostile_text_is_shown_not_run(written: Path) -> None:
 
 def test_texts_that_hide_or_reorder_are_made_visible(data: ReportData, tmp_path: Path) -> None:
     deceiving = "\u202etxt.exe\u2066 \u200b\x1b[31m"
-    pairs = (replace(data.rollout_pairs[0], problem=deceiving, after_text=deceiving),)
+    pairs = ((BEFORE | {"problem": deceiving}, AFTER | {"text": deceiving}),)
     page = write_report(replace(data, rollout_pairs=pairs, notes=[deceiving]), tmp_path).read_text(encoding="utf-8")
     assert Page(page).text.count("<U+202E>txt.exe<U+2066> <U+200B><U+001B>[31m") == 3
     assert not set("\u202e\u2066\u200b\x1b") & set(page)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.config import RunConfig, load_config
-from pipeline_lib.preview import Previewer, PreviewSetting, ProfileOutcomes
 from pipeline_lib.preview.drifts import group_drifts
-from pipeline_lib.preview.first_step import Signal
-from pipeline_lib.preview.settings import STRATEGIES, configured_setting
+from pipeline_lib.preview.first_step import Previewer, Signal
+from pipeline_lib.preview.outcomes import ProfileOutcomes
+from pipeline_lib.preview.settings import STRATEGIES, PreviewSetting, configured_setting
 
 LIMIT = 24
 BASE = load_config(

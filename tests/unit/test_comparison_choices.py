@@ -266,7 +266,7 @@ def test_what_was_not_recorded_is_not_drawn() -> None:
     assert budget_curves(compared) is None
     assert pareto_figure(compared, "sums") is None
     assert comparison_budget_tables(compared) == []
-    assert overview(compared)[0].values[-3:] == ("–", "–", "–")
+    assert overview(compared)[0][1][-3:] == ("–", "–", "–")
 
 
 def test_the_base_is_shown_once_and_every_run_by_its_last_model() -> None:
@@ -274,7 +274,7 @@ def test_the_base_is_shown_once_and_every_run_by_its_last_model() -> None:
     [table] = comparison_budget_tables(compared)
     labels = [row.label for row in table.rows]
     assert labels == ["before RL", "A  run 0, step 3", "A  run 0, step 6", "B  run 1, step 3", "B  run 1, step 6"]
-    assert overview(compared)[0].values[-3:] == ("20.0", "−75.0 %", "50.0 %")
+    assert overview(compared)[0][1][-3:] == ("20.0", "−75.0 %", "50.0 %")
     figure = budget_curves(compared)
     assert figure is not None
     [panel] = axes_of(figure)

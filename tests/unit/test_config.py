@@ -202,7 +202,7 @@ def test_apply_override_refuses_a_section_below_a_value() -> None:
 
 def test_light_rooms_import_nothing_heavy() -> None:
     rooms = (
-        "config, records, rewards, grading, selection.difficulty, evaluation.budget_sweep, runs.session, worker.process, "
+        "config, records, rewards, grading, selection.difficulty, evaluation.budget_sweep, runs.session, stages, worker.process, "
         "training.step_folder"
     )
     code = f"import {', '.join('pipeline_lib.' + room for room in rooms.split(', '))}, sys; print(*sys.modules)"

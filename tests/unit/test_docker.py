@@ -202,7 +202,7 @@ def test_the_servers_are_those_of_laconic_up_and_closed_to_other_sites() -> None
 
 def test_the_image_of_the_servers_holds_what_they_import() -> None:
     """They are installed alone; a module that needs more would be missed in the container only."""
-    given = "prefect", "mlflow", "psycopg"
+    given = "prefect", "mlflow", "psutil", "psycopg"
     assert all(package in dry_run("servers") for package in given)
     assert "--no-deps --editable ." in dry_run("servers")
     code = "import sys, flows.server.program, pipeline_lib.services.mlflow_server; print(*{name.split('.')[0] for name in sys.modules})"

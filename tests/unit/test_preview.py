@@ -18,21 +18,12 @@ from flows.commands.previewing import check_figure, show_preview, write_figure
 from pipeline_lib.config import RewardConfig, RunConfig, load_config
 from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.messages.finite import NotFiniteError
-from pipeline_lib.preview import (
-    FirstStep,
-    NothingToPreviewError,
-    Previewer,
-    PreviewSetting,
-    ProfileOutcomes,
-    Requested,
-    configured_first_step,
-    make_preview,
-    outcomes_of,
-)
-from pipeline_lib.preview.first_step import Signal
+from pipeline_lib.preview.comparison import configured_first_step, make_preview
+from pipeline_lib.preview.first_step import FirstStep, Previewer, Signal
 from pipeline_lib.preview.groups import ProfiledGroups
+from pipeline_lib.preview.outcomes import NothingToPreviewError, ProfileOutcomes, outcomes_of
 from pipeline_lib.preview.recommendation import has_dense_signal
-from pipeline_lib.preview.settings import STRATEGIES, configured_setting
+from pipeline_lib.preview.settings import STRATEGIES, PreviewSetting, Requested, configured_setting
 from pipeline_lib.preview.table import COLUMNS, bucket_names
 from pipeline_lib.report.preview import MOST_ROWS, shown_rows
 from pipeline_lib.rewards import REWARDS, Outcomes

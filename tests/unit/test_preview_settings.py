@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline_lib.config import FilterConfig, RunConfig, load_config
-from pipeline_lib.preview import PreviewSetting, ProfileOutcomes, Requested, outcomes_of
 from pipeline_lib.preview.comparison import describe, make_preview
-from pipeline_lib.preview.settings import compared_settings, selected_prompts, target_candidates
+from pipeline_lib.preview.outcomes import ProfileOutcomes, outcomes_of
+from pipeline_lib.preview.settings import PreviewSetting, Requested, compared_settings, selected_prompts, target_candidates
 from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.selection.difficulty import select_prompts
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline_lib.report import RunSeries
 from pipeline_lib.report.canvas import save_png, tokens_text
-from pipeline_lib.report.data import AFTER_COLOUR, BEFORE_COLOUR
+from pipeline_lib.report.data import AFTER_COLOUR, BEFORE_COLOUR, RunSeries
 from pipeline_lib.report.dynamics import moving_average, training_dynamics
 from pipeline_lib.report.figures import EASY_COLOUR, HARD_COLOUR, accuracy_by_budget, length_by_correctness, pass_rate_histogram
 

@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.report import ReportData, RunFacts, RunSeries
-from pipeline_lib.report.data import AFTER_COLOUR, BEFORE_COLOUR, CONTROL_COLOURS, compared_models, series_colour
+from pipeline_lib.report.data import (
+    AFTER_COLOUR,
+    BEFORE_COLOUR,
+    CONTROL_COLOURS,
+    ReportData,
+    RunFacts,
+    RunSeries,
+    compared_models,
+    series_colour,
+)
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
 
 MAIN = RunSeries("demo-1", "truncation", "main")

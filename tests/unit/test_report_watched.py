@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from pipeline_lib.config.training import AlarmAction
-from pipeline_lib.report.watched import ACTIONS, MEANINGS, alarm_sentence, phases_sentence
+from pipeline_lib.report.watched import ACTIONS, MEANINGS, alarm_sentence, watch_notes
 from pipeline_lib.training.watch import CONDITIONS
 
 
@@ -38,4 +38,4 @@ def test_every_kind_and_action_has_words() -> None:
 
 
 def test_no_stages_no_sentence() -> None:
-    assert phases_sentence("this run", []) is None
+    assert watch_notes("this run", [], []) == []

@@ -1,18 +1,10 @@
 """Collects from the store what the comparison of some runs shows."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline_lib.report.comparison.choosing import choose_prompts
-from pipeline_lib.report.comparison.data import (
-    ComparedRun,
-    Comparison,
-    Example,
-    PairedDifference,
-    Response,
-    run_keys,
-    run_looks,
-)
+from pipeline_lib.report.comparison.data import ComparedRun, Comparison, Example, PairedDifference, run_keys, run_looks
 from pipeline_lib.report.comparison.paired import paired_differences
 from pipeline_lib.report.comparison.settings import run_labels
 from pipeline_lib.report.data import Row, benchmark_names
@@ -119,21 +111,15 @@ def _examples(
     owners = list({rollout_id.partition("/")[0] for rollout_id in wanted})
     found = store.named("rollouts_of_ids", run_ids=owners, rollout_ids=wanted) if wanted else []
     whole = {row["rollout_id"]: row for row in found if row["source"] == benchmark}
-    labels = {run.key: f"{run.key}  {run.label}" for run in runs}
+    answered = {"before RL": before} if before else {}
+    answered |= {run.name: after[run.key] for run in runs if run.key in after}
     examples = []
     for choice in choices:
-        responses = []
-        for key, rows in ((None, before), *after.items()):
-            if rows:
-                row = whole[rows[choice.prompt_id]["rollout_id"]]
-                responses.append(_response(key, labels[key] if key else "before RL", row))
-        examples.append(Example(row["problem"], row["reference_answer"], choice.why, responses))
+        responses = [(label, whole[rows[choice.prompt_id]["rollout_id"]]) for label, rows in answered.items()]
+        problem = responses[0][1]
+        examples.append(Example(problem["problem"], problem["reference_answer"], choice.why, responses))
     return examples
 
 
 def _first_samples(rows: Sequence[Row]) -> dict[str, Row]:
     return {row["prompt_id"]: row for row in rows if row["sample_index"] == 0}
-
-
-def _response(key: str | None, label: str, row: Mapping[str, Any]) -> Response:
-    return Response(key, label, row["text"], row["num_tokens"], row["correct"], row["rollout_id"])

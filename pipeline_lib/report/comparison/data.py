@@ -1,8 +1,8 @@
-"""What the comparison of runs is made from: plain rows a run, and how each run looks in every figure and table."""
+"""What the comparison of runs is made from: plain rows per run, and how each run looks in every figure and table."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline_lib.evaluation.paired_comparison import Interval
@@ -32,6 +32,16 @@ class ComparedRun:
     budgets: Sequence[Row] = ()
 
     @property
+    def name(self) -> str:
+        """Letter and label."""
+        return f"{self.key}  {self.label}"
+
+    @property
+    def named_look(self) -> Stroke:
+        """The look, named by letter and label."""
+        return replace(self.look, label=self.name)
+
+    @property
     def steps(self) -> list[int]:
         """Training steps whose model was evaluated, rising."""
         return sorted({row["step"] for row in self.budgets if row["step"] > 0})
@@ -56,25 +66,16 @@ class ComparedBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """One response to the example's problem. `who` is a run's letter, or None for the model before training."""
-
-    who: str | None
-    label: str
-    text: str
-    num_tokens: int
-    correct: bool
-    rollout_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Example:
-    """One problem with the responses of the base and of every run; `why` says what it was chosen for."""
+    """One problem with the responses of the base and of every run; `why` says what it was chosen for.
+
+    A response is the label of its model and its row of `rollouts`.
+    """
 
     problem: str
     answer: str
     why: str
-    responses: Sequence[Response]
+    responses: Sequence[tuple[str, Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +119,15 @@ class Comparison:
         """The benchmarks in the order of the runs."""
         return benchmark_names([row for run in self.runs for row in run.budgets])
 
-    @property
-    def looks(self) -> list[Stroke]:
-        """The looks of all runs, named by letter and label."""
-        return [Stroke(f"{run.key}  {run.label}", run.look.colour, run.look.line_style) for run in self.runs]
-
 
 def run_keys(count: int) -> list[str]:
-    """A, B, …, Z, AA, AB, …: a letter a run."""
+    """A, B, …, Z, AA, AB, …: a letter per run."""
     letters = [chr(ord("A") + place) for place in range(26)]
     longer = ("".join(pair) for pair in itertools.product(letters, repeat=2))
     return list(itertools.islice(itertools.chain(letters, longer), count))
 
 
 def run_looks(labels: Sequence[str]) -> list[Stroke]:
-    """A colour a run; beyond the palette the colours come again, dashed and then dotted."""
+    """A colour per run; beyond the palette the colours come again, dashed and then dotted."""
     looks = itertools.cycle(itertools.product(LINE_STYLES, COLOURS))
     return [Stroke(label, colour, style) for label, (style, colour) in zip(labels, looks, strict=False)]

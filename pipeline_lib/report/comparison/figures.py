@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline_lib.report.canvas import INK, panel_grid, styled, tokens_text
+from pipeline_lib.report.canvas import INK, budget_axes, panel_grid, styled
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison
 from pipeline_lib.report.data import Row
 from pipeline_lib.report.dynamics import Panel, panel_of
@@ -39,19 +39,13 @@ def budget_curves(comparison: Comparison) -> "Figure | None":
     columns = min(2 if len(comparison.benchmarks) <= 4 else 3, len(comparison.benchmarks))
     figure, panels = panel_grid(len(comparison.benchmarks), columns, panel_height=3.3)
     for panel, benchmark in zip(panels, comparison.benchmarks, strict=True):
-        panel.set_xscale("log", base=2)
         for look, own in models:
             _draw_curve(panel, [row for row in own if row["benchmark"] == benchmark], look)
         ticks = sorted({row["budget_tokens"] for row in rows if row["benchmark"] == benchmark})
-        panel.set_xticks(ticks, [tokens_text(tick) for tick in ticks])
-        panel.minorticks_off()
-        panel.set_title(benchmark)
-        panel.set_xlabel("token budget (log scale)")
-        panel.set_ylim(bottom=0)
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        budget_axes(panel, benchmark, ticks)
     for panel in panels[::columns]:
         panel.set_ylabel("accuracy (Mean@k)")
-    line_legend(figure, [*(base.look for base in comparison.bases), *comparison.looks])
+    line_legend(figure, [*(base.look for base in comparison.bases), *(run.named_look for run in comparison.runs)])
     return figure
 
 
@@ -69,7 +63,7 @@ def _draw_curve(panel: "Axes", rows: Sequence[Row], look: Stroke) -> None:
 
 @styled
 def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
-    """Small multiples over training steps, a line a run; a cross where an alarm was raised. What nobody recorded has no panel."""
+    """Small multiples over training steps, a line per run; a cross where an alarm was raised. What nobody recorded has no panel."""
     shown = [run for run in runs if run.curve]
     panels = [panel_of(name) for name in COLUMNS if any(row.get(name) is not None for run in shown for row in run.curve)]
     if not panels:
@@ -85,8 +79,7 @@ def dynamics_overlaid(runs: Sequence[ComparedRun]) -> "Figure | None":
             axis.set_ylim(bottom=0)
     for axis in axes[-3:]:
         axis.set_xlabel("training step")
-    looks = [Stroke(f"{run.key}  {run.label}", run.look.colour, run.look.line_style) for run in shown]
-    line_legend(figure, looks)
+    line_legend(figure, [run.named_look for run in shown])
     return figure
 
 

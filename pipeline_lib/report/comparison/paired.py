@@ -16,7 +16,7 @@ SEED = 0
 def paired_differences(
     first: Sequence[Row], other: Sequence[Row], budgets: Mapping[str, Sequence[int]], key: str
 ) -> list[PairedDifference]:
-    """One a benchmark on which both runs answered some of the same prompts: `other` minus `first`, 95 % bootstrap intervals.
+    """One per benchmark on which both runs answered some of the same prompts: `other` minus `first`, 95 % bootstrap intervals.
 
     `first` and `other` are responses (benchmark, prompt_id, num_tokens, finish_reason, correct) of one model each; `budgets` are
     the token budgets of each benchmark, rising. Tokens count up to the largest budget.

@@ -1,4 +1,4 @@
-"""Mean tokens against accuracy, a panel a budget: which models no other beats in both."""
+"""Mean tokens against accuracy, a panel per budget: which models no other beats in both."""
 
 import itertools
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @styled
 def pareto_figure(comparison: Comparison, benchmark: str) -> "Figure | None":
-    """One benchmark: a panel a budget; filled the last model of a run, open its earlier ones, black the base, grey the front."""
+    """One benchmark: a panel per budget; filled the last model of a run, open its earlier ones, black the base, grey the front."""
     budgets = sorted({row["budget_tokens"] for run in comparison.runs for row in run.budgets if row["benchmark"] == benchmark})
     if not budgets:
         return None
@@ -57,7 +57,14 @@ def pareto_figure(comparison: Comparison, benchmark: str) -> "Figure | None":
     for place, panel in enumerate(panels):
         panel.set_xlabel("mean tokens" if place >= len(panels) - 3 else "")
         panel.set_ylabel("accuracy (Mean@k)" if place % 3 == 0 else "")
-    line_legend(figure, [*(base.look for base in comparison.bases), *comparison.looks, Stroke("Pareto front", FRONT_COLOUR)])
+    line_legend(
+        figure,
+        [
+            *(base.look for base in comparison.bases),
+            *(run.named_look for run in comparison.runs),
+            Stroke("Pareto front", FRONT_COLOUR),
+        ],
+    )
     figure.draw_without_rendering()  # labels need to know where the panels end up
     for panel, annotations in labels:
         _place_labels(panel, annotations)

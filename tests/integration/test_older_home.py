@@ -1,0 +1,97 @@
+"""A home made before [compute] was split off [train]: its runs are found by their ids, and what was interrupted is resumed.
+
+`older-home.tar.xz` holds `home` as commit 9021028 left it with `old.toml` and the model in `base` (20,000 parameters): the run
+`old` by `laconic retrain`, whose version 1 was then given the alias champion, and `broken` (seed 5), killed after step 4 of 12.
+Left out of the home are `prefect/`, `workers/`, `services/`, `reports/` and the reports in `mlartifacts/`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.config import load_config
+from pipeline_lib.runs.relocation import relocate_home
+from pipeline_lib.runs.run import Run
+from pipeline_lib.runs.session import RunSession
+from pipeline_lib.stages import STAGES
+from pipeline_lib.stages.train import stored_fingerprint
+from pipeline_lib.training.checkpoint_files import choose_resume_step
+
+ARCHIVE = Path(__file__).with_name("older-home.tar.xz")
+FORMER_HOME = Path("/tmp/oldhome/home")
+OLD = ["evaluate.checkpoints=best_and_last"]  # what retraining changes in its configuration
+BROKEN = ["seed=5", "name=broken"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with `home`, moved here, `base`, and `new.toml`: `old.toml` with the keys where they are."""
+    folder = tmp_path_factory.mktemp("older")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    old = (folder / "old.toml").read_text(encoding="utf-8")
+    (folder / "new.toml").write_text(old.replace("\nprecision", "\n[compute]\nprecision"), encoding="utf-8")
+    relocate_home(folder / "home", FORMER_HOME)
+    return folder
+
+
+def laconic(place: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env={**os.environ, "LACONIC_HOME": str(place / "home")},
+        cwd=place,  # old.toml names its model as `base`
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def changed(overrides: list[str]) -> list[str]:
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def rows(place: Path, query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(laconic(place, "sql", query, "--format", "json").stdout)
+    return found
+
+
+def test_the_file_is_refused_with_the_keys_that_are_right(place: Path) -> None:
+    refused = laconic(place, "run", "old.toml", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "laconic: old.toml: train.precision is now compute.precision; train.micro_batch_tokens is now compute.micro_batch_tokens"
+    ]
+
+
+def test_the_stored_configurations_are_those_of_the_new_file(place: Path) -> None:
+    stored = {
+        row["run_id"]: json.loads(row["config"]) for row in rows(place, "select run_id, config::varchar as config from runs")
+    }
+    configs = [load_config(place / "new.toml", changes) for changes in (OLD, BROKEN)]
+    assert stored == {config.run_id: config.model_dump(mode="json") for config in configs}
+
+
+@pytest.mark.parametrize(
+    ("changes", "done", "last_step"),
+    [(OLD, ["profile", "filter", "train", "evaluate"], 12), (BROKEN, ["profile", "filter"], 4)],
+)
+def test_what_the_stages_did_is_found(
+    place: Path, changes: list[str], done: list[str], last_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACONIC_HOME", str(place / "home"))
+    monkeypatch.chdir(place)
+    session = RunSession(Run.of(load_config("new.toml", changes)))
+    stages = [STAGES[name].room for name in ("profile", "filter", "train", "evaluate")]
+    assert [stage.name for stage in stages if all(stage.find_done(unit) for unit in stage.units([session]))] == done
+    assert choose_resume_step(session.run.checkpoints_folder()) == last_step
+    trained_for = (session.run.training_folder() / "fingerprint").read_text(encoding="utf-8")
+    assert trained_for == stored_fingerprint(session.run, session.ledger), "else its checkpoints are set aside"
