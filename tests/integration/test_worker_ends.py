@@ -61,7 +61,7 @@ def test_a_worker_that_ends_without_a_word_is_told_in_a_line(
     held = float(line.partition("to hold up to ")[2].partition(" of the")[0])
     assert 0.29 < held < 2.0, line
     if end == "9":
-        assert "compute.micro_batch_tokens" in line and "goes on" in line
+        assert "compute.micro_batch_tokens" in line and "resumes" in line
 
 
 def test_the_end_of_a_rank_is_read_from_the_log_of_the_deepspeed_launcher() -> None:
