@@ -22,9 +22,9 @@ app = typer.Typer(
 )
 
 
-# Commands that only read the home: they work on one that cannot be written.
+# Commands that work on a home that cannot be written; where it can, they first note the runs that a killed command has left.
 READING = ("sql", "show", "results", "export", "promotions")
-# Commands that work without what is in the home.
+# Commands that need no writable home.
 ELSEWHERE = ("check", "doctor", "down", "grade", "preview")
 
 

@@ -25,7 +25,7 @@ def do_stage(entry: StageEntry, sessions: Sequence[RunSession]) -> Summary:
 
 @task(name="stage", cache_policy=NO_CACHE)
 def _run_stage(entry: StageEntry, sessions: list[RunSession]) -> Summary:
-    return run_stage(entry.room, sessions, PrefectDisplay())
+    return run_stage(entry.stage, sessions, PrefectDisplay())
 
 
 @task(name="evaluate-recorded", cache_policy=NO_CACHE)

@@ -129,7 +129,7 @@ def _stage(entry: StageEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "entrypoint": f"flows.stages.run_{entry.name}",
-        "description": inspect.getdoc(type(entry.room)),
+        "description": inspect.getdoc(type(entry.stage)),
         "tags": ["laconic", "stage"],
         "parameters": {"config": "configs/demo.toml"},
         "work_pool": {"name": POOL},

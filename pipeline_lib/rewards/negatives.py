@@ -1,6 +1,7 @@
-"""What is done with rollouts that earn nothing: the strategies of the paper's Table 1, as masks over (correct x short).
+"""Which rollouts stay out of the loss, by (correct, short): the strategies of the paper's Table 1, whatever the reward.
 
-Independent of the reward. A masked rollout stays out of the loss and of its denominator; whether it still counts in the
+In their names C is correct, I incorrect, S short (L <= L_T), L longer: "-L&C-S&I" drops long correct and short incorrect ones. A masked
+rollout stays out of the loss and of its denominator; whether it still counts in the
 baseline of its group is `train.masked_in_baseline`.
 """
 

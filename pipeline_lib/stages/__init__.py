@@ -1,7 +1,7 @@
 """The table of stages, in their order: flows, commands and deployments of stages are made from it.
 
-A stage is a room, `pipeline_lib/stages/NAME.py`, whose `STAGE` says what it depends on, what is done, and does the rest
-(`stages.stage`); one runner does it (`stages.runner`). The table is light: a room is loaded when it is worked in.
+Each stage is a module `pipeline_lib/stages/NAME.py` with an object `STAGE` (`stages.stage`); `stages.runner` runs it. The table is
+light: the module of a stage is imported on first use.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
-    """A line of the table. `help` is that of its command; `runs` says how a run and its control are worked on."""
+    """A line of the table. `help` describes its flow and its command; `runs` says how a run and its control are worked on."""
 
     name: str
     help: str
@@ -22,8 +22,8 @@ class StageEntry:
     runs: Literal["in turn", "side by side", "together"] = "in turn"
 
     @property
-    def room(self) -> "Stage[Any]":
-        """What does the work."""
+    def stage(self) -> "Stage[Any]":
+        """What does the work, imported on first use."""
         stage: Stage[Any] = import_module(f"{__name__}.{self.name}").STAGE
         return stage
 

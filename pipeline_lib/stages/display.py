@@ -32,7 +32,7 @@ class TrainingView:
 
 
 class Display:
-    """Shows nothing: what the runner shows to by default, and the base of displays that do."""
+    """Shows nothing; the base of displays that do."""
 
     @contextmanager
     def progress(self, run_name: str, stage: str) -> Iterator[Progress]:
@@ -47,10 +47,10 @@ class Display:
         """A table of plain values."""
 
     def markdown(self, run_name: str, what: str, markdown: str, description: str) -> None:
-        """A text."""
+        """A text on a page of its own."""
 
     def picture(self, run_name: str, path: Path, description: str) -> None:
-        """A PNG."""
+        """A picture, as the path of a PNG."""
 
     def page(self, run_name: str, path: Path, mlflow_address: str | None) -> None:
         """An HTML page on disk; `mlflow_address` is the page of the MLflow run that keeps a copy."""

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_fingerprint(config: RunConfig, weights_digest: str, benchmark: PromptSource) -> str:
-    """Of one model on one benchmark."""
+    """Digest of one model on one benchmark."""
     evaluate = config.evaluate.model_dump(mode="json", exclude={"benchmarks", "checkpoints"})
     return digest(["evaluate", weights_digest, source_identity(benchmark), evaluate, sampling_identity(config)])
 
@@ -55,7 +55,7 @@ class Sweep(Unit):
 
 
 class Evaluate(Stage[Sweep]):
-    """**Budget sweep**: one generation at the largest budget, scored at every budget; base, best and last checkpoint.
+    """**Budget sweep**: one generation at the largest budget, scored at every budget; the base and the checkpoints.
 
     Reads `checkpoints` and the benchmarks; writes `budget_results` and rollouts of stage `evaluate`.
     """
@@ -64,7 +64,7 @@ class Evaluate(Stage[Sweep]):
     always_tells = True  # each run has a table of its own, though the base was evaluated for another
 
     def units(self, sessions: Sequence[RunSession]) -> list[Sweep]:
-        """Step 0, the best and the last checkpoint of every run, on every benchmark."""
+        """The base (step 0) and the checkpoints that `evaluate.checkpoints` names, of every run on every benchmark."""
         return [
             Sweep(
                 session,

@@ -16,7 +16,7 @@ from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit
 
 
 def filter_fingerprint(config: RunConfig, base_digest: str) -> str:
-    """Of the profile, the rule, and what training must stay clear of."""
+    """Digest of the profile, the rule, and what training must stay clear of."""
     rule = config.filter.model_dump(mode="json", exclude={"cleaning": {"benchmarks"}})
     clear_of = [source_identity(source) for source in contaminating_sources(config)]
     return digest(["filter", profile_fingerprint(config, base_digest), rule, config.generation.max_prompt_tokens, clear_of])

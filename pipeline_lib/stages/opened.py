@@ -36,7 +36,7 @@ def started_early(sessions: Sequence[RunSession], starts_workers: bool = True) -
 
 
 def start_workers(sessions: Sequence[RunSession]) -> None:
-    """The same without an end; harmless when repeated."""
+    """Hold runs and start workers without giving them back; may be called again."""
     for session in sessions:
         session.acquire()
     for session in sessions if sessions[0].run.config.control.side_by_side else sessions[:1]:
@@ -127,7 +127,7 @@ def _catch_up(session: RunSession) -> None:
     if session.mlflow_run_id is None and PARENT_STAGE in runs:  # it was out of reach when the run was opened
         session.ledger.note_mlflow_run(runs[PARENT_STAGE][0])
     rows = {row["stage"]: row for row in session.store.named("stage_durations", run_id=session.run.run_id)}
-    for stage in (entry.room for name, entry in STAGES.items() if name in rows):
+    for stage in (entry.stage for name, entry in STAGES.items() if name in rows):
         # Of what was taken over from another run, that run's MLflow run tells.
         is_own = stage.always_tells or not rows[stage.name]["reused_from"]
         if is_own and runs.get(stage.name, ("", ""))[1] != "FINISHED":

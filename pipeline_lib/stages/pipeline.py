@@ -28,7 +28,7 @@ def run_pipeline(
     settings = config if isinstance(config, RunConfig) else load_config(config, list(overrides))
     sessions = sessions_of(settings, force)
     with started_early(sessions), opened(sessions):
-        return run_whole(sessions, lambda entry, some: run_stage(entry.room, some, display))
+        return run_whole(sessions, lambda entry, some: run_stage(entry.stage, some, display))
 
 
 def run_whole(sessions: Sequence[RunSession], do: Do) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_ident
 
 
 def profile_fingerprint(config: RunConfig, base_digest: str) -> str:
-    """Of base model, prompts, sampling, seed; or of the file that the rollouts come from."""
+    """Digest of base model, prompts, sampling, seed; or of the file that the rollouts come from."""
     imported = content_digests(Path(config.profile.rollouts_file).expanduser()) if config.profile.rollouts_file else []
     profile = config.profile.model_dump(exclude={"rollouts_file"})
     return digest(["profile", base_digest, source_identity(config.prompts), profile, imported, sampling_identity(config)])

@@ -28,7 +28,7 @@ from pipeline_lib.stages.display import Display
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
 
-STAGE: Final = "evaluate"
+STORED_AS: Final = "evaluate"  # the stage of the rows
 Pairs = list[tuple[RecordedRollout, Prompt]]
 
 
@@ -124,15 +124,15 @@ def _judge_and_score(store: "Store", run_id: str, config: RecordedConfig, pairs:
     graders = {source.name: source.grader for source in config.sources}
     prompt_of = {id(rollout): prompt for rollout, prompt in pairs}
     groups = cells([rollout for rollout, _ in pairs])
-    store.delete_rollout_files(run_id, STAGE)
+    store.delete_rollout_files(run_id, STORED_AS)
     reasons: Counter[str] = Counter()
     points, done = [], 0
-    with display.progress(config.name, STAGE) as progress:
+    with display.progress(config.name, STORED_AS) as progress:
         for number, ((model, benchmark), group) in enumerate(groups.items()):
             grader = graders.get(benchmark, config.grader)
-            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], grader, run_id, STAGE)
+            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], grader, run_id, STORED_AS)
             reasons.update(rollout.grade_reason for rollout in judged)
-            store.write_rollouts(judged, run_id, STAGE, f"recorded-{number:05d}")
+            store.write_rollouts(judged, run_id, STORED_AS, f"recorded-{number:05d}")
             points += score_budgets(
                 judged,
                 config.budgets_tokens,

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str) -> str:
-    """Of the selected prompts, the reward and every setting that changes a weight or a metric.
+    """Digest of the selected prompts, the reward and every setting that changes a weight or a metric.
 
     The selection counts by its result, so that one more benchmark to stay clear of means training again only if it takes
     prompts away.

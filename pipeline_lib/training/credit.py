@@ -24,7 +24,7 @@ from pipeline_lib.rewards.negatives import kept_rollouts
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """Of every rollout: its reward, False where it is kept out of the loss, and its advantage (of a masked one, too)."""
+    """What every rollout earned; `kept_PN` is False where it stays out of the loss. Masked rollouts have advantages, too."""
 
     rewards_PN: FloatArray
     kept_PN: BoolArray
@@ -59,6 +59,6 @@ def assign_credit(
     if config.advantage == "batch_whitened":
         advantages = whiten(advantages, sum_over_ranks(batch_moments(advantages, kept)))
     advantages_PN = reward.weigh(advantages.numpy(), outcomes)
-    told = f"the advantage (train.advantage = {config.advantage!r}, of finite rewards)"
-    stop_for(first_problem(not_finite(advantages_PN, told, name_of)))
+    described = f"the advantage (train.advantage = {config.advantage!r}, of finite rewards)"
+    stop_for(first_problem(not_finite(advantages_PN, described, name_of)))
     return Credit(rewards_PN, kept_PN, advantages_PN)

@@ -85,7 +85,7 @@ def naming_step(step: int, config: RunConfig) -> Iterator[None]:
 
 
 def effective_alarms(alarms: list[Alarm], progress: Progress, config: WatchConfig) -> list[Alarm]:
-    """Alarms with what they do: one that stops training wins over a roll-back, and so does having nothing to roll back to."""
+    """Alarms with the action they take: a roll-back stops training where another alarm does, or none is possible any more."""
     can_roll_back = progress.best_step is not None and progress.roll_backs < config.max_roll_backs
     stops = any(alarm.action == "stop" for alarm in alarms) or not can_roll_back
     return [replace(alarm, action="stop") if alarm.action == "roll_back" and stops else alarm for alarm in alarms]

@@ -43,7 +43,7 @@ def test_a_best_checkpoint_that_is_damaged_or_gone_is_not_used(
     path = session.run.checkpoints_folder() / "step-00006"
     damage(path)
     with pytest.raises(CheckpointError) as caught:
-        run_stage(STAGES[stage].room, [session])
+        run_stage(STAGES[stage].stage, [session])
     assert str(caught.value).startswith(f"checkpoint {path} {told}")
     assert f"or run 'laconic train' with the configuration of {session.run.run_id}" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -51,4 +51,4 @@ def test_a_best_checkpoint_that_is_damaged_or_gone_is_not_used(
 
 
 def test_a_whole_one_is_registered(session: RunSession) -> None:
-    assert run_stage(STAGES["register"].room, [session]) == {"registered": False}  # tracking is off
+    assert run_stage(STAGES["register"].stage, [session]) == {"registered": False}  # tracking is off

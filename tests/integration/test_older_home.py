@@ -90,7 +90,7 @@ def test_what_the_stages_did_is_found(
     monkeypatch.setenv("LACONIC_HOME", str(place / "home"))
     monkeypatch.chdir(place)
     session = RunSession(Run.of(load_config("new.toml", changes)))
-    stages = [STAGES[name].room for name in ("profile", "filter", "train", "evaluate")]
+    stages = [STAGES[name].stage for name in ("profile", "filter", "train", "evaluate")]
     assert [stage.name for stage in stages if all(stage.find_done(unit) for unit in stage.units([session]))] == done
     assert choose_resume_step(session.run.checkpoints_folder()) == last_step
     trained_for = (session.run.training_folder() / "fingerprint").read_text(encoding="utf-8")

@@ -126,6 +126,6 @@ def test_side_by_side_one_that_fails_does_not_end_the_other(home: Path, configs:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_line_of_the_table_has_a_room_with_words_for_its_deployment(name: str) -> None:
-    room = STAGES[name].room
+    room = STAGES[name].stage
     assert room.name == name
     assert (inspect.getdoc(type(room)) or "").startswith("**")
