@@ -48,7 +48,8 @@ class Generator(Protocol):
 def rollout_seed(*parts: object) -> int:
     """A seed in [0, 2^63) that depends on all parts, so that a resumed run draws the same.
 
-    The parts of a rollout are the run's seed, stage, step (in training the number of the batch), prompt and sample. What else is drawn in a run, and by which seed: docs/explanation/code.md.
+    The parts of a rollout are the run's seed, stage, step (in training the number of the batch), prompt and sample. What else is
+    drawn in a run, and by which seed: docs/explanation/code.md.
     """
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
