@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a training while it runs: the newest steps, the dynamics, alarms as events."""
+"""What the Prefect UI shows of a training run while it goes on: the newest steps, the dynamics, alarms as events."""
 
 import io
 from collections.abc import Sequence

@@ -61,6 +61,6 @@ def stored_sessions(run_id: str) -> list[RunSession]:
     sessions = []
     for row in store.named("runs_of_ids", run_ids=[run_id, *controls]):
         if "train" not in row["config"]:
-            raise ValueError(f"run {run_id!r} holds recorded rollouts, not a training: 'laconic results {run_id}' shows it")
+            raise ValueError(f"run {run_id!r} holds recorded rollouts, not a training run: 'laconic results {run_id}' shows it")
         sessions.append(RunSession(Run.stored(row)))
     return sessions

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A flow that is told to end has five seconds in all.
+# A flow that is terminated has five seconds in all.
 TERMINATION_SECONDS: Final = 1.5
 EXIT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 3.0

@@ -19,12 +19,12 @@ CLOSED = {
     # The browser asks the address it has the page from, whatever name the server is called by.
     "PREFECT_UI_API_URL": "/api",
 }
-# Connections that are open when the server is told to end; clients of a temporary server have ended before it.
+# Connections that are open when the server is terminated; clients of a temporary server have ended before it.
 GRACE_SECONDS = 5
 
 
 def main() -> None:
-    """Parse the command line and serve until told to end."""
+    """Parse the command line and serve until terminated."""
     parser = argparse.ArgumentParser(prog="python -m flows.server.program")
     parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
     socket = parser.parse_args().temporary_socket

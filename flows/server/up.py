@@ -1,4 +1,4 @@
-"""`laconic up`: a Prefect server, an MLflow server and a Prefect worker over one home, watched over until they are told to end."""
+"""`laconic up`: a Prefect server, an MLflow server and a Prefect worker over one home, watched over until they are terminated."""
 
 import os
 import signal
@@ -136,7 +136,7 @@ def _wait(service: Service, told: list[int]) -> None:
 
 
 def _watch(services: list[Service], home: Path, note: Callable[..., None], told: list[int], say: Callable[[str], None]) -> None:
-    """Until told to end: start again what ended by itself, and reconcile the runs that it left."""
+    """Until terminated: start again what ended by itself, and reconcile the runs that it left."""
     from flows.server.outages import tell_ends_in_time
     from flows.server.reconcile import reconcile_home
 

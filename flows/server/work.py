@@ -15,7 +15,7 @@ from pipeline_lib.processes import end_in_order, end_with_this_process
 
 
 def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int:
-    """Run a worker until SIGINT or SIGTERM, or until it ends by itself; returns its exit status, 0 when it was told to end."""
+    """Run a worker until SIGINT or SIGTERM, or until it ends by itself; returns its exit status, 0 when it was terminated."""
     from flows.server.deploy import POOL
     from flows.server.reconcile import reconcile_home
 
@@ -36,6 +36,6 @@ def work_until_told(home: Path, settle: bool, say: Callable[[str], None]) -> int
         say("ending flows and worker ...")
         end_flows(worker.pid)
         end_in_order(worker, SERVICE_GRACE_SECONDS)
-    if settle:  # a flow that is told to end notes it in the store, but may not get to tell the server
+    if settle:  # a flow that is terminated notes it in the store, but may not get to tell the server
         reconcile_home(home, say)
     return 0

@@ -62,9 +62,10 @@ class Ledger:
         found = self.store.named("stage_result_by_fingerprint", run_id=self.run_id, **inputs)
         return found[0] if found else None
 
-    def forget_stage(self, stage: str, unit: str) -> None:
-        """What is about to be done again is not done: an interruption must not leave the old record over new files."""
-        self.store.replace("stage_results", {"run_id": self.run_id, "stage": stage, "unit": unit}, [])
+    def forget_stage(self, stage: str, unit: str | None = None) -> None:
+        """What is about to be done again is not done, of one unit or of all: no old record must be left over new files."""
+        chosen = {} if unit is None else {"unit": unit}
+        self.store.replace("stage_results", {"run_id": self.run_id, "stage": stage, **chosen}, [])
 
     def record_stage(
         self, stage: str, unit: str, fingerprint: str, seconds: float, summary: dict[str, Any], reused_from: str | None = None

@@ -98,12 +98,13 @@ class RunSession:
 
     def close_worker(self, at_once: bool = False) -> None:
         """End the worker, if there is one of this run's own; `at_once` any worker, without waiting for what it is doing."""
-        if self._worker:
-            if at_once:
-                self._worker.kill()
-            elif not self._worker_is_lent:
-                self._worker.close()
-            self._worker = None
+        if self._worker is None or (self._worker_is_lent and not at_once):
+            return
+        if at_once:
+            self._worker.kill()
+        else:
+            self._worker.close()
+        self._worker = None
 
     def open(self, prefect_flow_run_id: str | None) -> None:
         """Note in the store and in MLflow that the run is being worked on."""

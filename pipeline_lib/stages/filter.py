@@ -29,6 +29,7 @@ class Filter(StageOfRuns):
     """
 
     name = "filter"
+    leaves_files = False  # rows are replaced at once; and training depends on what the record says was selected
     takes_over = False  # to select again costs seconds
 
     def fingerprint(self, session: RunSession) -> str:

@@ -13,11 +13,11 @@ def run_stage(stage: Stage[U], sessions: Sequence[RunSession], display: Display 
     display = display or Display()
     units = stage.units(sessions)
     stored = {unit: stage.find_done(unit) for unit in units}
-    todo: dict[str, U] = {}  # of several units with the same inputs one is done
+    todo: dict[object, U] = {}  # of several units with the same inputs one is done, where the others can take it over
     for unit in units:
         if stored[unit] is None:
-            todo.setdefault(unit.fingerprint, unit)
-    if not stage.repeats:
+            todo.setdefault(unit.fingerprint if stage.takes_over else unit, unit)
+    if stage.leaves_files and not stage.repeats:
         for unit in (unit for unit in units if stored[unit] is None):
             unit.session.ledger.forget_stage(stage.name, unit.name)
     done = _do(stage, units, list(todo.values()), display)

@@ -38,6 +38,8 @@ class Stage(ABC, Generic[U]):
     name: ClassVar[str]
     # Done each time, from whatever is stored: it takes seconds.
     repeats: ClassVar[bool] = False
+    # The work leaves files one by one: until they are all there, the record of older ones must not stand.
+    leaves_files: ClassVar[bool] = True
     # A result of another run for the same inputs is taken over.
     takes_over: ClassVar[bool] = True
     # MLflow and the pages are told of every run, also of one whose results were all there.

@@ -90,6 +90,7 @@ class Train(StageOfRuns):
         session, run = unit.session, unit.session.run
         steps = StepFolder(run.training_folder() / "steps")
         _start_over_if_needed(session, steps.path, unit.fingerprint)
+        session.child(self.name)  # so that MLflow knows of a training run that fails before its first step, too
         view = display.training(run)
         with display.progress(run.config.name, "train") as progress:
             done = session.worker.run(make_job(session, steps), lambda _: _watch(session, steps, progress, view))
@@ -129,7 +130,7 @@ def _is_whole(session: RunSession, run_id: str) -> bool:
             verify(Path(row["path"]), "model/")
     except CheckpointError as error:
         if run_id != session.run.run_id:  # one's own is named when it is set aside
-            logger.warning("%s: the training of %s is not taken over", error, run_id)
+            logger.warning("%s: the training run of %s is not taken over", error, run_id)
         return False
     return True
 

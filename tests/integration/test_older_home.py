@@ -16,12 +16,18 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import load_config
+from pipeline_lib.promotions.plan import plan_retraining
 from pipeline_lib.runs.relocation import relocate_home
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
+from pipeline_lib.stages.opened import opened
+from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.train import stored_fingerprint
+from pipeline_lib.store.database import Store
+from pipeline_lib.tracking import Registry
 from pipeline_lib.training.checkpoint_files import choose_resume_step
+from pipeline_lib.training.step_folder import StepFolder
 
 ARCHIVE = Path(__file__).with_name("older-home.tar.xz")
 FORMER_HOME = Path("/tmp/oldhome/home")
@@ -95,3 +101,45 @@ def test_what_the_stages_did_is_found(
     assert choose_resume_step(session.run.checkpoints_folder()) == last_step
     trained_for = (session.run.training_folder() / "fingerprint").read_text(encoding="utf-8")
     assert trained_for == stored_fingerprint(session.run, session.ledger), "else its checkpoints are set aside"
+
+
+@pytest.fixture
+def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home and the folder of `new.toml` for what runs in this process."""
+    monkeypatch.setenv("LACONIC_HOME", str(place / "home"))
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_its_report_is_written(in_place: Path) -> None:
+    session = RunSession(Run.of(load_config("new.toml", [*OLD, "tracking.enabled=false"])))
+    with opened([session]):
+        page = Path(run_stage(STAGES["report"].stage, [session])["report"])
+    assert session.run.run_id in page.read_text(encoding="utf-8")
+    assert page.is_relative_to(in_place / "home")
+
+
+def test_retraining_starts_from_its_champion(in_place: Path) -> None:
+    config = load_config("new.toml", OLD)
+    registry = Registry(config.tracking, in_place / "home")
+    champion = registry.version_of("old", "champion")
+    plan = plan_retraining(config, champion, Store(in_place / "home"))
+    assert (plan.config.base_model, plan.config.seed) == ("models:/old/1", 1)
+    assert Path(Run.of(plan.config).base.location).is_relative_to(in_place / "home")
+
+
+def test_its_interrupted_run_is_resumed(in_place: Path) -> None:
+    session = RunSession(Run.of(load_config("new.toml", [*BROKEN, "tracking.enabled=false"])))
+    seconds = [row["update_seconds"] for row in StepFolder(session.run.training_folder() / "steps").rows()]
+    with opened([session]):
+        run_stage(STAGES["train"].stage, [session])
+    curve = session.store.named("training_curve", run_id=session.run.run_id)
+    assert [row["step"] for row in curve] == list(range(1, 13))
+    assert [row["update_seconds"] for row in curve[:4]] == seconds, "steps that were done are not trained again"
+
+
+@pytest.mark.slow
+def test_it_is_retrained_by_the_command(place: Path) -> None:
+    laconic(place, "retrain", "new.toml")
+    [decision] = rows(place, "select base_model, run_id from promotions where kind = 'retrain' order by number desc limit 1")
+    assert decision["base_model"] == "models:/old/1"

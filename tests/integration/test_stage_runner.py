@@ -16,6 +16,7 @@ from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.pipeline import run_for_all, run_whole
 from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.stage import Postponed, StageOfRuns, Summary, Unit
+from pipeline_lib.worker.process import WorkerProcess
 
 
 class Counting(StageOfRuns):
@@ -83,6 +84,35 @@ def test_what_fails_or_is_postponed_is_not_done(make: Callable[..., RunSession])
     with pytest.raises(OSError, match="no space left"):
         run_stage(Counting(fail), [make(force=True)])
     assert recorded(session) == [], "the old record would stand over what the failed attempt left"
+
+
+def test_a_forced_filter_that_fails_leaves_what_was_selected(make: Callable[..., RunSession]) -> None:
+    """A training run is known by what its record says was selected: without it, its checkpoints would be set aside."""
+
+    def fail() -> Summary:
+        raise OSError("the hub is out of reach")
+
+    session, stage = make(), Counting(fail)
+    stage.leaves_files = STAGES["filter"].stage.leaves_files  # type: ignore[misc]
+    run_stage(Counting(), [session])
+    with pytest.raises(OSError, match="out of reach"):
+        run_stage(stage, [make(force=True)])
+    assert recorded(session) == [(session.run.run_id, "1", None)]
+
+
+def test_a_stage_whose_results_are_not_taken_over_is_done_for_every_run(make: Callable[..., RunSession]) -> None:
+    stage, one, other = Counting(), make(), make("name=other")
+    stage.takes_over = False  # type: ignore[misc]
+    run_stage(stage, [one, other])
+    assert stage.worked == ["smoke", "other"] and stage.taken_over == []
+
+
+def test_a_lent_worker_stays_where_runs_train_one_after_another(make: Callable[..., RunSession]) -> None:
+    session = make("control.side_by_side=false")
+    lent = WorkerProcess(session.run.config, session.run.base.location, session.run.home, will_train=True)
+    session.lend_worker(lent)
+    run_for_all(STAGES["train"], [session], lambda entry, some: {})
+    assert session.worker is lent, "else a second engine would start beside it"
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])

@@ -22,4 +22,4 @@ UPDATE runs SET config = json_merge_patch(
         )
     )
 )
-WHERE json_exists(config, '$.train');
+WHERE json_exists(config, '$.train') AND NOT json_exists(config, '$.compute');
