@@ -67,7 +67,7 @@ def _say_what_is_missing() -> None:
     """A command that ended well, but for MLflow: RuntimeError with a line for each run."""
     from pipeline_lib.tracking import undelivered_notes
 
-    if notes := undelivered_notes():
+    if notes := undelivered_notes(laconic_home()):
         raise RuntimeError("\n".join(notes))
 
 

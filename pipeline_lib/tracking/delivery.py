@@ -10,7 +10,7 @@ from pipeline_lib.tracking.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
-_notes: list[str] = []
+_notes: list[tuple[Path, str]] = []
 
 
 def expect_delivery(home: Path, run_id: str) -> None:
@@ -26,8 +26,9 @@ def note_delivery(home: Path, run_id: str, tracker: Tracker) -> None:
     if missing is None:
         _file(home, run_id).unlink(missing_ok=True)
     else:
-        _notes.append(f"{run_id}: {missing}; the same command sends what is missing")
-        logger.info("run %s", _notes[-1])  # on Prefect's pages; a terminal gets it at the end
+        note = f"{run_id}: {missing}; the same command sends what is missing"
+        _notes.append((home, note))
+        logger.info("run %s", note)  # on Prefect's pages; a terminal gets it at the end
 
 
 def is_behind(home: Path, run_id: str) -> bool:
@@ -41,9 +42,9 @@ def runs_behind(home: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def undelivered_notes() -> list[str]:
-    """What the runs of this process could not deliver, a line a run."""
-    return list(_notes)
+def undelivered_notes(home: Path) -> list[str]:
+    """What runs of a home that this process worked on could not deliver, a line per run."""
+    return [note for noted, note in _notes if noted == home]
 
 
 def _file(home: Path, run_id: str) -> Path:

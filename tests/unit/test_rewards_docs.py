@@ -49,7 +49,7 @@ def test_a_rewards_module_names_the_source_that_the_page_names(name):
 
 
 def test_the_masks_are_as_in_the_code():
-    documented = {row[0].strip("`"): [cell == "kept" for cell in row[1:]] for row in table("Rollouts that earn nothing")}
+    documented = {row[0].strip("`"): [cell == "kept" for cell in row[1:]] for row in table("Rollouts kept out of the loss")}
     order = [(True, True), (True, False), (False, True), (False, False)]
     assert documented == {strategy: [kept[cell] for cell in order] for strategy, kept in KEPT.items()}
 
