@@ -125,7 +125,7 @@ def _shipped() -> list[dict[str, Any]]:
 
 
 def _stage(entry: StageEntry) -> dict[str, Any]:
-    """A deployment for a stage, whose room says what it is."""
+    """A deployment for a stage, whose class says what it is."""
     return {
         "name": entry.name,
         "entrypoint": f"flows.stages.run_{entry.name}",

@@ -83,8 +83,6 @@ class Evaluate(Stage[Sweep]):
         """Generate all that is to be scored, as one job of the first run's worker."""
         for session in dict.fromkeys(unit.session for unit in units):
             forced = [unit for unit in todo if self.is_forced(session)]
-            if self.is_forced(session):  # also of checkpoints and benchmarks that are evaluated no more
-                session.ledger.forget_stage("evaluate")
             kept = [unit.shard_prefix for unit in units if unit.session is session and unit not in forced]
             session.store.delete_rollout_files(session.run.run_id, "evaluate", keep_prefixes=kept)
         for folder, run_id in {(unit.weights, unit.session.run.run_id) for unit in todo if unit.weights}:

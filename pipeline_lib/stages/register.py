@@ -38,9 +38,8 @@ class Register(StageOfRuns):
             "laconic.control_of": run.control_of or "",
             "prefect.flow_run_id": (row and row["prefect_flow_run_id"]) or "",
         }
-        name = run.config.tracking.registered_model or run.config.name
         source = session.child(self.name) or session.mlflow_run_id
-        version = session.tracker.register_model(model, name, source, ALIAS, tags)
+        version = session.tracker.register_model(model, run.config.registered_model, source, ALIAS, tags)
         if version is None:
             return Postponed(registered=False)
         registered = {**checkpoint, "model_name": version.name, "model_version": int(version.version)}

@@ -19,7 +19,8 @@ def run_stage(stage: Stage[U], sessions: Sequence[RunSession], display: Display 
             todo.setdefault(unit.fingerprint if stage.takes_over else unit, unit)
     if stage.leaves_files and not stage.repeats:
         for unit in (unit for unit in units if stored[unit] is None):
-            unit.session.ledger.forget_stage(stage.name, unit.name)
+            # Forced, all of them: also those of checkpoints and benchmarks that are evaluated no more.
+            unit.session.ledger.forget_stage(stage.name, None if stage.is_forced(unit.session) else unit.name)
     done = _do(stage, units, list(todo.values()), display)
     results = [done[unit] if unit in done else _use_stored(stage, unit) for unit in units]
     for session in sessions if stage.always_tells else [unit.session for unit in done]:
