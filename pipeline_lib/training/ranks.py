@@ -19,7 +19,12 @@ T = TypeVar("T")
 
 
 def init_distributed() -> tuple[int, int]:
-    """Join the launcher's group (gloo on CPU, nccl on GPU, which DeepSpeed and vLLM then share); return (rank, world size)."""
+    """Join the launcher's group (gloo on CPU, nccl on GPU, which DeepSpeed and vLLM then share), or one of this process alone.
+
+    Returns (rank, world size).
+    """
+    if "RANK" not in os.environ:
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")  # 0: a free one
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=COLLECTIVE_TIMEOUT)

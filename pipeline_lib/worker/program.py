@@ -1,4 +1,4 @@
-"""The worker program: one rank of an SPMD group under the torch or DeepSpeed launcher.
+"""The worker program: one rank of an SPMD group under the torch or DeepSpeed launcher, or the only one, without.
 
 It starts the engine once, then takes jobs from its folder until told to close or until the process that owns it is gone. Every
 rank reads the same job files; rank 0 writes progress and results.
@@ -50,7 +50,8 @@ def main() -> None:
 
 def end_with_owner(owner: int) -> None:
     """End this process when its launcher or its owner dies: an orphan would hold the accelerator."""
-    signal_when_parent_dies(signal.SIGKILL)
+    if os.getppid() != owner:  # the system's signal comes when the *thread* ends that started this process: the owner has many
+        signal_when_parent_dies(signal.SIGKILL)
     try:
         process = psutil.Process(owner)
     except psutil.NoSuchProcess:
