@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import deepspeed
 import torch
@@ -21,6 +21,9 @@ from transformers import AutoModelForCausalLM
 from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
 from pipeline_lib.training.ranks import largest, rank, world_size
+
+if TYPE_CHECKING:
+    from pipeline_lib.training.lora import Adapters
 
 # Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
 HEAD_CHUNK_TOKENS = 2048
@@ -68,17 +71,20 @@ def load_causal_lm(model: str, revision: str | None, precision: str) -> Any:
 class Policy:
     """The trained model, its optimiser and learning-rate schedule, sharded by DeepSpeed over the ranks."""
 
-    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None) -> None:
+    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None, seed: int = 0) -> None:
         self._config, self._compute = config, compute
+        self._base = model, revision
         causal_lm = load_causal_lm(model, revision, compute.precision)
+        self._adapters = _add_adapters(causal_lm, config, seed)
         if compute.gradient_checkpointing:
             causal_lm.gradient_checkpointing_enable()
         if not torch.cuda.is_available():
             # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         module = ResponseLogprobs(causal_lm, config.temperature, sharded=compute.zero_stage == 3)
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
-            module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
+            trained, lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
         )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
@@ -108,6 +114,13 @@ class Policy:
         """Log-probs of the response tokens, logprobs_BT."""
         result: torch.Tensor = self.engine(batch.input_ids_BT, batch.response_mask_BT)
         return result
+
+    @torch.no_grad()
+    def base_logprobs(self, batch: PaddedBatch) -> torch.Tensor:
+        """Log-probs of the response tokens under the base model, logprobs_BT; with LoRA only, which leaves it as it was."""
+        assert self._adapters is not None, "the base model is no longer there"
+        with self._adapters.disabled():
+            return self.logprobs(batch)
 
     @torch.no_grad()
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
@@ -153,17 +166,25 @@ class Policy:
     def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Whole parameters under their Hugging Face names, gathered one by one where ZeRO-3 shards them."""
         sharded = self._compute.zero_stage == 3
+        if self._adapters:
+            yield from self._adapters.merged_weights(sharded)
+            return
         for name, parameter in self.engine.module.model.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
                 yield name, parameter.data
 
     def save_state(self, folder: Path) -> None:
         """Optimiser, schedule and weights as DeepSpeed stores them; every rank writes its part."""
-        self.engine.save_checkpoint(str(folder), tag="state", client_state={"optimizer_steps": self.optimizer_steps})
+        self.engine.save_checkpoint(
+            str(folder),
+            tag="state",
+            client_state={"optimizer_steps": self.optimizer_steps},
+            exclude_frozen_parameters=self._adapters is not None,
+        )
 
     def load_state(self, folder: Path) -> None:
         """Restore what `save_state` wrote (same world size)."""
-        path, client_state = self.engine.load_checkpoint(str(folder), tag="state")
+        path, client_state = self.engine.load_checkpoint(str(folder), tag="state", load_module_strict=self._adapters is None)
         if path is None:
             raise ValueError(f"no training state in {folder}")
         self.optimizer_steps = int(client_state["optimizer_steps"])
@@ -177,6 +198,19 @@ class Policy:
         if rank() == 0:
             self.engine.module.model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
+
+    def save_adapter(self, folder: Path) -> None:
+        """With LoRA the adapters alone, as PEFT's folder; rank 0 writes, all ranks must call."""
+        if self._adapters:
+            self._adapters.save(folder, *self._base, sharded=self._compute.zero_stage == 3)
+
+
+def _add_adapters(causal_lm: Any, config: TrainConfig, seed: int) -> "Adapters | None":
+    if config.lora is None:
+        return None
+    from pipeline_lib.training.lora import Adapters  # PEFT takes a second to import
+
+    return Adapters(causal_lm, config.lora, seed)
 
 
 def load_plain(path: str | Path, map_location: Any = None) -> Any:

@@ -38,9 +38,12 @@ class UpdateMetrics:
 
 
 class Reference:
-    """The frozen base model, for the KL."""
+    """The frozen base model, for the KL: a model of its own, or under LoRA that of the policy without its adapters."""
 
-    def __init__(self, config: RunConfig, base_folder: str) -> None:
+    def __init__(self, config: RunConfig, base_folder: str, policy: Policy | None = None) -> None:
+        self._policy = policy if config.train.lora else None
+        if self._policy:
+            return
         causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute.precision)
         self._module = ResponseLogprobs(causal_lm, config.train.temperature).requires_grad_(False)
         if torch.cuda.is_available():
@@ -49,6 +52,8 @@ class Reference:
     @torch.no_grad()
     def logprobs(self, batch: PaddedBatch) -> torch.Tensor:
         """Log-probs of the response tokens under the base model, logprobs_BT."""
+        if self._policy:
+            return self._policy.base_logprobs(batch)
         result: torch.Tensor = self._module(batch.input_ids_BT, batch.response_mask_BT)
         return result
 
