@@ -46,6 +46,8 @@ class Adapters:
         self._model = model
         self._layers: dict[str, Any] = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
         self._check(targets)
+        for layer in self._layers.values() if config.dropout else ():
+            layer.lora_dropout[NAME] = _DropoutForGradients(config.dropout)
 
     def _check(self, targets: str | tuple[str, ...]) -> None:
         said = f"train.lora.target_modules = {targets!r}"
@@ -93,6 +95,13 @@ class Adapters:
             self._settings.base_model_name_or_path, self._settings.revision = base_model, revision
             self._settings.save_pretrained(str(folder))
             save_file(weights, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+class _DropoutForGradients(torch.nn.Dropout):
+    """Dropout in the passes that give gradients only: where log-probs are measured, they are those of the merged model."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input) if torch.is_grad_enabled() else input
 
 
 def _is_adapters(name: str) -> bool:
