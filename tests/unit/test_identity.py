@@ -83,10 +83,19 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     left_out = {f"{section}.{key}" for section in counted for key in _missing(settings[section], counted[section])}
     assert settings.keys() - counted.keys() == {"tracking", "retrain"}
     assert left_out == {
+        "train.lora",
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
         "control.side_by_side",
     }
+
+
+def test_a_later_setting_counts_where_it_is_given() -> None:
+    config, adapted = (load_config(CONFIGS / "demo.toml", keys) for keys in ([], ["train.lora={}"]))
+    assert "lora" not in config.result_settings()["train"]
+    assert adapted.result_settings()["train"]["lora"]["rank"] == 32
+    assert adapted.run_id != config.run_id
+    assert train_fingerprint(adapted, "base", "selected") != train_fingerprint(config, "base", "selected")
 
 
 def _missing(settings: object, counted: object) -> set[str]:
