@@ -108,6 +108,15 @@ def test_a_checkpoint_has_all_that_training_and_other_tools_need(zero_stage: int
     assert_close(plain_scores(peft.PeftModel.from_pretrained(base_model(), folder / "adapter")), saved)
 
 
+def test_gradient_checkpointing_draws_the_dropout_again() -> None:
+    norms = []
+    for is_checkpointed in (False, True):
+        torch.manual_seed(0)
+        policy = make_policy(lora_settings({"dropout": 0.5}), gradient_checkpointing=is_checkpointed)
+        norms.append([update_policy(policy, None, make_groups(), settings()).grad_norm for _ in range(2)])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("targets", "told"),
     [
