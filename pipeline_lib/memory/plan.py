@@ -23,13 +23,15 @@ ENGINE_WORK_GIB = 3.0
 ASLEEP_GIB = 1.0
 # Share of the card that is left to the fragmentation of torch's allocator.
 SLACK = 0.02
+# A process without a model: torch, transformers, vLLM and DeepSpeed imported.
+PROCESS_GIB = 1.2
 # DeepSpeed's defaults: elements of the bucket that gradients are reduced in, and of the weights that ZeRO-3 has whole at once.
 BUCKET = 5e8
 LIVE_WEIGHTS = 1e9
 # Of one chunk of the output layer: its logits in float32, the most rows of it, and bytes of a logit with the copies and gradients
 # that its backward pass holds at once.
 CHUNK_BYTES = 2**29
-MOST_CHUNK_ROWS = 2048
+MOST_CHUNK_TOKENS = 2048
 LOGIT_BYTES = 12
 
 
@@ -105,6 +107,16 @@ def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPla
     )
 
 
+def host_gib(config: RunConfig, model: Architecture) -> float:
+    """GiB of the machine at the peak of training without a GPU, all processes together: there the engine never sleeps."""
+    trainer = _Trainer(config, model)
+    held = [trainer.weights, trainer.gradients, trainer.optimizer]
+    peak = max(sum((trainer.activations | trainer.logits).values()), 2 * trainer.step)
+    engine = BYTES[config.generation.dtype] * model.parameters / GIB + config.generation.kv_cache_gib
+    of_a_process = PROCESS_GIB + engine + sum(sum(part.values()) for part in held) + peak
+    return config.compute.num_processes * of_a_process
+
+
 class _Trainer:
     """GiB of the trainer on one GPU, by part."""
 
@@ -138,14 +150,14 @@ class _Trainer:
         kept = tokens * size * model.hidden if compute.gradient_checkpointing else layer
         self.activations = {"activations": (model.layers * kept + norm) / GIB}
         # Of the backward pass the start and each step: the output layer, or a layer computed again.
-        rows = min(chunk_rows(model.vocabulary), tokens)
+        rows = min(chunk_tokens(model.vocabulary), tokens)
         head = rows * model.vocabulary * LOGIT_BYTES + size * model.vocabulary * model.hidden
         self.logits = {"logits": max(head, layer if compute.gradient_checkpointing else 0) / GIB}
 
 
-def chunk_rows(vocabulary: int) -> int:
+def chunk_tokens(vocabulary: int) -> int:
     """Rows of the output layer computed at once."""
-    return max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // (4 * vocabulary)))
+    return max(1, min(MOST_CHUNK_TOKENS, CHUNK_BYTES // (4 * vocabulary)))
 
 
 def longest_trained(config: RunConfig) -> int:
