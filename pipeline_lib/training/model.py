@@ -16,11 +16,8 @@ from transformers.initialization import no_init_weights
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from pipeline_lib.config import ComputeConfig
+from pipeline_lib.memory.plan import chunk_tokens
 from pipeline_lib.training.ranks import rank, take_from_first
-
-# Of one chunk of the output layer, in float32; its backward pass holds three tensors of this size.
-LOGITS_BYTES = 2**29
-MOST_CHUNK_TOKENS = 2048
 
 
 class ResponseLogprobs(nn.Module):
@@ -45,11 +42,6 @@ class ResponseLogprobs(nn.Module):
         logprobs_K: torch.Tensor = head(hidden_BTD[:, :-1][is_response_BT], input_ids_BT[:, 1:][is_response_BT])
         logprobs_BT = logprobs_K.new_zeros(response_mask_BT.shape)
         return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)
-
-
-def chunk_tokens(vocabulary: int) -> int:
-    """Rows of the output layer computed at once."""
-    return max(1, min(MOST_CHUNK_TOKENS, LOGITS_BYTES // (4 * vocabulary)))
 
 
 def _response_logprobs(
