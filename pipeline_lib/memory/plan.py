@@ -126,9 +126,7 @@ class _Trainer:
         number = compute.num_processes
         trained = trained_parameters(config, model)
         # A frozen copy for the KL; with LoRA the model without its adapters is that copy.
-        copies = 1 + (
-            (config.train.measure_kl or config.train.kl_coefficient > 0) and getattr(config.train, "lora", None) is None
-        )
+        copies = 1 + ((config.train.measure_kl or config.train.kl_coefficient > 0) and config.train.lora is None)
         weights = copies * size * model.parameters / (number if stage == 3 else 1)
         gradients = 4 * trained / (1 if stage == 1 else number)
         optimizer = 12 * trained / number
@@ -170,7 +168,7 @@ def longest_trained(config: RunConfig) -> int:
 
 def trained_parameters(config: RunConfig, model: Architecture) -> int:
     """Weights that get gradients: all, or those of the adapters, a pair of matrices of the rank beside each linear layer."""
-    lora = getattr(config.train, "lora", None)
+    lora = config.train.lora
     if lora is None:
         return model.parameters
     chosen = model.linear_layers if lora.target_modules == "all-linear" else lora.target_modules

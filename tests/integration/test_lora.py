@@ -9,6 +9,8 @@ from test_policy import base_model, make_groups, make_policy, plain_logprobs, se
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import ComputeConfig, RunConfig, TrainConfig
+from pipeline_lib.memory import architecture_of
+from pipeline_lib.memory.plan import trained_parameters
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.checkpoint_files import choose_resume_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
@@ -47,6 +49,10 @@ def test_untrained_adapters_change_nothing_and_only_they_are_trained() -> None:
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
     trained = [parameter for parameter in policy.engine.module.parameters() if parameter.requires_grad]
     assert (len(trained), sum(parameter.numel() for parameter in trained)) == (NUM_ADAPTERS, NUM_TRAINED)
+    planned = RunConfig.model_construct(train=lora_settings())
+    architecture = architecture_of("builtin:tiny")
+    assert architecture is not None
+    assert trained_parameters(planned, architecture) == NUM_TRAINED
 
 
 @pytest.mark.parametrize("compute", [{}, {"gradient_checkpointing": True}, {"zero_stage": 3}], ids=str)

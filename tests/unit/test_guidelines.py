@@ -209,6 +209,7 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
     ("engine-ratio-cap", ("train.engine_ratio_cap=2.0",)),
     ("engine-ratio-cap", ("train.engine_ratio_cap=5.0",)),
     ("high-learning-rate", ("train.learning_rate=3e-4", "base_model=builtin:tiny")),
+    ("high-learning-rate", ("train.learning_rate=3e-5", "train.lora={}")),
     ("short-training", ("train.steps=5", "base_model=builtin:tiny")),
     ("no-budget-near-target", ("evaluate.budgets_tokens=[8192, 16384]",)),
     ("one-domain", (TINY_PROMPTS, TINY_BENCHMARKS % "test")),

@@ -202,12 +202,12 @@ def test_check_shows_the_plan_and_leaves_cpu_configurations_alone(home: Path) ->
 
 def test_the_table_of_all_files_is_that_of_the_documents(home: Path) -> None:
     rows = [line.split(" | ") for line in render_memory().splitlines()[2:]]
-    assert [row[0].strip("| ") for row in rows[::3]] == [Path(path).stem for path in MADE_FOR_80_GB_SORTED]
+    assert [row[0].strip("| ") for row in rows[::3]] == [Path(path).stem for path in PLANNED]
     assert all("fits" in row[-1] for row in rows if "its own" in row[1])
     assert "qwen3-8b" in check("--memory", "--card-gib", "79.6").output
 
 
-MADE_FOR_80_GB_SORTED = [path for path in shipped_configs() if path in MADE_FOR_80_GB]
+PLANNED = [path for path in shipped_configs() if path in MADE_FOR_80_GB or path.endswith("-lora.toml")]
 
 
 def test_an_unknown_model_is_not_planned_and_a_folder_is(tmp_path: Path) -> None:
@@ -218,3 +218,11 @@ def test_an_unknown_model_is_not_planned_and_a_folder_is(tmp_path: Path) -> None
     found = architecture_of(str(tmp_path))
     assert found == Architecture(128, 2, 4, 2, 32, 384, 96, is_tied=False, has_head_norms=True)
     assert replace(found, is_tied=True).parameters == found.parameters - 96 * 128
+
+
+def test_adapters_fit_the_small_card_that_their_configuration_is_for() -> None:
+    config = load_config(CONFIGS / "qwen3-1.7b-lora.toml")
+    plan = plan_of(config, Card("24 GB", 22.5))  # the smallest that is sold as one
+    assert plan.problems == [] and plan.cache_sequences > 7
+    whole = config.model_copy(update={"train": config.train.model_copy(update={"lora": None})})
+    assert plan_of(whole, Card("24 GB", 22.5)).problems
