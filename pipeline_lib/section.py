@@ -56,6 +56,9 @@ ValueT = TypeVar("ValueT")
 _MARK = "changes no result"
 # The type of a setting that changes no result beyond rounding: a run's id and the fingerprints of stages leave it out.
 ChangesNoResult = Annotated[ValueT, _MARK]
+_LATER = "counts where given"
+# The type of an optional setting that results depend on, and that ids already in use know nothing of: they stay where it is absent.
+CountsWhereGiven = Annotated[ValueT | None, _LATER]
 _FOR_RESULTS: dict[str, Any] = {"for_results": True}
 
 
@@ -79,4 +82,5 @@ class Section(BaseModel):
         if info.context is not _FOR_RESULTS:
             return settings
         fields = type(self).model_fields
-        return {name: value for name, value in settings.items() if not changes_no_result(fields[name])}
+        absent = {name for name, value in settings.items() if value is None and _LATER in fields[name].metadata}
+        return {name: value for name, value in settings.items() if name not in absent and not changes_no_result(fields[name])}

@@ -19,6 +19,9 @@ class ComputeConfig(Section):
     )
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16 keeps float32 master weights.")
     zero_stage: Literal[1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage (0 reports no gradient norm in fp32).")
+    optimizer_offload: ChangesNoResult[bool] = Field(
+        False, description="Optimiser state and step in CPU memory: 12 bytes a parameter less on the GPUs, slower steps."
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
     micro_batch_tokens: ChangesNoResult[PositiveInt] = Field(
         16384, description="Padded tokens in one forward and backward pass."

@@ -30,6 +30,12 @@ class GenerationConfig(Section):
     gpu_memory_utilization: ChangesNoResult[Fraction] = Field(
         0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
     )
+    sleep: ChangesNoResult[bool] = Field(
+        True, description="GPU only: the engine frees its weights and cache while the policy is updated."
+    )
+    tensor_parallel: ChangesNoResult[PositiveInt] = Field(
+        1, description="GPUs that share one engine; divides compute.num_processes."
+    )
     enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
     parity_tolerance: PositiveFloat = Field(
         0.02, description="Largest |engine - trainer| log-prob after a weight sync (nats); beyond it training stops."

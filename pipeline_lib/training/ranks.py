@@ -60,6 +60,12 @@ def gather(value: T) -> list[T]:
     return values
 
 
+def take_from_first(tensor: torch.Tensor) -> None:
+    """Overwrite a tensor, on the device, with that of rank 0."""
+    if world_size() > 1:
+        dist.broadcast(tensor, 0)
+
+
 def first_problem(problem: str | None) -> str | None:
     """The problem of the lowest rank that has one, told to all: a rank that stops alone leaves the others waiting for it."""
     return next((each for each in gather(problem) if each is not None), None)

@@ -51,10 +51,11 @@ class Trainer:
     def of(cls, job: TrainJob, generator: Generator, tokenizer: Any) -> "Trainer":
         """Load the base model, the prompts and the reward of a job."""
         config = job.config
+        policy = Policy(config.train, config.compute, job.base_folder, config.model_revision, config.seed)
         return cls(
             config,
-            Policy(config.train, config.compute, job.base_folder, config.model_revision),
-            Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None,
+            policy,
+            Reference(config, job.base_folder, policy) if config.train.measure_kl or config.train.kl_coefficient else None,
             make_reward(config.reward, config.train.rollout_limit_tokens),
             generator,
             tokenizer,

@@ -6,6 +6,7 @@ Shape suffixes: B sequences of a micro-batch, T padded tokens.
 import math
 from dataclasses import dataclass
 
+import deepspeed
 import numpy as np
 import torch
 
@@ -14,7 +15,8 @@ from pipeline_lib.grpo import aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm
+from pipeline_lib.training.model import ResponseLogprobs, deepspeed_settings, load_causal_lm
+from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import first_problem, largest, sum_each
 
 
@@ -38,17 +40,22 @@ class UpdateMetrics:
 
 
 class Reference:
-    """The frozen base model, for the KL."""
+    """The frozen base model, for the KL: a model of its own, or under LoRA that of the policy without its adapters."""
 
-    def __init__(self, config: RunConfig, base_folder: str) -> None:
-        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute.precision)
+    def __init__(self, config: RunConfig, base_folder: str, policy: Policy | None = None) -> None:
+        self._policy = policy if config.train.lora else None
+        if self._policy:
+            return
+        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute)
         self._module = ResponseLogprobs(causal_lm, config.train.temperature).requires_grad_(False)
-        if torch.cuda.is_available():
-            self._module.cuda()
+        if config.compute.zero_stage == 3:
+            self._module, *_ = deepspeed.initialize(model=self._module, config=deepspeed_settings(config.compute))
 
     @torch.no_grad()
     def logprobs(self, batch: PaddedBatch) -> torch.Tensor:
         """Log-probs of the response tokens under the base model, logprobs_BT."""
+        if self._policy:
+            return self._policy.base_logprobs(batch)
         result: torch.Tensor = self._module(batch.input_ids_BT, batch.response_mask_BT)
         return result
 

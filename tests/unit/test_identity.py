@@ -38,6 +38,8 @@ EVERY_COMPUTE_KEY = [
     "compute.gradient_checkpointing=true",
     "compute.micro_batch_tokens=512",
 ]
+# What the files said then, where they say something else.
+AS_THEN = {name: ["compute.zero_stage=1"] for name in ("qwen3-0.6b", "qwen3-1.7b", "r1-distill-1.5b")}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,7 @@ def _no_local_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_configuration_is_the_run_that_it_was(name: str) -> None:
-    config = load_config(CONFIGS / f"{name}.toml")
+    config = load_config(CONFIGS / f"{name}.toml", AS_THEN.get(name, []))
     run, control, train = SHIPPED[name]
     assert config.run_id == f"{name}-{run}"
     assert config.control_variant().run_id == f"{name}-control-{control}"
@@ -83,10 +85,20 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     left_out = {f"{section}.{key}" for section in counted for key in _missing(settings[section], counted[section])}
     assert settings.keys() - counted.keys() == {"tracking", "retrain"}
     assert left_out == {
-        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens")),
+        "train.lora",
+        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
+        *(f"generation.{key}" for key in ("sleep", "tensor_parallel")),
         "control.side_by_side",
     }
+
+
+def test_a_later_setting_counts_where_it_is_given() -> None:
+    config, adapted = (load_config(CONFIGS / "demo.toml", keys) for keys in ([], ["train.lora={}"]))
+    assert "lora" not in config.result_settings()["train"]
+    assert adapted.result_settings()["train"]["lora"]["rank"] == 32
+    assert adapted.run_id != config.run_id
+    assert train_fingerprint(adapted, "base", "selected") != train_fingerprint(config, "base", "selected")
 
 
 def _missing(settings: object, counted: object) -> set[str]:
