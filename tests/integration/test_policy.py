@@ -286,7 +286,7 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> No
     for (changes, groups), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
         SHARED_UPDATES, *ranks, strict=True
     ):
-        expected_metrics, expected_weights, expected_gradient = update_twice(sum(groups, []), settings(**changes))
+        expected_metrics, expected_weights, expected_gradient = update_twice([*groups[0], *groups[1]], settings(**changes))
         largest = max(float(each.abs().max()) for each in expected_gradient.values())
         for name, each in expected_gradient.items():
             assert torch.allclose(gradient[name], each, rtol=0, atol=1e-6 * largest), name
