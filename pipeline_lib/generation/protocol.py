@@ -11,7 +11,8 @@ from pipeline_lib.records import Completion
 if TYPE_CHECKING:
     import torch
 
-OnFinished = Callable[[int], None]
+# (number of the prompt, its completion)
+OnFinished = Callable[[int, Completion], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ class Generator(Protocol):
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
     ) -> list[Completion]:
-        """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i. `on_finished(n)` reports n more done."""
+        """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i.
+
+        `on_finished(i, completion)` hands over that of prompt i as soon as it is there; the short ones come first.
+        """
         ...
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:

@@ -34,9 +34,11 @@ class TransformersGenerator:
         completions: list[Completion] = []
         for start in range(0, len(prompts), self._batch_size):
             stop = start + self._batch_size
-            completions += self._generate_batch(prompts[start:stop], sampling, seeds[start:stop])
-            if on_finished:
-                on_finished(len(prompts[start:stop]))
+            batch = self._generate_batch(prompts[start:stop], sampling, seeds[start:stop])
+            completions += batch
+            for number, completion in enumerate(batch, start):
+                if on_finished:
+                    on_finished(number, completion)
         return completions
 
     @torch.inference_mode()

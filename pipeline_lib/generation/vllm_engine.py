@@ -71,22 +71,31 @@ class VllmGenerator:
     ) -> list[Completion]:
         """See `Generator.generate`."""
         from vllm import SamplingParams
-        from vllm.inputs import TokensPrompt
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind
 
-        parameters = [
-            SamplingParams(
-                temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.limit_tokens, logprobs=0, seed=seed
+        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
+        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            parameters = SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.limit_tokens,
+                seed=seed,
+                logprobs=0,
+                # The engine's thread works on every token: a dict of log-probs and a piece of text for each would hold it up.
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            for seed in seeds
-        ]
-        requests = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-
-        def bar(added: Any = None, **_: Any) -> Any:
-            # vLLM wraps two loops: the adding of requests (an iterable) and their running.
-            return added if added is not None else _FinishedCounter(on_finished)
-
-        outputs = self._llm.generate(requests, parameters, use_tqdm=bar if on_finished else False)
-        return [_completion(output.outputs[0]) for output in outputs]
+            engine.add_request(str(number), tokens_input(prompt), parameters)
+        completions: dict[int, Completion] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                number = int(output.request_id)
+                completions[number] = _completion(tokenizer, prompts[number], output.outputs[0])
+                if on_finished:
+                    on_finished(number, completions[number])
+        return [completions[number] for number in range(len(prompts))]
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
         """See `Generator.load_weights`."""
@@ -115,27 +124,27 @@ def _pack_tied_head(model: Any) -> None:
         dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
 
 
-def _completion(output: Any) -> Completion:
-    token_ids = list(output.token_ids)
-    logprobs = [entry[token].logprob for token, entry in zip(token_ids, output.logprobs, strict=True)]
-    reason = "stop" if output.finish_reason == "stop" else "length"
-    return Completion(token_ids, logprobs, output.text, reason)  # type: ignore[arg-type]
+def _completion(tokenizer: Any, prompt: list[int], output: Any) -> Completion:
+    token_ids, logprobs = list(output.token_ids), list(output.logprobs.logprobs)
+    assert len(token_ids) == len(logprobs)
+    is_stopped = output.finish_reason == "stop"
+    # What stops a response, whatever token that is, is no part of its text.
+    text = response_text(tokenizer, prompt, token_ids[:-1] if is_stopped else token_ids)
+    return Completion(token_ids, logprobs, text, "stop" if is_stopped else "length")
 
 
-class _FinishedCounter:
-    """The part of tqdm's interface that vLLM calls, reporting finished requests to a callback."""
+def response_text(tokenizer: Any, prompt: list[int], token_ids: list[int]) -> str:
+    """The text of a response, special tokens left out, as vLLM's incremental detokenizer gives it.
 
-    def __init__(self, on_finished: OnFinished | None) -> None:
-        self._on_finished = on_finished
-        self.n = 0
-        self.postfix = ""
-        self.format_dict = {"elapsed": 1.0}
+    That is, as what follows the prompt (some tokenizers drop a space at the beginning of a text), and without what comes after
+    the last whole character.
+    """
 
-    def update(self, count: int = 1) -> None:
-        self.n += count
-        if self._on_finished:
-            self._on_finished(count)
+    def decode(ids: list[int]) -> str:
+        text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
-    def refresh(self) -> None: ...
-
-    def close(self) -> None: ...
+    start = len(decode(prompt))
+    while (text := decode(prompt + token_ids)[start:]).endswith("\N{REPLACEMENT CHARACTER}"):
+        token_ids = token_ids[:-1]
+    return text

@@ -1,7 +1,8 @@
 """The RL loop: GRPO with a length-aware reward on rollouts of the current policy (protocol of arXiv 2602.20945).
 
 A step is one batch of `prompts_per_step` groups of N rollouts, and the S optimiser steps taken on it (S = staleness). Every
-rank generates, judges and trains on its own share of the prompts; sums over ranks make the metrics and the loss denominator.
+rank generates and judges its own share of the prompts, and trains on as many tokens as the others; sums over ranks make the
+metrics and the loss denominator.
 """
 
 from collections.abc import Callable, Iterator

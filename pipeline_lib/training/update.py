@@ -14,7 +14,7 @@ from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.grpo import aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
-from pipeline_lib.training.groups import RolloutGroups
+from pipeline_lib.training.groups import RolloutGroups, balanced_share
 from pipeline_lib.training.model import ResponseLogprobs, deepspeed_settings, load_causal_lm
 from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import first_problem, largest, sum_each
@@ -67,7 +67,7 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
     learning_rate = policy.learning_rate
-    steps = [policy.micro_batches(groups.sequences(lag)) for lag in range(config.staleness)]
+    steps = [policy.micro_batches(balanced_share(groups.sequences(lag))) for lag in range(config.staleness)]
     # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
     taken: list[dict[str, float]] = []

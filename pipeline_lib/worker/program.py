@@ -128,8 +128,8 @@ class Worker:
         return train(job, self._generator, self._tokenizer, lambda progress: self._report(number, progress))
 
     def _generate(self, number: int, job: GenerateJob) -> dict[str, Any]:
-        from pipeline_lib.generation.sampling import prompts_that_fit, write_shards
-        from pipeline_lib.training.ranks import barrier
+        from pipeline_lib.generation.sampling import deal_groups, missing_groups, prompts_that_fit, write_shards
+        from pipeline_lib.training.ranks import barrier, gather
 
         # A benchmark is judged whole or not at all; of the training prompts those that are too long are not profiled.
         prompts = {
@@ -152,13 +152,15 @@ class Worker:
                 reported = time.perf_counter()
                 self._report(number, {"done": min(done, total), "total": total, "seconds": reported - started})
 
-        for unit in job.units:
+        own = [missing_groups(unit, prompts[unit.prompts_file]) for unit in job.units] if self._rank == 0 else None
+        missing = gather(own)[0] or []
+        to_do = sum(len(groups) * unit.num_samples for groups, unit in zip(missing, job.units, strict=True))
+        on_finished((total - to_do) // self._world_size)
+        for unit, groups in zip(job.units, deal_groups(missing, self._rank, self._world_size), strict=True):
             if unit.weights != self._weights:
                 self._generator.load_folder(Path(unit.weights or self._base_folder))
                 self._weights = unit.weights
-            num_tokens += write_shards(
-                self._generator, self._tokenizer, unit, prompts[unit.prompts_file], self._rank, self._world_size, on_finished
-            )
+            num_tokens += write_shards(self._generator, self._tokenizer, unit, prompts[unit.prompts_file], groups, on_finished)
         barrier()
         return {"rollouts": total, "num_tokens": num_tokens, "seconds": time.perf_counter() - started}
 

@@ -1,6 +1,7 @@
 """The vLLM engine on the shipped base: exact log-probs, weights replaced in place, limits, seeds, and the cut of a budget sweep."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import ParityError, measure_logprob_gap, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
 from pipeline_lib.generation.sampling import Sample, sample_and_judge
+from pipeline_lib.generation.vllm_engine import VllmGenerator
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.records import Completion
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 SOURCE = PromptSource(
@@ -114,9 +117,39 @@ def test_draws_depend_on_the_seed_not_on_the_batch(engine: Generator, prompts: l
 
 
 def test_finished_requests_are_reported(engine: Generator, prompts: list[list[int]]) -> None:
-    counts: list[int] = []
-    engine.generate(prompts, Sampling(16), list(range(len(prompts))), counts.append)
-    assert sum(counts) == len(prompts)
+    told: dict[int, Completion] = {}
+    completions = engine.generate(prompts, Sampling(40), list(range(len(prompts))), told.__setitem__)
+    assert [told[number] for number in range(len(prompts))] == completions
+    assert list(told) != sorted(told), "as they finish"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_texts_and_logprobs_are_those_of_the_engine_s_own_detokenizer(
+    engine: VllmGenerator, prompts: list[list[int]], noise: float
+) -> None:
+    """With noise in the weights any token is drawn: special ones, and parts of characters, also at the end."""
+    from vllm import SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    torch.manual_seed(0)
+    seeds = list(range(len(prompts)))
+    parameters = [SamplingParams(temperature=1.0, max_tokens=40, logprobs=0, seed=seed) for seed in seeds]
+    requests: Any = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+    engine.load_weights((name, each + noise * torch.randn_like(each)) for name, each in load_trainer().named_parameters())
+    try:
+        expected = [output.outputs[0] for output in engine._llm.generate(requests, parameters, use_tqdm=False)]
+        found = engine.generate(prompts, Sampling(40), seeds)
+    finally:
+        engine.load_folder(BASE_FOLDER)
+    assert [(each.token_ids, each.text) for each in found] == [(list(each.token_ids), each.text) for each in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert theirs.logprobs is not None
+        assert ours.logprobs == [entry[token].logprob for entry, token in zip(theirs.logprobs, ours.token_ids, strict=True)]
+    if noise:
+        tokenizer = engine._llm.get_tokenizer()
+        assert any(tokenizer.decode(each.token_ids).endswith("\N{REPLACEMENT CHARACTER}") for each in found)
+        assert any(set(tokenizer.all_special_ids) & set(each.token_ids[:-1]) for each in found)
+    assert {each.finish_reason for each in found} == {"stop", "length"}
 
 
 def test_rollout_seeds_differ_by_every_part() -> None:
