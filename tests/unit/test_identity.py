@@ -85,6 +85,8 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     assert left_out == {
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
+        *(f"generation.{key}" for key in ("tensor_parallel", "sleep", "kl_tolerance")),
+        *(f"watch.{key}" for key in ("engine_gap", "engine_gap_factor")),
         "control.side_by_side",
     }
 
