@@ -1,15 +1,15 @@
-"""vLLM in this process: seeded sampling with exact log-probs, and in-place weight updates.
-
-The CPU backend keeps a packed copy of a tied output layer that a reload does not refresh, so it is packed again after each.
-"""
+"""vLLM in this process: seeded sampling with exact log-probs, in-place weight updates that are checked, and sleep beside a trainer."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import GenerationConfig
-from pipeline_lib.generation.protocol import OnFinished, Sampling
+from pipeline_lib.generation.checksums import Checksums, digest_of, require_sent_weights
+from pipeline_lib.generation.parity import ParityError, require_folder_parity
+from pipeline_lib.generation.protocol import EngineRanks, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
@@ -30,16 +30,25 @@ def configure_environment() -> None:
 
 
 class VllmGenerator:
-    """A vLLM engine for one model folder or hub id."""
+    """A vLLM engine for one model folder or hub id, or one rank's part of it (`ranks`: those that share it)."""
 
     def __init__(
-        self, model: str, config: GenerationConfig, max_model_tokens: int, revision: str | None = None, world_size: int = 1
+        self,
+        model: str,
+        config: GenerationConfig,
+        max_model_tokens: int,
+        revision: str | None = None,
+        world_size: int = 1,
+        ranks: EngineRanks | None = None,
     ) -> None:
         configure_environment()
         import torch
         from vllm import LLM
 
+        self._config, self._ranks = config, ranks or EngineRanks()
+        self._model, self._revision, self._version = model, revision, "as loaded"
         self._on_cpu = not torch.cuda.is_available()
+        self._can_sleep, self._sleeps = config.sleep and not self._on_cpu, False
         placement: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
         if self._on_cpu:
             placement = {
@@ -49,8 +58,9 @@ class VllmGenerator:
                 "max_num_batched_tokens": max(max_model_tokens, CPU_BATCH_TOKENS),
             }
         if world_size > 1:
-            # One whole engine a rank, inside the process group of the launcher.
+            # Each rank its engine, or its part of one, inside the process group of the launcher.
             placement["distributed_executor_backend"] = "external_launcher"
+            placement["tensor_parallel_size"] = config.tensor_parallel
         self._llm = LLM(
             model=model,
             revision=revision,
@@ -63,8 +73,10 @@ class VllmGenerator:
             generation_config="vllm",
             disable_log_stats=True,
             seed=0,
+            enable_sleep_mode=self._can_sleep,
             **placement,
         )
+        self._llm.update_weight_version(self._version)
 
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
@@ -91,37 +103,64 @@ class VllmGenerator:
         completions: dict[int, Completion] = {}
         while engine.has_unfinished_requests():
             for output in engine.step():
+                self._require_version(output.outputs[0])
                 number = int(output.request_id)
                 completions[number] = _completion(tokenizer, prompts[number], output.outputs[0])
                 if on_finished:
                     on_finished(number, completions[number])
         return [completions[number] for number in range(len(prompts))]
 
-    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+    def _require_version(self, output: Any) -> None:
+        versions = {span.version for span in output.weight_versions or ()}
+        if versions - {self._version}:
+            raise ParityError(f"the engine generated with the weights of {sorted(versions)}, not of {self._version}")
+
+    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
         """See `Generator.load_weights`."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named_weights)})
-        self._after_reload()
+        return self._replace_weights(named_weights, "", None, version)
 
-    def load_folder(self, folder: Path) -> None:
+    def load_folder(self, folder: Path) -> str:
         """See `Generator.load_folder`."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
-        self._after_reload()
-
-    def _after_reload(self) -> None:
+        revision = self._revision if str(folder) == self._model else None
+        digest = self._replace_weights(None, str(folder), revision, str(folder))
         if self._on_cpu:
-            self._llm.apply_model(_pack_tied_head)
+            # Its kernels read packed copies, which no checksum sees; and a model that runs on a CPU is small enough to run twice.
+            require_folder_parity(self, folder, revision, self._config)
+        return digest
+
+    def _replace_weights(
+        self, named_weights: Iterable[tuple[str, "torch.Tensor"]] | None, path: str, revision: str | None, version: str
+    ) -> str:
+        from pipeline_lib.generation.vllm_weights import reload
+
+        if self._sleeps:
+            import torch
+
+            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
+            self._llm.wake_up(tags=["weights"])
+        [reloaded] = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
+        if self._sleeps:
+            self._llm.wake_up(tags=["kv_cache"])
+            self._sleeps = False
+        held: Checksums = sum(self._ranks.gather(reloaded.held), start=Counter())
+        require_sent_weights(reloaded.sent, held, version, reloaded.fused, reloaded.unseen)
         self._llm.reset_prefix_cache()
+        self._llm.update_weight_version(version)
+        self._version = version
+        return digest_of(held)
+
+    def sleep(self) -> None:
+        """See `Generator.sleep`: weights and cache are freed."""
+        if self._can_sleep and not self._sleeps:
+            self._llm.sleep(level=2)
+            self._sleeps = True
+
+    def drain(self) -> None:
+        """See `Generator.drain`."""
 
     def close(self) -> None:
         """See `Generator.close`."""
         del self._llm
-
-
-def _pack_tied_head(model: Any) -> None:
-    if getattr(model.config, "tie_word_embeddings", False):
-        from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-
-        dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
 
 
 def _completion(tokenizer: Any, prompt: list[int], output: Any) -> Completion:

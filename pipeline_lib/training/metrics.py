@@ -98,6 +98,10 @@ def measure(
         largest_policy_lag=max(groups.policy_lag_P, default=0),
         batches_drawn=groups.batches_drawn,
         engine_ratio_capped_fraction=update.engine_ratio_capped_fraction,
+        logprob_gap_mean=update.logprob_gap_mean,
+        logprob_gap_k3=update.logprob_gap_k3,
+        logprob_gap_p999=update.logprob_gap_p999,
+        engine_ratio_outside_fraction=update.engine_ratio_outside_fraction,
     )
 
 
