@@ -187,7 +187,8 @@ def test_check_refuses_what_cannot_fit_and_names_the_keys(home: Path) -> None:
     cured = [argument for setting in remark["settings"] for argument in ("--set", setting)]
     assert check(file, "--card-gib", "79.6", "--set", "compute.zero_stage=1", *cured).exit_code == 0
     assert {phase["name"] for phase in tree["memory"]["phases"]} >= {"engine alone", "backward pass"}
-    one = check(str(CONFIGS / "qwen3-30b-a3b-thinking.toml"), "--card-gib", "79.6", "--set", "compute.num_processes=1")
+    on_one = ("--set", "compute.num_processes=1", "--set", "generation.tensor_parallel=1")
+    one = check(str(CONFIGS / "qwen3-30b-a3b-thinking.toml"), "--card-gib", "79.6", *on_one)
     assert one.exit_code == 1
     assert "It takes 2 such GPUs." in one.output
 
