@@ -91,6 +91,8 @@ def deepspeed_settings(compute: ComputeConfig) -> dict[str, Any]:
         "bf16": {"enabled": compute.precision == "bfloat16"},
         # In bfloat16 a micro-batch's gradient below half a unit in the last place of the sum would vanish.
         "data_types": {"grad_accum_dtype": "fp32"},
+        # ZeRO-1 reduces the sum, which must not be rounded for the way; the others reduce each micro-batch's gradient.
+        "communication_data_type": "fp32" if compute.zero_stage == 1 else None,
         "wall_clock_breakdown": False,
         "steps_per_print": 10**9,
     }

@@ -214,23 +214,30 @@ def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
         optimizer.step()
 
 
-# Settings, and the groups on each of two ranks: one generates nothing to train on, or there is one sequence for both.
-SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]]]] = [
-    ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]]),
-    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 1], [2, 3]]),
-    ({"negative_rollouts": "-I"}, [[2], [3]]),
+# Settings, the groups on each of two ranks (one generates nothing to train on, or there is one sequence for both), the machine.
+SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]], dict[str, object]]] = [
+    ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]], {}),
+    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 1], [2, 3]], {}),
+    ({"negative_rollouts": "-I"}, [[2], [3]], {}),
+    ({"kl_coefficient": 0.1}, [[0, 1, 2], [3]], {"zero_stage": 3, "gradient_checkpointing": True}),
 ]
 
 
 Weights = dict[str, torch.Tensor]
 
 
-def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict[str, float]], Weights, Weights]:
+def update_twice(
+    groups_used: list[int], config: TrainConfig, **compute: object
+) -> tuple[list[dict[str, float]], Weights, Weights]:
     """What two batches of some of the groups make of a new policy: metrics that are there, weights, and the first gradient."""
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
-    policy = make_policy(config)
+    policy, reference = make_policy(config, **compute), None
+    if config.kl_coefficient:
+        values = {"precision": "float32", **compute}
+        run = RunConfig.model_construct(train=config, compute=ComputeConfig.model_validate(values), model_revision=None)
+        reference = Reference(run, str(BASE_FOLDER))
     gradient: Weights = {}
     take_step = policy.step
 
@@ -240,7 +247,7 @@ def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict
         return take_step()
 
     policy.step = step  # type: ignore[method-assign]
-    metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
+    metrics = [asdict(update_policy(policy, reference, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
     return present, {name: weight.clone() for name, weight in policy.named_weights()}, gradient
 
@@ -263,27 +270,43 @@ def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
     return told, largest(value)
 
 
+def resume_as_rank(zero_stage: int, folder: Path) -> bool:
+    """Whether a policy that has loaded another's state, in bfloat16, takes its next step to the same weights."""
+    policy, resumed = (make_policy(settings(), zero_stage=zero_stage, precision="bfloat16") for _ in range(2))
+    update_policy(policy, None, make_groups(), settings())
+    policy.save_state(folder)
+    resumed.load_state(folder)
+    for each in (policy, resumed):
+        update_policy(each, None, make_groups(), settings())
+    weights = {name: weight.clone() for name, weight in policy.named_weights()}
+    is_same = [
+        torch.equal(weight, weights[name]) for name, weight in resumed.named_weights()
+    ]  # to the end: ranks gather together
+    return all(is_same)
+
+
 def act_as_rank(rank: int, port: int, results: str) -> None:
     """Be one of two ranks."""
     os.environ.update(rank_variables(rank, 2, port))
     init_distributed()
-    outcomes = [update_twice(groups[rank], settings(**changes)) for changes, groups in SHARED_UPDATES]
-    torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints")), f"{results}/{rank}.pt")
+    outcomes = [update_twice(groups[rank], settings(**changes), **compute) for changes, groups, compute in SHARED_UPDATES]
+    resumed = [resume_as_rank(stage, Path(results) / f"states-{stage}") for stage in (1, 2, 3)]
+    torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints"), resumed), f"{results}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any]]:
-    """What each of two ranks has seen of updates and of stops."""
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What each of two ranks has seen of updates, of stops and of states on disk."""
     folder = tmp_path_factory.mktemp("ranks")
     torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> None:
+def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> None:
     """Both train on as many tokens, whichever of them has generated more."""
-    ranks = [updates for updates, _ in two_ranks]
-    for (changes, groups), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
+    ranks = [updates for updates, *_ in two_ranks]
+    for (changes, groups, _), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
         SHARED_UPDATES, *ranks, strict=True
     ):
         expected_metrics, expected_weights, expected_gradient = update_twice([*groups[0], *groups[1]], settings(**changes))
@@ -298,12 +321,16 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> No
             assert torch.equal(weights[name], other_weights[name])
 
 
-def test_two_ranks_stop_together(two_ranks: list[tuple[Any, Any]]) -> None:
-    (_, (told, largest)), (_, (told_too, largest_too)) = two_ranks
+def test_two_ranks_stop_together(two_ranks: list[tuple[Any, ...]]) -> None:
+    (_, (told, largest), _), (_, (told_too, largest_too), _) = two_ranks
     assert told == told_too
     assert told[0].startswith("the reward is nan for sample 0 of prompt 'p0' "), told
     assert "step-00001 is gone: it is the best, and an alarm asks to go back to it" in told[1]
     assert largest == largest_too == float("inf"), "a maximum must not drop what is not a number"
+
+
+def test_two_ranks_resume_from_sharded_states(two_ranks: list[tuple[Any, ...]]) -> None:
+    assert [resumed for *_, resumed in two_ranks] == [[True] * 3] * 2
 
 
 def test_a_batch_without_any_signal_takes_no_step() -> None:
