@@ -187,9 +187,12 @@ def test_check_refuses_what_cannot_fit_and_names_the_keys(home: Path) -> None:
     cured = [argument for setting in remark["settings"] for argument in ("--set", setting)]
     assert check(file, "--card-gib", "79.6", "--set", "compute.zero_stage=1", *cured).exit_code == 0
     assert {phase["name"] for phase in tree["memory"]["phases"]} >= {"engine alone", "backward pass"}
-    one = check(str(CONFIGS / "qwen3-30b-a3b-thinking.toml"), "--card-gib", "79.6", "--set", "compute.num_processes=1")
-    assert one.exit_code == 1
-    assert "It takes 2 such GPUs." in one.output
+    one = ["compute.num_processes=1", "generation.tensor_parallel=1"]
+    alone = check(
+        str(CONFIGS / "qwen3-30b-a3b-thinking.toml"), "--card-gib", "79.6", *(word for key in one for word in ("--set", key))
+    )
+    assert alone.exit_code == 1
+    assert "It takes 2 such GPUs." in alone.output
 
 
 def test_check_shows_the_plan_and_leaves_cpu_configurations_alone(home: Path) -> None:
