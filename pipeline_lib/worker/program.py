@@ -105,7 +105,6 @@ class Worker:
         from pipeline_lib.generation.engines import make_generator
 
         tensor_parallel = config.generation.tensor_parallel
-        self._engines = self._world_size // tensor_parallel
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
@@ -155,7 +154,7 @@ class Worker:
 
         def on_finished(count: int) -> None:
             nonlocal done, reported
-            done += count * self._engines
+            done += count * self._world_size
             if time.perf_counter() - reported > PROGRESS_SECONDS:
                 reported = time.perf_counter()
                 self._report(number, {"done": min(done, total), "total": total, "seconds": reported - started})
