@@ -2,8 +2,8 @@
 
     python benchmarks/real_size.py            # Qwen3-0.6B's shape, random weights, bfloat16, ZeRO-2, two ranks; some minutes
 
-Prints the plan's estimate, what all processes of the worker were seen to hold (resident, and with shared pages counted once), and
-the step's row. Needs about 20 GiB of memory and 15 GiB of disk; no network.
+Prints the plan's estimate, what the processes of the worker have held at most, and what became of the step. Needs about 20 GiB of
+memory and 15 GiB of disk; no network.
 """
 
 import json
@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.jobs import TrainJob, read_json, write_prompts
 from pipeline_lib.memory import architecture_of
@@ -25,13 +23,12 @@ from pipeline_lib.prompts import load_prompts
 from pipeline_lib.worker.process import WorkerProcess
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-GIB = 2**30
 SETTINGS = [
     "generation.dtype=bfloat16", "generation.max_num_seqs=8", "generation.kv_cache_gib=0.25", "generation.parity_tolerance=20",
     "compute.precision=bfloat16", "compute.zero_stage=2", "compute.num_processes=2", "compute.gradient_checkpointing=true",
-    "compute.micro_batch_tokens=128", "train.steps=1", "train.prompts_per_step=4", "train.num_rollouts=2",
-    "train.rollout_limit_tokens=32", "reward.target_tokens=32", "profile.rollout_limit_tokens=32", "evaluate.budgets_tokens=[32]",
-    "train.measure_kl=false", "train.learning_rate=1e-6",
+    "compute.micro_batch_tokens=128", "train.steps=1", "train.prompts_per_step=4", "train.num_rollouts=4",
+    "train.rollout_limit_tokens=32", "train.measure_kl=false", "train.learning_rate=1e-6", "reward.name=kimi",
+    "reward.target_tokens=32", "profile.rollout_limit_tokens=32", "evaluate.budgets_tokens=[32]",
 ]  # fmt: skip
 
 
@@ -50,17 +47,22 @@ def model_folder(folder: Path) -> Path:
         bos_token_id=None, dtype="bfloat16",
     )  # fmt: skip
     torch.set_default_dtype(torch.bfloat16)
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    model = Qwen3ForCausalLM(config)
+    # Random responses would never end: with this some do, so that a reward which looks at the length has something to tell apart
+    # (the sign by trial: with the other one every response ends at once).
+    model.get_input_embeddings().weight.data[tokenizer.eos_token_id] *= -25
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 class Watch(threading.Thread):
-    """Looks at the worker's memory twice a second: the most, in bytes, resident and with shared pages divided."""
+    """The most that each process of a worker has held (`VmHWM`, counted by the kernel), in GiB, and all of them over time."""
 
     def __init__(self, worker: WorkerProcess) -> None:
         super().__init__(daemon=True)
-        self.worker, self.resident, self.proportional, self.each = worker, 0, 0, [0]
+        self.worker = worker
+        self.peaks: dict[int, float] = {}
         self.timeline: list[tuple[float, float]] = []
 
     def run(self) -> None:
@@ -68,17 +70,18 @@ class Watch(threading.Thread):
         started = time.perf_counter()
         pid = read_json(self.worker.folder / "process.json")["pid"]
         while self.worker.is_running:
-            time.sleep(0.5)
-            try:
-                processes = [psutil.Process(pid), *descendants(pid)]
-                memory = [process.memory_full_info() for process in processes]
-            except psutil.Error:
-                continue
-            resident = sum(each.rss for each in memory)
-            self.timeline.append((time.perf_counter() - started, resident / GIB))
-            if resident > self.resident:
-                self.resident, self.each = resident, sorted((each.rss for each in memory), reverse=True)
-            self.proportional = max(self.proportional, sum(each.pss for each in memory))
+            held = {process: _status(process) for process in [pid, *(each.pid for each in descendants(pid))]}
+            self.peaks |= {process: found["VmHWM"] for process, found in held.items() if found}
+            self.timeline.append((time.perf_counter() - started, sum(found["VmRSS"] for found in held.values() if found)))
+            time.sleep(0.25)
+
+
+def _status(pid: int) -> dict[str, float]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return {line.partition(":")[0]: int(line.split()[1]) / 2**20 for line in lines if line.startswith(("VmHWM", "VmRSS"))}
 
 
 def measure(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -98,23 +101,24 @@ def measure(folder: Path, overrides: list[str]) -> dict[str, Any]:
     watch.start()
     started = time.perf_counter()
     try:
-        result = worker.run(job)
+        worker.run(job)
     finally:
         log = worker.log.read_text(encoding="utf-8", errors="replace") if worker.log.exists() else ""
         worker.close()
+    [row] = [read_json(path) for path in (folder / "steps").glob("*.json") if "step" in read_json(path)]
     model = architecture_of(str(base))
     assert model is not None
-    planned = host_gib(config, model)
+    keys = ("optimizer_steps", "batch_optimizer_steps", "grad_norm", "num_tokens", "logprob_gap", "update_seconds")
     return {
-        "planned_gib": planned, "resident_gib": watch.resident / GIB, "proportional_gib": watch.proportional / GIB,
-        "processes_gib": [round(each / GIB, 2) for each in watch.each], "seconds": time.perf_counter() - started, "result": result,
-        "timeline": [(round(second, 1), round(gib, 2)) for second, gib in watch.timeline], "log": log,
+        "planned_gib": host_gib(config, model), "measured_gib": sum(watch.peaks.values()),
+        "processes_gib": sorted(watch.peaks.values(), reverse=True), "seconds": time.perf_counter() - started,
+        "step": {key: row.get(key) for key in keys}, "timeline": watch.timeline, "log": log,
     }  # fmt: skip
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         found = measure(Path(temporary), sys.argv[1:])
-    timeline, log = found.pop("timeline"), found.pop("log")
-    print(json.dumps(found, indent=1, default=str))
-    print(" ".join(f"{second:.0f}s:{gib}" for second, gib in timeline[::10]))
+    del found["log"]
+    print(" ".join(f"{second:.0f}s {gib:.1f}" for second, gib in found.pop("timeline")[::8]))
+    print(json.dumps(found, indent=1))

@@ -11,7 +11,7 @@ class ComputeConfig(Section):
     """How the worker uses the machine: processes and threads, the trainer's precision, and what it trades for memory."""
 
     launcher: ChangesNoResult[Literal["torch", "deepspeed"]] = Field(
-        "torch", description="torch: torch.distributed.run; deepspeed: its own launcher."
+        "torch", description="What starts several processes. torch: torch.distributed.run; deepspeed: its own launcher."
     )
     num_processes: PositiveInt = Field(1, description="World size: one process per GPU, each with its own engine.")
     num_threads: ChangesNoResult[PositiveInt] = Field(

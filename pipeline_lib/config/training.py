@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.sources import PromptSource
-from pipeline_lib.section import CountsWhereGiven, Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.section import (
+    ChangesNoResult,
+    CountsWhereGiven,
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 AdvantageEstimator = Literal["grpo", "mean", "rloo", "batch_whitened"]
 NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R=L_T"]
@@ -157,6 +165,12 @@ class WatchConfig(Section):
     reward_starvation: AlarmAction = Field("warn", description="Next to no rollout earns a positive reward.")
     reward_starvation_fraction: Fraction = Field(
         0.1, description="Alarm when the share of rollouts with a positive reward is below this."
+    )
+    engine_gap: ChangesNoResult[Literal["ignore", "warn"]] = Field(
+        "warn", description="Engine and trainer drift apart: the mean k3 of the sampled tokens has grown."
+    )
+    engine_gap_factor: ChangesNoResult[Annotated[float, Field(gt=1.0)]] = Field(
+        1.5, description="Alarm when the mean k3 exceeds its first level times this, and 0.0001."
     )
     max_roll_backs: NonNegativeInt = Field(
         1, description="roll_back: how often the best checkpoint is restored before training stops instead."

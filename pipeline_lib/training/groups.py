@@ -16,9 +16,9 @@ from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.repetition import flags_of
-from pipeline_lib.training.batches import TokenSequence
+from pipeline_lib.training.batches import TokenSequence, deal_by_tokens
 from pipeline_lib.training.credit import assign_credit
-from pipeline_lib.training.ranks import first_problem, gather, sum_tensor
+from pipeline_lib.training.ranks import first_problem, gather, rank, sum_tensor, world_size
 
 
 class RolloutGroups:
@@ -94,7 +94,8 @@ class RolloutGroups:
     def policy_lag_P(self) -> list[int]:
         """Optimiser steps between the weights that generated each group and those it updates: 0 to S - 1, in turn."""
         positions = self.used_P.cumsum(dim=0) - self.used_P.long()
-        return [int(position) % self.config.staleness for position in positions]
+        lags: list[int] = (positions % self.config.staleness).tolist()
+        return lags
 
     def sequences(self, lag: int) -> list[TokenSequence]:
         """What optimiser step number `lag` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
@@ -102,24 +103,27 @@ class RolloutGroups:
         trained_PN = self.kept_PN & (self.used_P & self.signal_P & (lag_P == lag)).unsqueeze(1)
         return [
             TokenSequence(
-                sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage), label=sample.label
+                np.array(sample.prompt_ids, dtype=np.int32),
+                np.array(sample.completion.token_ids, dtype=np.int32),
+                np.array(sample.completion.logprobs, dtype=np.float32),
+                advantage,
+                label=sample.label,
             )
-            for sample, advantage, trained in zip(self.samples, self.advantages_PN.flatten(), trained_PN.flatten(), strict=True)
-            if trained
+            for sample, advantage, is_trained in zip(
+                self.samples, self.advantages_PN.flatten().tolist(), trained_PN.flatten().tolist(), strict=True
+            )
+            if is_trained
         ]
 
     def rollouts(self, run_id: str, step: int, model: str, source: str) -> list[Rollout]:
         """The rows of the `rollouts` view."""
-        rows = []
+        rows = [sample.rollout(run_id, "train", step, model, source) for sample in self.samples]
+        rewards, advantages = self.rewards_PN.flatten().tolist(), self.advantages_PN.flatten().tolist()
+        masked = (~(self.kept_PN & self.used_P.unsqueeze(1))).flatten().tolist()
         policy_lag_P = self.policy_lag_P
-        for position, sample in enumerate(self.samples):
-            group, index = divmod(position, self.num_rollouts)
-            row = sample.rollout(run_id, "train", step, model, source)
-            row.reward = float(self.rewards_PN[group, index])
-            row.advantage = float(self.advantages_PN[group, index])
-            row.masked = not (self.kept_PN[group, index] and self.used_P[group])
-            row.policy_lag = policy_lag_P[group]
-            rows.append(row)
+        for position, row in enumerate(rows):
+            row.reward, row.advantage, row.masked = rewards[position], advantages[position], masked[position]
+            row.policy_lag = policy_lag_P[position // self.num_rollouts]
         return rows
 
 
@@ -129,11 +133,16 @@ def outcomes_of_all_ranks(outcomes: Outcomes) -> Outcomes:
     return Outcomes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Outcomes)))
 
 
+def balanced_share(sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
+    """This rank's part of what all ranks train on together in an optimiser step, wherever it was generated: as many tokens as each."""
+    return deal_by_tokens([each for part in gather(sequences) for each in part], world_size())[rank()]
+
+
 def share_groups(signal_counts: Sequence[int], num_groups: int) -> list[int]:
     """How many groups with a signal each rank uses so that all together use at most `num_groups`, as evenly as there are."""
     quotas = [0] * len(signal_counts)
     while sum(quotas) < min(num_groups, sum(signal_counts)):
-        for rank, count in enumerate(signal_counts):
-            if quotas[rank] < count and sum(quotas) < num_groups:
-                quotas[rank] += 1
+        for number, count in enumerate(signal_counts):
+            if quotas[number] < count and sum(quotas) < num_groups:
+                quotas[number] += 1
     return quotas

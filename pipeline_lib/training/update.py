@@ -14,10 +14,11 @@ from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.grpo import aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
-from pipeline_lib.training.groups import RolloutGroups
+from pipeline_lib.training.engine_gap import EngineGap, gap_sums
+from pipeline_lib.training.groups import RolloutGroups, balanced_share
 from pipeline_lib.training.model import ResponseLogprobs, deepspeed_settings, load_causal_lm
 from pipeline_lib.training.policy import Policy
-from pipeline_lib.training.ranks import first_problem, largest, sum_each
+from pipeline_lib.training.ranks import first_problem, largest, sum_each, sum_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class UpdateMetrics:
     clip_fraction: float | None
     grad_norm: float | None
     logprob_gap: float
+    logprob_gap_mean: float | None
+    logprob_gap_k3: float | None
+    logprob_gap_p999: float | None
+    engine_ratio_outside_fraction: float | None
     learning_rate: float
     optimizer_steps: int  # since the beginning of the training run
     batch_optimizer_steps: int
@@ -67,19 +72,21 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
     learning_rate = policy.learning_rate
-    steps = [policy.micro_batches(groups.sequences(lag)) for lag in range(config.staleness)]
+    steps = [policy.micro_batches(balanced_share(groups.sequences(lag))) for lag in range(config.staleness)]
     # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
     taken: list[dict[str, float]] = []
+    gaps: list[torch.Tensor] = []
     for batches, old_logprobs in zip(steps, old, strict=True):
         lengths = [length for batch in batches for length in _mask(batch).sum(dim=1)[batch.signal_B].tolist()]
         size = sum_each({"denominator": loss_denominator(lengths, config), "num_tokens": sum(lengths)})
         if size["denominator"] > 0:
-            taken.append({**size, **_optimizer_step(policy, batches, old_logprobs, _Loss(config, reference, **size))})
+            taken.append({**size, **_optimizer_step(policy, batches, old_logprobs, _Loss(config, reference, **size), gaps)})
 
     def mean(name: str, is_measured: bool = True) -> float | None:
         return sum(step[name] for step in taken) / len(taken) if taken and is_measured else None
 
+    gap = EngineGap.of(sum_tensor(torch.stack(gaps).sum(0))) if gaps else EngineGap()
     return UpdateMetrics(
         num_tokens=int(sum(step["num_tokens"] for step in taken)),
         loss=mean("loss"),
@@ -87,6 +94,10 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
         clip_fraction=mean("clip_fraction"),
         grad_norm=mean("grad_norm"),
         logprob_gap=largest(float(np.max([0.0, *(step["logprob_gap"] for step in taken)]))),
+        logprob_gap_mean=gap.mean,
+        logprob_gap_k3=gap.k3,
+        logprob_gap_p999=gap.p999,
+        engine_ratio_outside_fraction=gap.outside_fraction,
         learning_rate=learning_rate,
         optimizer_steps=policy.optimizer_steps,
         batch_optimizer_steps=len(taken),
@@ -126,9 +137,16 @@ def _score(policy: Policy, batches: list[PaddedBatch]) -> list[torch.Tensor]:
 
 
 def _optimizer_step(
-    policy: Policy, batches: list[PaddedBatch], old_logprobs: list[torch.Tensor] | None, loss_of: _Loss
+    policy: Policy,
+    batches: list[PaddedBatch],
+    old_logprobs: list[torch.Tensor] | None,
+    loss_of: _Loss,
+    gaps: list[torch.Tensor],
 ) -> dict[str, float]:
-    """Take one step; its sums over the micro-batches of all ranks, its gradient norm, and this rank's largest log-prob gap."""
+    """Take one step; its sums over the micro-batches of all ranks, its gradient norm, and this rank's largest log-prob gap.
+
+    The sums of this rank's log-prob gaps are put into `gaps`.
+    """
     sums: dict[str, float] = {}
     gap = 0.0
     problem: str | None = None
@@ -136,6 +154,7 @@ def _optimizer_step(
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
         gap = float(np.maximum(gap, _largest_gap(old_BT, batch)))
+        gaps.append(gap_sums(old_BT, batch))
         loss, parts = loss_of(batch, logprobs_BT, old_BT)
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)

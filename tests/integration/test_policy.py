@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+from deepspeed.utils import safe_get_full_grad
 from loopback import free_port, rank_variables
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -213,22 +214,35 @@ def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
         optimizer.step()
 
 
-# Settings, and the groups on each of two ranks: one has nothing but filler, or has it in the second optimiser step only.
+# Settings, and the groups on each of two ranks: one generates nothing to train on, or there is one sequence for both.
 SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]]]] = [
     ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]]),
     ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 1], [2, 3]]),
+    ({"negative_rollouts": "-I"}, [[2], [3]]),
 ]
 
 
-def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """What two batches of some of the groups make of a new policy: metrics that are there, and weights."""
+Weights = dict[str, torch.Tensor]
+
+
+def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict[str, float]], Weights, Weights]:
+    """What two batches of some of the groups make of a new policy: metrics that are there, weights, and the first gradient."""
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
     policy = make_policy(config)
+    gradient: Weights = {}
+    take_step = policy.step
+
+    def step() -> float | None:
+        for name, parameter in policy.engine.module.model.named_parameters():
+            gradient.setdefault(name, safe_get_full_grad(parameter).clone())
+        return take_step()
+
+    policy.step = step  # type: ignore[method-assign]
     metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
-    return present, {name: weight.clone() for name, weight in policy.named_weights()}
+    return present, {name: weight.clone() for name, weight in policy.named_weights()}, gradient
 
 
 def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
@@ -267,9 +281,15 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any]]
 
 
 def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> None:
+    """Both train on as many tokens, whichever of them has generated more."""
     ranks = [updates for updates, _ in two_ranks]
-    for (changes, _), (metrics, weights), (other_metrics, other_weights) in zip(SHARED_UPDATES, *ranks, strict=True):
-        expected_metrics, expected_weights = update_twice([0, 1, 2, 3], settings(**changes))
+    for (changes, groups), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
+        SHARED_UPDATES, *ranks, strict=True
+    ):
+        expected_metrics, expected_weights, expected_gradient = update_twice([*groups[0], *groups[1]], settings(**changes))
+        largest = max(float(each.abs().max()) for each in expected_gradient.values())
+        for name, each in expected_gradient.items():
+            assert torch.allclose(gradient[name], each, rtol=0, atol=1e-6 * largest), name
         assert metrics == other_metrics
         for found, expected in zip(metrics, expected_metrics, strict=True):
             assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)

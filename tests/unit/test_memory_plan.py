@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from flows.cli import app
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.config.shipped import PROJECT, shipped_configs
-from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan, settings_that_fit
+from pipeline_lib.doctor import _memory
+from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, card_here, memory_plan, settings_that_fit
 from pipeline_lib.memory.plan import GIB, layer_bytes, norm_bytes
 from pipeline_lib.memory.remedy import with_settings
 from pipeline_lib.memory.table import render_memory
@@ -226,3 +227,18 @@ def test_adapters_fit_the_small_card_that_their_configuration_is_for() -> None:
     assert plan.problems == [] and plan.cache_sequences > 7
     whole = config.model_copy(update={"train": config.train.model_copy(update={"lora": None})})
     assert plan_of(whole, Card("24 GB", 22.5)).problems
+
+
+def test_the_card_of_the_machine_is_what_its_driver_says(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text('#!/bin/sh\nprintf "NVIDIA H100 80GB HBM3, 81559\\nNVIDIA A10, 23028\\n"\n', encoding="utf-8")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert card_here() == (Card("NVIDIA A10", 23028 / 1024), 2)
+    assert "22.5 GiB (NVIDIA A10)" in check(str(CONFIGS / "qwen3-0.6b-1gpu.toml")).output
+    driver.write_text('#!/bin/sh\nprintf "NVIDIA H100 80GB HBM3, 81559\\n"\n', encoding="utf-8")
+    [finding] = _memory()
+    assert finding.found.startswith("1 × 79.6 GiB: room for ")
+    assert "qwen3-1.7b-1gpu" in finding.found and "qwen3-8b" not in finding.found
+    driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    assert (card_here(), _memory()) == (None, [])
