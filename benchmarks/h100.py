@@ -26,13 +26,13 @@ SHAPES = {"0.6B": (1024, 28, 16, 8, 3072, True), "1.7B": (2048, 28, 16, 8, 6144,
 VOCABULARY = 151_936
 # check, arguments, most seconds
 CHECKS = [
-    ("update", ["0.6B", "eval"], 70),
-    ("update", ["0.6B", "train"], 70),
-    ("update", ["1.7B", "train"], 80),
-    ("accumulation", ["bf16"], 60),
-    ("accumulation", ["fp32"], 60),
-    ("gap", [], 100),
+    ("update", ["0.6B", "1"], 70),
+    ("update", ["0.6B", "2"], 70),
+    ("update", ["1.7B", "1"], 80),
+    ("update", ["1.7B", "offload"], 80),
+    ("accumulation", [], 60),
     ("head", [], 40),
+    ("gap", [], 100),
     ("loop", ["1"], 60),
     ("loop", ["2"], 60),
     ("loop", ["3"], 60),
@@ -113,15 +113,36 @@ def _batch(num_sequences: int, length: int, device: Any) -> Any:
     return PaddedBatch.from_sequences(rows, device)
 
 
-def check_update(shape: str, mode: str) -> dict[str, Any]:
-    """Peak memory and time of an optimiser step on one sequence of 16,384 tokens; transformers checkpoints in train mode only."""
+def _planned(shape: str, settings: dict[str, Any]) -> dict[str, float]:
+    """The memory plan's GiB of the trainer alone, by phase: what torch allocates, without engine and context."""
+    from pipeline_lib.config import load_config
+    from pipeline_lib.memory import H100, architecture_of, memory_plan
+    from pipeline_lib.memory.plan import CONTEXT_GIB
+
+    keys = {"gradient_checkpointing": True, "micro_batch_tokens": MICRO_BATCH_TOKENS, "num_processes": 1, **settings}
+    words = [f"compute.{name}={str(value).lower()}" for name, value in keys.items()]
+    limits = ["generation.max_prompt_tokens=512", f"train.rollout_limit_tokens={MICRO_BATCH_TOKENS - 512}"]
+    config = load_config(REPOSITORY / f"configs/qwen3-{shape.lower()}-1gpu.toml", [*words, *limits])
+    model = architecture_of(_model_folder(shape))
+    assert model
+    phases = {phase.name: phase for phase in memory_plan(config, model, H100).phases}
+    return {
+        name: phases[name].total - phases[name].parts["engine"] - CONTEXT_GIB for name in ("backward pass", "optimiser step")
+    }
+
+
+def check_update(shape: str, how: str) -> dict[str, Any]:
+    """Peak memory, against the plan, and time of an optimiser step on one sequence of 16,384 tokens at a ZeRO stage, or offloaded."""
     import torch
 
-    policy = _policy(shape)
-    policy.engine.train(mode == "train")
+    settings = {"zero_stage": 2, "optimizer_offload": True} if how == "offload" else {"zero_stage": int(how)}
+    planned = _planned(shape, settings)
+    policy = _policy(shape, **settings)
     batch = _batch(1, MICRO_BATCH_TOKENS, policy.device)
     num_parameters = sum(parameter.numel() for parameter in policy.engine.module.parameters())
-    measured: dict[str, Any] = {"shape": shape, "mode": mode, "idle_gib": torch.cuda.memory_allocated() / GIB}
+    measured: dict[str, Any] = {
+        "shape": shape, "zero": how, "planned_gib": planned, "idle_gib": torch.cuda.memory_allocated() / GIB
+    }  # fmt: skip
     for number in range(3):
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
@@ -147,17 +168,12 @@ def check_update(shape: str, mode: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_accumulation(data_type: str) -> dict[str, Any]:
-    """Gradient of 64 micro-batches of 256 tokens against one of 16,384, accumulated in bf16 or fp32: relative error, memory."""
+def check_accumulation() -> dict[str, Any]:
+    """Gradient of 64 micro-batches of 256 tokens against one of 16,384, summed in float32: relative error, memory."""
     import torch
     from deepspeed.utils import safe_get_full_grad
 
-    import pipeline_lib.training.policy as module
-
-    plain = module._deepspeed_config
-    module._deepspeed_config = lambda *sections: {**plain(*sections), "data_types": {"grad_accum_dtype": data_type}}
     policy = _policy("0.6B", zero_stage=2)
-    policy.engine.train()
     names = ["base_model.layers.0.mlp.up_proj.weight", "base_model.layers.27.self_attn.q_proj.weight", "base_model.norm.weight"]
     parameters = dict(policy.engine.module.model.named_parameters())
     chosen = {name: parameters[name.replace("base_model", "model")] for name in names}
@@ -181,7 +197,7 @@ def check_accumulation(data_type: str) -> dict[str, Any]:
     many, many_peak, many_seconds = gradients(1)
     errors = {name: float((one[name] - many[name]).norm() / one[name].norm()) for name in names}
     return {
-        "data_type": data_type, "relative_error": errors, "peak_gib": [one_peak, many_peak], "seconds": [one_seconds, many_seconds]
+        "relative_error": errors, "peak_gib": [one_peak, many_peak], "seconds": [one_seconds, many_seconds]
     }  # fmt: skip
 
 
@@ -190,7 +206,7 @@ def check_gap() -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pipeline_lib.training.policy import ResponseLogprobs
+    from pipeline_lib.training.model import ResponseLogprobs
 
     # Random weights give next to uniform distributions (`entropy`): a trained model's log-probs differ more at its rare tokens.
     model = AutoModelForCausalLM.from_pretrained(_model_folder("0.6B", std=0.05), dtype=torch.bfloat16).cuda().eval()
@@ -242,42 +258,32 @@ def _score(scorer: Any, ids: Any, prompt: int) -> Any:
 
 
 def check_head() -> dict[str, Any]:
-    """Peak memory and time of the output layer over 16,384 tokens, with and without the division by the temperature."""
+    """Peak memory and time of the trainer's output layer over 16,384 tokens at temperature 1, by rows at once."""
+    from functools import partial
+
     import torch
-    from torch.utils.checkpoint import checkpoint
+
+    from pipeline_lib.memory.plan import chunk_tokens
+    from pipeline_lib.training.model import response_logprobs
 
     hidden = torch.randn(MICRO_BATCH_TOKENS, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(VOCABULARY, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     targets = torch.randint(0, VOCABULARY, (MICRO_BATCH_TOKENS,), device="cuda")
-
-    def divided(rows: Any, chosen: Any) -> Any:
-        logits = (rows @ weight.T).float() / 1.0
-        return torch.log_softmax(logits, dim=-1).gather(-1, chosen[:, None]).squeeze(-1)
-
-    def cross_entropy(rows: Any, chosen: Any) -> Any:
-        return -torch.nn.functional.cross_entropy(rows @ weight.T, chosen, reduction="none").float()
-
-    def logsumexp(rows: Any, chosen: Any) -> Any:
-        logits = (rows @ weight.T).float()
-        return logits.gather(-1, chosen[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
-
+    project = partial(torch.nn.functional.linear, weight=weight)
     found = {}
-    for label, head in (("divided", divided), ("logsumexp", logsumexp), ("cross_entropy_bf16", cross_entropy)):
-        for size in (1024, 2048, 4096):
-            for _ in range(2):
-                hidden.grad = weight.grad = None
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-                torch.cuda.synchronize()
-                started = time.perf_counter()
-                parts = [checkpoint(head, hidden[s : s + size], targets[s : s + size], use_reentrant=False)
-                         for s in range(0, MICRO_BATCH_TOKENS, size)]  # fmt: skip
-                torch.cat(parts).sum().backward()
-                torch.cuda.synchronize()
-                seconds = time.perf_counter() - started
-            found[f"{label} {size}"] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]
-    return {"peak_gib_and_seconds": found}
+    for size in (chunk_tokens(VOCABULARY), 1024, 2048):
+        for _ in range(2):
+            hidden.grad = weight.grad = None
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            response_logprobs(project, size, 1.0, hidden, targets).sum().backward()
+            torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+        found[str(size)] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]
+    return {"peak_gib_and_seconds_by_rows": found}
 
 
 def check_loop(zero_stage: str) -> dict[str, Any]:
