@@ -103,7 +103,7 @@ class VllmGenerator:
 
     def _require_version(self, outputs: Sequence[Any]) -> None:
         versions = {span.version for output in outputs for span in output.outputs[0].weight_versions or ()}
-        if versions - {self._version}:
+        if outputs and versions != {self._version}:
             raise ParityError(f"the engine generated with the weights of {sorted(versions)}, not of {self._version}")
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
@@ -124,21 +124,23 @@ class VllmGenerator:
     ) -> str:
         from pipeline_lib.generation.vllm_weights import reload
 
-        if self._sleeps:
-            import torch
-
-            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
-            self._llm.wake_up(tags=["weights"])
+        self._wake("weights")
         [reloaded] = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
-        if self._sleeps:
-            self._llm.wake_up(tags=["kv_cache"])
-            self._sleeps = False
+        self._wake("kv_cache")
+        self._sleeps = False
         held: Checksums = sum(self._ranks.gather(reloaded.held), start=Counter())
         require_sent_weights(reloaded.sent, held, version, reloaded.fused, reloaded.unseen)
         self._llm.reset_prefix_cache()
         self._llm.update_weight_version(version)
         self._version = version
         return digest_of(held)
+
+    def _wake(self, part: str) -> None:
+        if self._sleeps:
+            import torch
+
+            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
+            self._llm.wake_up(tags=[part])
 
     def sleep(self) -> None:
         """See `Generator.sleep`: weights and cache are freed."""
