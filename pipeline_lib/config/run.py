@@ -28,7 +28,7 @@ class GenerationConfig(Section):
     max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
     kv_cache_gib: ChangesNoResult[PositiveFloat] = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
     gpu_memory_utilization: ChangesNoResult[Fraction] = Field(
-        0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
+        0.45, description="GPU only: share of memory for the engine while it is awake; what the trainer keeps needs the rest."
     )
     enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
     tensor_parallel: ChangesNoResult[PositiveInt] = Field(

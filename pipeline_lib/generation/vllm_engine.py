@@ -1,6 +1,7 @@
 """vLLM in this process: seeded sampling with exact log-probs, in-place weight updates that are checked, and sleep beside a trainer."""
 
 import os
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class VllmGenerator:
             # Each rank its engine, or its part of one, inside the process group of the launcher.
             placement["distributed_executor_backend"] = "external_launcher"
             placement["tensor_parallel_size"] = config.tensor_parallel
+        shared_memory = self._name_shared_memory() if self._on_cpu and ranks else None
         self._llm = LLM(
             model=model,
             revision=revision,
@@ -77,6 +79,22 @@ class VllmGenerator:
             **placement,
         )
         self._llm.update_weight_version(self._version)
+        if shared_memory and self._ranks.place == 0:
+            # All ranks have it open; a name would outlive a process that is killed.
+            for path in Path("/dev/shm").glob(f"{shared_memory}-*"):
+                path.unlink()
+
+    def _name_shared_memory(self) -> str:
+        """Give the memory that an engine's ranks share on a CPU a name of its own.
+
+        vLLM names it after the address at which the ranks met, and an external launcher's is the same for all engines of a machine.
+        """
+        from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+        name: str = self._ranks.gather(uuid.uuid4().hex)[0]
+        place = (f"env://:{name}", int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]))
+        setattr(ExecutorWithExternalLauncher, "_distributed_args", lambda _: place)  # noqa: B010  (not ours to type)
+        return name
 
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
@@ -112,7 +130,7 @@ class VllmGenerator:
 
     def _require_version(self, output: Any) -> None:
         versions = {span.version for span in output.weight_versions or ()}
-        if versions - {self._version}:
+        if versions != {self._version}:
             raise ParityError(f"the engine generated with the weights of {sorted(versions)}, not of {self._version}")
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
@@ -133,21 +151,23 @@ class VllmGenerator:
     ) -> str:
         from pipeline_lib.generation.vllm_weights import reload
 
-        if self._sleeps:
-            import torch
-
-            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
-            self._llm.wake_up(tags=["weights"])
+        self._wake("weights")
         [reloaded] = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
-        if self._sleeps:
-            self._llm.wake_up(tags=["kv_cache"])
-            self._sleeps = False
+        self._wake("kv_cache")
+        self._sleeps = False
         held: Checksums = sum(self._ranks.gather(reloaded.held), start=Counter())
         require_sent_weights(reloaded.sent, held, version, reloaded.fused, reloaded.unseen)
         self._llm.reset_prefix_cache()
         self._llm.update_weight_version(version)
         self._version = version
         return digest_of(held)
+
+    def _wake(self, part: str) -> None:
+        if self._sleeps:
+            import torch
+
+            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
+            self._llm.wake_up(tags=[part])
 
     def sleep(self) -> None:
         """See `Generator.sleep`: weights and cache are freed."""

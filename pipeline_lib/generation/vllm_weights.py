@@ -41,7 +41,7 @@ def reload(worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]] | None
     for name, tensor in _own_tensors(model):
         held[name] += checksum(tensor, config.dtype)
     unseen = frozenset(name for name, parameter in model.named_parameters() if not parameter.numel())
-    return Reloaded(sent, held, dict(model.packed_modules_mapping), unseen)
+    return Reloaded(sent, held, dict(getattr(model, "packed_modules_mapping", {})), unseen)
 
 
 def _stored_weights(worker: Any, path: str, revision: str | None) -> Iterator[tuple[str, torch.Tensor]]:

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 class Trainer:
     """One rank's part in training: the policy, the base model for its KL, the reward, the engine, and what is written where.
 
-    Every rank has a whole engine, and generates and judges for its own share of `prompts`, or of the held-out `validation_prompts`.
+    Every rank has an engine, or a part of one, and generates and judges for its own share of `prompts`, or of the held-out
+    `validation_prompts`.
     """
 
     config: RunConfig

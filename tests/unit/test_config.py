@@ -126,6 +126,8 @@ def test_overrides_take_toml_values_bare_words_and_list_items() -> None:
         ("filter.subset=medium", ["filter.subset = 'medium'", "'easy'"]),
         ("filter.min_pass_rate=0.2", ["subset = 'band'"]),
         ("train.staleness=3", ["staleness = 3", "does not divide train.prompts_per_step"]),
+        ("generation.tensor_parallel=2", ["tensor_parallel = 2", "does not divide compute.num_processes = 1"]),
+        ("generation={engine='transformers', tensor_parallel=2}", ["tensor_parallel = 2 needs engine = 'vllm'"]),
         ("evaluate.budgets_tokens=[96, 48]", ["must rise"]),
         ("prompts.split=dev", ["split = 'dev'", "train, validation, test"]),
         ("nonsense", ["section.key=value"]),
