@@ -53,9 +53,11 @@ Name = Annotated[
 
 
 ValueT = TypeVar("ValueT")
-_MARK = "changes no result"
+_MARK, _DEFAULT = "changes no result", "ids count its default"
 # The type of a setting that changes no result beyond rounding: a run's id and the fingerprints of stages leave it out.
 ChangesNoResult = Annotated[ValueT, _MARK]
+# The same where the ids in use count the setting: they count its default, whatever it is.
+CountsAsDefault = Annotated[ValueT, _MARK, _DEFAULT]
 _FOR_RESULTS: dict[str, Any] = {"for_results": True}
 
 
@@ -79,4 +81,5 @@ class Section(BaseModel):
         if info.context is not _FOR_RESULTS:
             return settings
         fields = type(self).model_fields
-        return {name: value for name, value in settings.items() if not changes_no_result(fields[name])}
+        counted = {name: value for name, value in settings.items() if not changes_no_result(fields[name])}
+        return counted | {name: field.default for name, field in fields.items() if _DEFAULT in field.metadata}

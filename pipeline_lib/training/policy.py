@@ -21,11 +21,12 @@ from transformers import AutoModelForCausalLM
 from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
 from pipeline_lib.training.ranks import largest, rank, world_size
+from pipeline_lib.training.resharding import loading_universal
 
 # Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
 HEAD_CHUNK_TOKENS = 2048
 # What DeepSpeed keeps in an optimiser's state beside tensors and plain values: classes that hold numbers.
-DEEPSPEED_VALUES = [LossScaler, ZeroStageEnum, fragment_address]
+torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
 
 
 class ResponseLogprobs(nn.Module):
@@ -161,9 +162,10 @@ class Policy:
         """Optimiser, schedule and weights as DeepSpeed stores them; every rank writes its part."""
         self.engine.save_checkpoint(str(folder), tag="state", client_state={"optimizer_steps": self.optimizer_steps})
 
-    def load_state(self, folder: Path) -> None:
-        """Restore what `save_state` wrote (same world size)."""
-        path, client_state = self.engine.load_checkpoint(str(folder), tag="state")
+    def load_state(self, folder: Path, is_universal: bool = False) -> None:
+        """Restore what `save_state` wrote (same world size), or what `universal_state` has made of it (any)."""
+        with loading_universal(self.engine) if is_universal else nullcontext():
+            path, client_state = self.engine.load_checkpoint(str(folder), tag="state")
         if path is None:
             raise ValueError(f"no training state in {folder}")
         self.optimizer_steps = int(client_state["optimizer_steps"])
@@ -185,8 +187,7 @@ def load_plain(path: str | Path, map_location: Any = None) -> Any:
     DeepSpeed's own loading takes any pickle. Raises ValueError for a file that holds anything else, which nothing of it runs.
     """
     try:
-        with torch.serialization.safe_globals(DEEPSPEED_VALUES):
-            return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors and plain values: it is not from a training run, and is not loaded"

@@ -1,6 +1,7 @@
 """The ids of runs and the fingerprints of stages are those of commit 9021028, where [compute] was part of [train].
 
-By them a home finds the runs, checkpoints and stage results that are in it: an id that changes is a run that is lost.
+By them a home finds the runs, checkpoints and stage results that are in it: an id that changes is a run that is lost. Those of
+other numbers of processes than 1 have changed once: since then the number counts in none.
 """
 
 from pathlib import Path
@@ -17,14 +18,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Digests of the run, of its control, and of the train stage over a base "base" and a selection "selected".
 SHIPPED = {
     "demo": ("34f4c2ab", "092b8a62", "82e3a89c"),
-    "qwen3-0.6b": ("24e5fefb", "a34cc240", "041c5369"),
-    "qwen3-1.7b": ("f2350f8d", "de0eb004", "64d937be"),
-    "qwen3-30b-a3b-instruct": ("6d35b638", "187601f4", "74cdb649"),
-    "qwen3-30b-a3b-thinking": ("98d900ed", "c4f39e59", "73a86eb4"),
-    "qwen3-4b-instruct": ("5c2a0072", "27303335", "60136626"),
-    "qwen3-4b-thinking": ("2a6694a2", "7e611702", "77eeb7f2"),
-    "qwen3-8b": ("262b726f", "a9a1dd8c", "30e15422"),
-    "r1-distill-1.5b": ("0939e3f8", "67acc7cd", "38f1fa1a"),
+    "qwen3-0.6b": ("a1163b47", "d9c02e3c", "dada3d70"),
+    "qwen3-1.7b": ("65b7a76f", "10e6a7d7", "baea977b"),
+    "qwen3-30b-a3b-instruct": ("1a099317", "f63712fd", "33da825c"),
+    "qwen3-30b-a3b-thinking": ("f4692abb", "52735956", "431fc1ab"),
+    "qwen3-4b-instruct": ("69a10e22", "c5188674", "4cdac0bc"),
+    "qwen3-4b-thinking": ("1682340f", "b2e67a5f", "b3d021af"),
+    "qwen3-8b": ("fe5cc9f1", "81b95573", "da7bd5c2"),
+    "r1-distill-1.5b": ("e1de557c", "2e7e1aac", "36be51b9"),
     "retrain-tiny": ("d6ffed6a", "7b648ab2", "80368829"),
     "smoke": ("19a328b3", "ee29ff06", "1201a6df"),
     "tiny-real": ("c4321911", "398bafc2", "0b727c7d"),
@@ -73,8 +74,8 @@ def test_the_stages_before_and_after_training_are_found_again(name: str, expecte
 def test_settings_of_the_machine_count_as_they_did() -> None:
     others = ["generation.max_num_seqs=8", "retrain={}", "validation.num_samples=2"]
     config = load_config(CONFIGS / "demo.toml", [*EVERY_COMPUTE_KEY, *others])
-    assert config.run_id == "demo-8e4e2cee"
-    assert train_fingerprint(config, "base", "selected")[:8] == "4a01a78e"
+    assert config.run_id == "demo-75586074"
+    assert train_fingerprint(config, "base", "selected")[:8] == "131b5b88"
 
 
 def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
@@ -83,10 +84,18 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     left_out = {f"{section}.{key}" for section in counted for key in _missing(settings[section], counted[section])}
     assert settings.keys() - counted.keys() == {"tracking", "retrain"}
     assert left_out == {
-        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens")),
+        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
-        "control.side_by_side",
+        *(f"control.{key}" for key in ("side_by_side", "devices")),
+        "checkpoint.every_minutes",
     }
+
+
+def test_the_number_of_processes_counts_as_one() -> None:
+    """So did every run with the default: a run may be resumed with another number, and has the same id."""
+    configs = [load_config(CONFIGS / "demo.toml", [f"compute.num_processes={number}"]) for number in (1, 2)]
+    assert {config.run_id for config in configs} == {f"demo-{SHIPPED['demo'][0]}"}
+    assert {train_fingerprint(config, "base", "selected")[:8] for config in configs} == {SHIPPED["demo"][2]}
 
 
 def _missing(settings: object, counted: object) -> set[str]:
