@@ -10,6 +10,7 @@ from flows.cli_reference import render_commands
 from pipeline_lib.config.reference import render_configuration
 from pipeline_lib.experiments.findings_table import render_findings
 from pipeline_lib.guidelines import render_rules
+from pipeline_lib.memory.table import render_memory
 from pipeline_lib.store.schema_docs import render_schema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -18,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BLOCKS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("docs/findings/index.md", "findings", render_findings),
     ("docs/guidelines.md", "rules", render_rules),
+    ("docs/performance.md", "memory", render_memory),
     ("docs/reference/cli.md", "commands", render_commands),
     ("docs/reference/configuration.md", "configuration", render_configuration),
     ("docs/reference/schema.md", "schema", render_schema),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.config import laconic_home
+from pipeline_lib.memory import card_here
+from pipeline_lib.memory.table import fitting_configs
 from pipeline_lib.messages.addresses import without_password
 from pipeline_lib.prompts.local_copies import data_folder
 
@@ -30,7 +32,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything, the most basic first."""
-    return [_python(), *_packages(), _torch(), _compiler(), _sandbox(), _home(), _data(), *_addresses()]
+    return [_python(), *_packages(), _torch(), *_memory(), _compiler(), _sandbox(), _home(), _data(), *_addresses()]
 
 
 def _python() -> Finding:
@@ -70,6 +72,16 @@ def _torch() -> Finding:
         not has_gpu_hardware,
         "a GPU is there, but torch does not see it: check the driver, then 'make clean setup EXTRA=gpu'",
     )
+
+
+def _memory() -> list[Finding]:
+    """Which shipped configurations fit the GPUs that are here, by the memory plan; nothing where there are none."""
+    here = card_here()
+    if here is None:
+        return []
+    card, number = here
+    fitting = ", ".join(fitting_configs(card, number)) or "no shipped configuration"
+    return [Finding("GPU memory", f"{number} × {card.gib:.1f} GiB: room for {fitting} (computed; laconic check)", True)]
 
 
 def _compiler() -> Finding:

@@ -130,6 +130,10 @@ class TrainingStep:
     largest_policy_lag: int | None = None
     batches_drawn: int | None = None
     engine_ratio_capped_fraction: float | None = None
+    logprob_gap_mean: float | None = None
+    logprob_gap_k3: float | None = None
+    logprob_gap_p999: float | None = None
+    engine_ratio_outside_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class Alarm:
 
     run_id: str
     step: int
-    kind: str  # entropy_spike | length_collapse | length_rebound | reward_starvation
+    kind: str  # entropy_spike | length_collapse | length_rebound | reward_starvation | engine_gap
     value: float
     threshold: float
     action: str = "warn"  # warn | stop | roll_back

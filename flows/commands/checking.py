@@ -1,14 +1,18 @@
-"""`laconic check`: a configuration held against the guidelines; no flow, since nothing runs and nothing is stored."""
+"""`laconic check`: a configuration held against the guidelines and the memory plan; no flow: nothing runs, nothing is stored."""
 
 import shlex
 import textwrap
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.text import Text
 
+from flows.commands.terminal import console, text_table
 from pipeline_lib.config import RunConfig
-from pipeline_lib.guidelines import SEVERITIES, Remark, check_config
+from pipeline_lib.guidelines import SEVERITIES, PlannedRun, Remark, check_run
+from pipeline_lib.memory import Card, MemoryPlan
+from pipeline_lib.memory.table import cache_words, configuration_table, phase_table
 from pipeline_lib.messages.harmless import HarmlessConsole, json_text, visible_line
 
 WIDTH = 100
@@ -16,27 +20,51 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 INDENT = 9
 
 
-def check_and_show(config: RunConfig, home: Path, output_format: str, strict: bool) -> bool:
-    """Print the remarks on a configuration as `table` or `json`; False for an error, or with `strict` for a warning.
+def check_and_show(config: RunConfig, home: Path, card: Card, output_format: str, strict: bool) -> bool:
+    """Print the remarks on a configuration and its memory plan as `table` or `json`; False for an error, or with `strict` for a
+    warning.
 
     Raises ValueError for another format.
     """
     if output_format not in ("table", "json"):
         raise ValueError(f"--format {output_format!r} is not one of table, json")
-    remarks, profile_status = check_config(config, home)
+    plan = PlannedRun.of(config, home, card)
+    remarks = check_run(plan)
     counts = Counter(remark.advice.severity for remark in remarks)
     passed = not counts["error"] and not (strict and counts["warning"])
     if output_format == "json":
         rows = [remark.as_row() for remark in remarks]
-        print(json_text({"run_id": config.run_id, "passed": passed, "profile": profile_status, "remarks": rows}, indent=2))
+        memory = plan.memory and asdict(plan.memory)
+        tree = {"run_id": config.run_id, "passed": passed, "profile": plan.profile_status, "memory": memory, "remarks": rows}
+        print(json_text(tree, indent=2))
         return passed
     terminal = HarmlessConsole()
     console = HarmlessConsole(width=min(WIDTH, terminal.width) if terminal.is_terminal else WIDTH)
     for remark in remarks:
         _show(remark, console)
+    if plan.memory and not plan.model.is_toy:
+        _show_memory(plan, plan.memory, console)
     summary = ", ".join(_count(counts[severity], severity) for severity in SEVERITIES)
-    console.print(Text(textwrap.fill(f"{config.name}: {summary}; {profile_status}", console.width)), soft_wrap=True)
+    console.print(Text(textwrap.fill(f"{config.name}: {summary}; {plan.profile_status}", console.width)), soft_wrap=True)
     return passed
+
+
+def show_memory_table(configs: list[tuple[str, RunConfig]], card: Card) -> None:
+    """Print the memory plan of some configurations on 1, 4 and 8 such cards."""
+    columns, rows = configuration_table(configs, card)
+    console.print(
+        text_table(f"memory on cards of {card.gib:.1f} GiB, computed: GiB a GPU at the peak of each phase", columns, rows)
+    )
+
+
+def _show_memory(plan: PlannedRun, memory: MemoryPlan, console: HarmlessConsole) -> None:
+    number = plan.config.compute.num_processes
+    columns, rows = phase_table(memory)
+    console.print(text_table(f"memory, computed, on {number} × {plan.card.gib:.1f} GiB ({plan.card.name})", columns, rows))
+    words = f"the engine's cache holds {cache_words(memory)} of {memory.longest_tokens} tokens"
+    if memory.host_gib:
+        words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the machine's own memory"
+    console.print(Text(f"{words}\n"), soft_wrap=True)
 
 
 def _show(remark: Remark, console: HarmlessConsole) -> None:

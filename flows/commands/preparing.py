@@ -26,15 +26,34 @@ def doctor() -> None:
 
 @commands.command(rich_help_panel=Panel.PREPARE)
 def check(
-    config: ConfigPath,
+    configs: Annotated[
+        list[str], typer.Argument(metavar="CONFIG...", help="Configuration files; --memory takes all without.")
+    ] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
+    memory: Annotated[bool, typer.Option("--memory", help="Only what they take on 1, 4 and 8 GPUs, as a table.")] = False,
+    card_gib: Annotated[
+        float | None, typer.Option(min=1, metavar="GIB", help="Memory of a GPU; else that of the GPU here, or 79.6 (80 GB).")
+    ] = None,
     output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     strict: Annotated[bool, typer.Option("--strict", help="Fail for a warning, too.")] = False,
 ) -> None:
-    """Hold a configuration against the paper's guidelines (docs/guidelines.md); exit status 1 for an error. Nothing is run."""
-    from flows.commands.checking import check_and_show
+    """Hold a configuration against the paper's guidelines (docs/guidelines.md) and the memory of the GPUs (docs/performance.md).
 
-    if not check_and_show(load_config(config, overrides), laconic_home(), output_format, strict):
+    Exit status 1 for an error. Nothing is run.
+    """
+    from flows.commands.checking import check_and_show, show_memory_table
+    from pipeline_lib.config.shipped import PROJECT, config_choices
+    from pipeline_lib.memory import H100, Card, card_here
+
+    card = Card("as given", card_gib) if card_gib else (card_here() or (H100, 0))[0]
+    if not configs and not memory:
+        raise ValueError("which configuration? laconic check configs/demo.toml, or laconic check --memory for all of them")
+    loaded = [(Path(path).stem, load_config(PROJECT / path, overrides)) for path in configs or config_choices()]
+    if memory:
+        show_memory_table(loaded, card)
+        return
+    passed = [check_and_show(config, laconic_home(), card, output_format, strict) for _, config in loaded]
+    if not all(passed):
         raise typer.Exit(1)
 
 

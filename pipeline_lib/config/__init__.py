@@ -19,7 +19,14 @@ from pipeline_lib.config.run import (
     TrackingConfig,
 )
 from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, LocalCopy, PromptSource
-from pipeline_lib.config.training import CheckpointConfig, NegativeStrategy, TrainConfig, ValidationConfig, WatchConfig
+from pipeline_lib.config.training import (
+    CheckpointConfig,
+    LoraConfig,
+    NegativeStrategy,
+    TrainConfig,
+    ValidationConfig,
+    WatchConfig,
+)
 from pipeline_lib.config.warmup import WarmupConfig
 from pipeline_lib.files.home import digest, laconic_home
 from pipeline_lib.rewards import RewardConfig
@@ -35,6 +42,7 @@ __all__ = [
     "GateConfig",
     "GenerationConfig",
     "LocalCopy",
+    "LoraConfig",
     "NegativeStrategy",
     "ProfileConfig",
     "PromptSource",

@@ -30,7 +30,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = (), *
     """
     path = Path(path)
     # Included first, so that an override can reach into a benchmark; and after, so that it can name one.
-    tree = include_sources(read_toml(path), path.parent)
+    tree = include_sources(read_run(path), path.parent)
     for override in overrides:
         apply_override(tree, override)
         tree = include_sources(tree, path.parent)
@@ -45,6 +45,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
+
+
+def read_run(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tree of a file, over that of the file which it `extends`: a name (as for sources), or a path ending in .toml.
+
+    Tables are merged key by key. Raises ValueError for a file that is not there, not valid, or among those `above` it.
+    """
+    if path.resolve() in above:
+        raise ValueError(f"{path} extends itself")
+    tree = read_toml(path)
+    if "extends" not in tree:
+        return tree
+    below = _named_file(str(tree.pop("extends")), path.parent, "configuration", [path.parent, SHIPPED_CONFIGS])
+    return _merged(read_run(below, (*above, path.resolve())), tree)
+
+
+def _merged(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(base[key], tree[key]) for key in tree if isinstance(tree[key], dict) and isinstance(base.get(key), dict)
+    }
+    return base | tree | both
 
 
 # Keys whose value is a prompt source, or a list of them: a bare name there means a shipped benchmark file.
@@ -73,14 +94,17 @@ def include_sources(tree: Any, folder: Path, key: str = "") -> Any:
 
 
 def _source_file(name: str, folder: Path) -> Path:
+    return _named_file(name, folder, "prompt source", [folder / "benchmarks", SHIPPED_CONFIGS / "benchmarks"])
+
+
+def _named_file(name: str, folder: Path, kind: str, folders: list[Path]) -> Path:
     if name.endswith(".toml"):
         return folder / name
-    folders = [folder / "benchmarks", SHIPPED_CONFIGS / "benchmarks"]
     for candidate in folders if is_name(name) else ():
         if (candidate / f"{name}.toml").is_file():
             return candidate / f"{name}.toml"
     known = sorted({path.stem for candidate in folders for path in candidate.glob("*.toml")})
-    raise ValueError(f"no prompt source named {name!r}; there are {', '.join(known) or 'none'} in {folders[0]}")
+    raise ValueError(f"no {kind} named {name!r}; there are {', '.join(known) or 'none'} in {folders[0]}")
 
 
 def parse_config(tree: dict[str, Any], model: type[ConfigT], origin: str = "configuration") -> ConfigT:

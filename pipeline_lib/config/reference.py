@@ -20,6 +20,7 @@ READERS = {
     "filter.cleaning": "filter",
     "reward": "train",
     "train": "train",
+    "train.lora": "train",
     "compute": "train (its processes: every stage)",
     "watch": "train",
     "checkpoint": "train (checkpoints)",

@@ -31,9 +31,26 @@ class GenerationConfig(Section):
         0.45, description="GPU only: share of memory for the engine; the trainer needs the rest."
     )
     enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
-    parity_tolerance: PositiveFloat = Field(
-        0.02, description="Largest |engine - trainer| log-prob after a weight sync (nats); beyond it training stops."
+    tensor_parallel: ChangesNoResult[PositiveInt] = Field(
+        1, description="vLLM only: processes that share one engine, each with a part of its weights and cache."
     )
+    sleep: ChangesNoResult[bool] = Field(
+        True, description="GPU only: the engine leaves its memory to the update; the next weights wake it."
+    )
+    parity_tolerance: PositiveFloat = Field(
+        0.02,
+        description="float32 only: largest |engine - trainer| log-prob of a few tokens after new weights (nats); beyond it the run "
+        "stops.",
+    )
+    kl_tolerance: ChangesNoResult[PositiveFloat] = Field(
+        0.05, description="Largest mean k3 of engine and trainer over a step's trained tokens (nats); beyond it training stops."
+    )
+
+    @model_validator(mode="after")
+    def _shared_by_vllm_alone(self) -> "GenerationConfig":
+        if self.tensor_parallel > 1 and self.engine != "vllm":
+            raise ValueError(f"tensor_parallel = {self.tensor_parallel} needs engine = 'vllm', not '{self.engine}'")
+        return self
 
 
 class ProfileConfig(Section):
@@ -233,6 +250,16 @@ class RunConfig(Section):
             raise ValueError(
                 f"train.staleness = {staleness} times compute.num_processes = {num_processes} does not divide "
                 f"train.prompts_per_step = {prompts}: the optimiser steps of a batch, and the processes, share its prompts equally"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_whole(self) -> "RunConfig":
+        tensor_parallel, num_processes = self.generation.tensor_parallel, self.compute.num_processes
+        if num_processes % tensor_parallel:
+            raise ValueError(
+                f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {num_processes}: "
+                "each engine takes that many processes"
             )
         return self
 

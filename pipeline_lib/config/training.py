@@ -5,11 +5,38 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.sources import PromptSource
-from pipeline_lib.section import ChangesNoResult, Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.section import (
+    ChangesNoResult,
+    CountsWhereGiven,
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 AdvantageEstimator = Literal["grpo", "mean", "rloo", "batch_whitened"]
 NegativeStrategy = Literal["vanilla", "-I", "-L&C", "-L&C-S&I", "-L&C-L&I", "L_R=L_T"]
 LossAggregation = Literal["token_mean", "sequence_mean", "dr_grpo"]
+
+
+class LoraConfig(Section):
+    """LoRA: the model's own weights stay as they are, and low-rank adapters beside its linear layers are trained instead.
+
+    For a card that the gradients and the optimiser of the whole model do not fit. A layer adds alpha / rank * B A x to its own
+    output. Give a learning rate about ten times that of whole weights.
+    """
+
+    rank: PositiveInt = Field(32, description="Rows of A and columns of B: the rank of what a layer can learn.")
+    alpha: PositiveInt = Field(32, description="What a layer has learned is added times alpha / rank.")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Share of an adapter's inputs left out in the passes that give gradients."
+    )
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        description="Layers with an adapter, by the last part of their names (q_proj, down_proj, ...); all-linear: every linear "
+        "layer of the model's blocks.",
+    )
 
 
 class TrainConfig(Section):
@@ -88,6 +115,7 @@ class TrainConfig(Section):
     adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
+    lora: CountsWhereGiven[LoraConfig] = Field(None, description="Adapters (LoRA) are trained; absent: the whole model.")
 
     @model_validator(mode="after")
     def _compatible(self) -> "TrainConfig":
@@ -137,6 +165,12 @@ class WatchConfig(Section):
     reward_starvation: AlarmAction = Field("warn", description="Next to no rollout earns a positive reward.")
     reward_starvation_fraction: Fraction = Field(
         0.1, description="Alarm when the share of rollouts with a positive reward is below this."
+    )
+    engine_gap: ChangesNoResult[Literal["ignore", "warn"]] = Field(
+        "warn", description="Engine and trainer drift apart: the mean k3 of the sampled tokens has grown."
+    )
+    engine_gap_factor: ChangesNoResult[Annotated[float, Field(gt=1.0)]] = Field(
+        1.5, description="Alarm when the mean k3 exceeds its first level times this, and 0.0001."
     )
     max_roll_backs: NonNegativeInt = Field(
         1, description="roll_back: how often the best checkpoint is restored before training stops instead."

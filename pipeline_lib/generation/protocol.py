@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
     import torch
 
-OnFinished = Callable[[int], None]
+# (number of the prompt, its completion)
+OnFinished = Callable[[int, Completion], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +24,43 @@ class Sampling:
     top_p: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class EngineRanks:
+    """The ranks that share one engine: this one's place among them, and its value gathered with theirs, by place."""
+
+    place: int = 0
+    gather: Callable[[Any], list[Any]] = lambda value: [value]
+
+
 class Generator(Protocol):
     """An engine that holds one model and generates with it, in this process."""
 
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
     ) -> list[Completion]:
-        """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i. `on_finished(n)` reports n more done."""
+        """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i.
+
+        `on_finished(i, completion)` hands over that of prompt i as soon as it is there; the short ones come first.
+        """
         ...
 
-    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
-        """Replace the weights in place by tensors under their Hugging Face names."""
+    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
+        """Replace the weights in place by tensors under their Hugging Face names, and wake a sleeping engine.
+
+        Returns a digest of what the engine then holds, the same for all engines. Raises ParityError when these are other values.
+        """
         ...
 
-    def load_folder(self, folder: Path) -> None:
-        """Replace the weights in place by those of a model folder of the same architecture."""
+    def load_folder(self, folder: Path) -> str:
+        """The same with the weights of a model folder of the same architecture, whose path is their version."""
+        ...
+
+    def sleep(self) -> None:
+        """Leave the accelerator's memory to others, where the engine can, until weights are loaded; the old ones are then lost."""
+        ...
+
+    def drain(self) -> None:
+        """Where ranks share an engine: take part in what the others still generate, until all of them drain."""
         ...
 
     def close(self) -> None:

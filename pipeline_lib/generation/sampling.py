@@ -1,22 +1,25 @@
 """Prompts in, judged rollouts out, in shards that survive a crash: what profiling and evaluation do with an engine."""
 
+import glob
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.home import below
-from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling, rollout_seed
+from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.jobs import GenerateUnit
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
-from pipeline_lib.store.rollout_files import holds_rollouts, write_rollout_file
+from pipeline_lib.store.rollout_files import whole_groups, write_rollout_file
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
 SHARD_ROLLOUTS = 2048
@@ -75,32 +78,84 @@ def sample_and_judge(
     num_samples: int,
     sampling: Sampling,
     seed_parts: tuple[object, ...],
-    on_finished: OnFinished | None = None,
+    report_progress: Callable[[int], None] = lambda finished: None,
 ) -> tuple[list[Sample], float]:
     """`num_samples` judged samples per prompt, prompt by prompt, and the seconds that generation alone took.
 
-    The draws depend on `seed_parts`, the prompt and the sample index only, not on what else is in the batch.
+    The draws depend on `seed_parts`, the prompt and the sample index only, not on what else is in the batch. A group is graded
+    while others are still generated. `report_progress` is told how many more samples are generated.
     """
     requests = [(prompt, index) for prompt in prompts for index in range(num_samples)]
     rendered = {prompt.prompt_id: render_prompt(tokenizer, source, prompt.problem) for prompt in prompts}
     seeds = [rollout_seed(*seed_parts, prompt.prompt_id, index) for prompt, index in requests]
-    started = time.perf_counter()
-    completions = generator.generate([rendered[prompt.prompt_id] for prompt, _ in requests], sampling, seeds, on_finished)
-    seconds = time.perf_counter() - started
-    grades = grade_responses(
-        source.grader,
-        [completion.text for completion in completions],
-        [prompt.answer for prompt, _ in requests],
-        [completion.finish_reason for completion in completions],
-        tests=[prompt.tests for prompt, _ in requests],
-        tolerances=[prompt.tolerance for prompt, _ in requests],
-        sandbox=source.sandbox,
-    )
+    with GroupGrader(source, prompts, num_samples) as grader:
+
+        def on_finished(number: int, completion: Completion) -> None:
+            grader.take(number, completion)
+            report_progress(1)
+
+        started = time.perf_counter()
+        completions = generator.generate([rendered[prompt.prompt_id] for prompt, _ in requests], sampling, seeds, on_finished)
+        seconds = time.perf_counter() - started
+        grades = grader.grades()
     samples = [
         Sample(prompt, rendered[prompt.prompt_id], index, completion, grade)
         for (prompt, index), completion, grade in zip(requests, completions, grades, strict=True)
     ]
     return samples, seconds
+
+
+class GroupGrader:
+    """Grades the samples of some prompts in a thread, each group as soon as all of it is there.
+
+    Groups that finish while others are being graded are graded together: that keeps all processes of a grader busy.
+    """
+
+    def __init__(self, source: PromptSource, prompts: Sequence[Prompt], num_samples: int) -> None:
+        self._source, self._prompts, self._num_samples = source, prompts, num_samples
+        self._completions: list[dict[int, Completion]] = [{} for _ in prompts]
+        self._grades: list[list[Grade]] = [[] for _ in prompts]
+        self._whole: deque[int] = deque()
+        self._thread = ThreadPoolExecutor(1, "grading")
+        self._work: list[Future[None]] = []
+
+    def __enter__(self) -> "GroupGrader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def take(self, number: int, completion: Completion) -> None:
+        """Take in a sample by its number, counted prompt by prompt."""
+        group, index = divmod(number, self._num_samples)
+        self._completions[group][index] = completion
+        if len(self._completions[group]) == self._num_samples:
+            self._whole.append(group)
+            self._work.append(self._thread.submit(self._grade_whole))
+
+    def grades(self) -> list[Grade]:
+        """The grades of all samples, prompt by prompt, when all have been taken in. Raises what grading has raised."""
+        for work in self._work:
+            work.result()
+        return [grade for grades in self._grades for grade in grades]
+
+    def _grade_whole(self) -> None:
+        groups = [self._whole.popleft() for _ in range(len(self._whole))]
+        if not groups:  # graded with those before
+            return
+        completions = [self._completions[group][index] for group in groups for index in range(self._num_samples)]
+        prompts = [self._prompts[group] for group in groups for _ in range(self._num_samples)]
+        grades = grade_responses(
+            self._source.grader,
+            [completion.text for completion in completions],
+            [prompt.answer for prompt in prompts],
+            [completion.finish_reason for completion in completions],
+            tests=[prompt.tests for prompt in prompts],
+            tolerances=[prompt.tolerance for prompt in prompts],
+            sandbox=self._source.sandbox,
+        )
+        for place, group in enumerate(groups):
+            self._grades[group] = grades[place * self._num_samples : (place + 1) * self._num_samples]
 
 
 def logprob_problem(samples: Sequence[Sample]) -> str | None:
@@ -140,35 +195,53 @@ def prompts_that_fit(
     return fitting
 
 
+def missing_groups(unit: GenerateUnit, prompts: Sequence[Prompt]) -> list[int]:
+    """The prompts, by their number, whose rollouts no shard of an interrupted unit holds; what is no whole shard is deleted.
+
+    Shards count by what is in them, so that one is kept however the prompts were cut and whatever number of ranks there was.
+    """
+    held: set[str] = set()
+    for path in sorted(Path(unit.output_folder).glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")):
+        groups = whole_groups(path, unit.num_samples)
+        if not groups:
+            logger.warning("%s is damaged, and made again", path)
+            path.unlink()
+        held |= groups
+    return [number for number, prompt in enumerate(prompts) if prompt.prompt_id not in held]
+
+
+def deal_groups(missing: Sequence[Sequence[int]], rank: int, num_ranks: int) -> list[list[int]]:
+    """One rank's prompts of each unit of a job: dealt in turn, so that ranks differ by one at most, in a unit and in all."""
+    shares, dealt = [], 0
+    for groups in missing:
+        shares.append(list(groups[(rank - dealt) % num_ranks :: num_ranks]))
+        dealt += len(groups)
+    return shares
+
+
 def write_shards(
     generator: Generator,
     tokenizer: Any,
     unit: GenerateUnit,
     prompts: Sequence[Prompt],
-    rank: int,
-    world_size: int,
+    groups: Sequence[int],
     report_progress: Callable[[int], None],
 ) -> int:
-    """Generate what a `GenerateUnit` asks for, this rank's share of the shards; return the tokens generated.
+    """Generate the groups of some of a unit's prompts, given by their numbers; return the tokens generated.
 
-    A whole shard that is there already is kept: an interrupted unit resumes where it stopped.
+    A shard is called after its first prompt, which no other holds.
     """
     size = max(1, SHARD_ROLLOUTS // unit.num_samples)
-    shards = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     sampling = Sampling(unit.limit_tokens, unit.temperature, unit.top_p)
     num_tokens = 0
-    for number, shard in enumerate(shards):
-        path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{number:05d}-of-{len(shards):05d}.parquet")
-        if number % world_size != rank:
-            continue
-        if holds_rollouts(path, len(shard) * unit.num_samples):
-            report_progress(len(shard) * unit.num_samples)
-            continue
+    for start in range(0, len(groups), size):
+        shard = groups[start : start + size]
+        path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{shard[0]:06d}.parquet")
         samples, seconds = sample_and_judge(
             generator,
             tokenizer,
             unit.source,
-            shard,
+            [prompts[number] for number in shard],
             unit.num_samples,
             sampling,
             (unit.seed, unit.stage, unit.step),

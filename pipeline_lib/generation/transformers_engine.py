@@ -4,6 +4,7 @@ Slower than vLLM, but runs wherever torch does, and an independent witness of vL
 Shape suffixes: B sequences, V vocabulary.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import GenerationConfig
+from pipeline_lib.generation.checksums import Checksums, checksum, counting, digest_of, require_sent_weights
 from pipeline_lib.generation.protocol import OnFinished, Sampling
 from pipeline_lib.records import Completion
 
@@ -21,6 +23,8 @@ class TransformersGenerator:
 
     def __init__(self, model: str, config: GenerationConfig, revision: str | None = None) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._can_sleep = config.sleep and self._device.type == "cuda"
+        self._folder, self._revision = model, revision
         self._batch_size = config.max_num_seqs
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
         causal_lm: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, config.dtype))
@@ -34,9 +38,11 @@ class TransformersGenerator:
         completions: list[Completion] = []
         for start in range(0, len(prompts), self._batch_size):
             stop = start + self._batch_size
-            completions += self._generate_batch(prompts[start:stop], sampling, seeds[start:stop])
-            if on_finished:
-                on_finished(len(prompts[start:stop]))
+            batch = self._generate_batch(prompts[start:stop], sampling, seeds[start:stop])
+            completions += batch
+            for number, completion in enumerate(batch, start):
+                if on_finished:
+                    on_finished(number, completion)
         return completions
 
     @torch.inference_mode()
@@ -82,18 +88,33 @@ class TransformersGenerator:
         text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
         return Completion(token_ids, logprobs, text, "stop" if ended else "length")
 
-    def load_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def load_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]], version: str) -> str:
         """See `Generator.load_weights`."""
-        own = dict(self._model.named_parameters())
+        self._model.to(self._device)
+        own, dtype = dict(self._model.named_parameters()), self._model.dtype
+        sent: Checksums = Counter()
         with torch.no_grad():
-            for name, weight in named_weights:
+            for name, weight in counting(named_weights, dtype, sent):
                 if name in own:
                     own[name].copy_(weight)
+        held: Checksums = Counter({name: checksum(parameter, dtype) for name, parameter in own.items()})
+        require_sent_weights(sent, held, version, fused={})
+        return digest_of(held)
 
-    def load_folder(self, folder: Path) -> None:
+    def load_folder(self, folder: Path) -> str:
         """See `Generator.load_folder`."""
-        fresh: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=self._model.dtype)
-        self.load_weights(fresh.named_parameters())
+        revision = self._revision if str(folder) == self._folder else None
+        fresh: Any = AutoModelForCausalLM.from_pretrained(folder, revision=revision, dtype=self._model.dtype)
+        return self.load_weights(fresh.named_parameters(), str(folder))
+
+    def sleep(self) -> None:
+        """See `Generator.sleep`: the model waits in the CPU's memory."""
+        if self._can_sleep:
+            self._model.to("cpu")
+            torch.cuda.empty_cache()
+
+    def drain(self) -> None:
+        """See `Generator.drain`."""
 
     def close(self) -> None:
         """See `Generator.close`."""

@@ -1,15 +1,15 @@
-"""vLLM in this process: seeded sampling with exact log-probs, and in-place weight updates.
-
-The CPU backend keeps a packed copy of a tied output layer that a reload does not refresh, so it is packed again after each.
-"""
+"""vLLM in this process: seeded sampling with exact log-probs, in-place weight updates that are checked, and sleep beside a trainer."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import GenerationConfig
-from pipeline_lib.generation.protocol import OnFinished, Sampling
+from pipeline_lib.generation.checksums import Checksums, digest_of, require_sent_weights
+from pipeline_lib.generation.parity import ParityError, require_folder_parity
+from pipeline_lib.generation.protocol import EngineRanks, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
@@ -30,16 +30,25 @@ def configure_environment() -> None:
 
 
 class VllmGenerator:
-    """A vLLM engine for one model folder or hub id."""
+    """A vLLM engine for one model folder or hub id, or one rank's part of it (`ranks`: those that share it)."""
 
     def __init__(
-        self, model: str, config: GenerationConfig, max_model_tokens: int, revision: str | None = None, world_size: int = 1
+        self,
+        model: str,
+        config: GenerationConfig,
+        max_model_tokens: int,
+        revision: str | None = None,
+        world_size: int = 1,
+        ranks: EngineRanks | None = None,
     ) -> None:
         configure_environment()
         import torch
         from vllm import LLM
 
+        self._config, self._ranks = config, ranks or EngineRanks()
+        self._model, self._revision, self._version = model, revision, "as loaded"
         self._on_cpu = not torch.cuda.is_available()
+        self._can_sleep, self._sleeps = config.sleep and not self._on_cpu, False
         placement: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
         if self._on_cpu:
             placement = {
@@ -49,8 +58,9 @@ class VllmGenerator:
                 "max_num_batched_tokens": max(max_model_tokens, CPU_BATCH_TOKENS),
             }
         if world_size > 1:
-            # One whole engine a rank, inside the process group of the launcher.
+            # Each rank its engine, or its part of one, inside the process group of the launcher.
             placement["distributed_executor_backend"] = "external_launcher"
+            placement["tensor_parallel_size"] = config.tensor_parallel
         self._llm = LLM(
             model=model,
             revision=revision,
@@ -63,79 +73,117 @@ class VllmGenerator:
             generation_config="vllm",
             disable_log_stats=True,
             seed=0,
+            enable_sleep_mode=self._can_sleep,
             **placement,
         )
+        self._llm.update_weight_version(self._version)
 
     def generate(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
     ) -> list[Completion]:
         """See `Generator.generate`."""
         from vllm import SamplingParams
-        from vllm.inputs import TokensPrompt
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind
 
-        parameters = [
-            SamplingParams(
-                temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.limit_tokens, logprobs=0, seed=seed
+        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
+        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            parameters = SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.limit_tokens,
+                seed=seed,
+                logprobs=0,
+                # The engine's thread works on every token: a dict of log-probs and a piece of text for each would hold it up.
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            for seed in seeds
-        ]
-        requests = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+            engine.add_request(str(number), tokens_input(prompt), parameters)
+        completions: dict[int, Completion] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                self._require_version(output.outputs[0])
+                number = int(output.request_id)
+                completions[number] = _completion(tokenizer, prompts[number], output.outputs[0])
+                if on_finished:
+                    on_finished(number, completions[number])
+        return [completions[number] for number in range(len(prompts))]
 
-        def bar(added: Any = None, **_: Any) -> Any:
-            # vLLM wraps two loops: the adding of requests (an iterable) and their running.
-            return added if added is not None else _FinishedCounter(on_finished)
+    def _require_version(self, output: Any) -> None:
+        versions = {span.version for span in output.weight_versions or ()}
+        if versions - {self._version}:
+            raise ParityError(f"the engine generated with the weights of {sorted(versions)}, not of {self._version}")
 
-        outputs = self._llm.generate(requests, parameters, use_tqdm=bar if on_finished else False)
-        return [_completion(output.outputs[0]) for output in outputs]
-
-    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+    def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
         """See `Generator.load_weights`."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named_weights)})
-        self._after_reload()
+        return self._replace_weights(named_weights, "", None, version)
 
-    def load_folder(self, folder: Path) -> None:
+    def load_folder(self, folder: Path) -> str:
         """See `Generator.load_folder`."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
-        self._after_reload()
-
-    def _after_reload(self) -> None:
+        revision = self._revision if str(folder) == self._model else None
+        digest = self._replace_weights(None, str(folder), revision, str(folder))
         if self._on_cpu:
-            self._llm.apply_model(_pack_tied_head)
+            # Its kernels read packed copies, which no checksum sees; and a model that runs on a CPU is small enough to run twice.
+            require_folder_parity(self, folder, revision, self._config)
+        return digest
+
+    def _replace_weights(
+        self, named_weights: Iterable[tuple[str, "torch.Tensor"]] | None, path: str, revision: str | None, version: str
+    ) -> str:
+        from pipeline_lib.generation.vllm_weights import reload
+
+        if self._sleeps:
+            import torch
+
+            torch.cuda.empty_cache()  # what the trainer's allocator holds back, the engine's cannot have
+            self._llm.wake_up(tags=["weights"])
+        [reloaded] = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
+        if self._sleeps:
+            self._llm.wake_up(tags=["kv_cache"])
+            self._sleeps = False
+        held: Checksums = sum(self._ranks.gather(reloaded.held), start=Counter())
+        require_sent_weights(reloaded.sent, held, version, reloaded.fused, reloaded.unseen)
         self._llm.reset_prefix_cache()
+        self._llm.update_weight_version(version)
+        self._version = version
+        return digest_of(held)
+
+    def sleep(self) -> None:
+        """See `Generator.sleep`: weights and cache are freed."""
+        if self._can_sleep and not self._sleeps:
+            self._llm.sleep(level=2)
+            self._sleeps = True
+
+    def drain(self) -> None:
+        """See `Generator.drain`."""
 
     def close(self) -> None:
         """See `Generator.close`."""
         del self._llm
 
 
-def _pack_tied_head(model: Any) -> None:
-    if getattr(model.config, "tie_word_embeddings", False):
-        from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-
-        dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
-
-
-def _completion(output: Any) -> Completion:
-    token_ids = list(output.token_ids)
-    logprobs = [entry[token].logprob for token, entry in zip(token_ids, output.logprobs, strict=True)]
-    reason = "stop" if output.finish_reason == "stop" else "length"
-    return Completion(token_ids, logprobs, output.text, reason)  # type: ignore[arg-type]
+def _completion(tokenizer: Any, prompt: list[int], output: Any) -> Completion:
+    token_ids, logprobs = list(output.token_ids), list(output.logprobs.logprobs)
+    assert len(token_ids) == len(logprobs)
+    is_stopped = output.finish_reason == "stop"
+    # What stops a response, whatever token that is, is no part of its text.
+    text = response_text(tokenizer, prompt, token_ids[:-1] if is_stopped else token_ids)
+    return Completion(token_ids, logprobs, text, "stop" if is_stopped else "length")
 
 
-class _FinishedCounter:
-    """The part of tqdm's interface that vLLM calls, reporting finished requests to a callback."""
+def response_text(tokenizer: Any, prompt: list[int], token_ids: list[int]) -> str:
+    """The text of a response, special tokens left out, as vLLM's incremental detokenizer gives it.
 
-    def __init__(self, on_finished: OnFinished | None) -> None:
-        self._on_finished = on_finished
-        self.n = 0
-        self.postfix = ""
-        self.format_dict = {"elapsed": 1.0}
+    That is, as what follows the prompt (some tokenizers drop a space at the beginning of a text), and without what comes after
+    the last whole character.
+    """
 
-    def update(self, count: int = 1) -> None:
-        self.n += count
-        if self._on_finished:
-            self._on_finished(count)
+    def decode(ids: list[int]) -> str:
+        text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
-    def refresh(self) -> None: ...
-
-    def close(self) -> None: ...
+    start = len(decode(prompt))
+    while (text := decode(prompt + token_ids)[start:]).endswith("\N{REPLACEMENT CHARACTER}"):
+        token_ids = token_ids[:-1]
+    return text

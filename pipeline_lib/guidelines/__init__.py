@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.markdown import table
-from pipeline_lib.guidelines import judgement_rules, length_rules, mask_rules, optimisation_rules, prompt_rules
+from pipeline_lib.guidelines import judgement_rules, length_rules, machine_rules, mask_rules, optimisation_rules, prompt_rules
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import SEVERITIES, Advice, Remark, Rule, Severity
 
-MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules)
+MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules)
 RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
 
 __all__ = [

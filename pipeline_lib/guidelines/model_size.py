@@ -1,13 +1,10 @@
-"""How many parameters a base model has: from its folder's config.json, else from its name."""
+"""How many parameters a base model has: from its config.json where that is known, else from its name."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline_lib.runs.base_model import BUILTIN_TINY
-from pipeline_lib.tiny_world import BASE_FOLDER
+from pipeline_lib.memory import architecture_of
 
 # The smallest model that the paper trains has 0.6 billion parameters; what is far below is a toy with scales of its own.
 TOY_PARAMETERS = 0.1e9
@@ -46,32 +43,10 @@ class ModelSize:
 
 def model_size(base_model: str) -> ModelSize:
     """The size of a model folder, a hub id or 'builtin:tiny'."""
-    folder = BASE_FOLDER if base_model == BUILTIN_TINY else Path(base_model).expanduser()
-    file = folder / "config.json"
-    if file.is_file():
-        counted = _count_parameters(json.loads(file.read_text(encoding="utf-8")))
-        if counted is not None:
-            return ModelSize(counted, "config.json")
+    architecture = architecture_of(base_model)
+    if architecture is not None:
+        return ModelSize(float(architecture.parameters), "config.json")
     named = _SIZE_IN_NAME.search(Path(base_model).name.lower())
     if named is None:
         return ModelSize(None, "unknown")
     return ModelSize(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]], "its name")
-
-
-def _count_parameters(model: dict[str, Any]) -> float | None:
-    """Parameters of a decoder of the Llama and Qwen kind, norms and biases aside; None when a needed key is not there."""
-    model = model.get("text_config", model)
-    try:
-        hidden, layers, heads = model["hidden_size"], model["num_hidden_layers"], model["num_attention_heads"]
-        head_width = model.get("head_dim") or hidden // heads
-        attention = 2 * hidden * head_width * (heads + (model.get("num_key_value_heads") or heads))
-        experts = model.get("num_experts") or model.get("num_local_experts")
-        if experts:
-            expert_width = model.get("moe_intermediate_size") or model["intermediate_size"]
-            mlp = experts * (3 * hidden * expert_width + hidden)
-        else:
-            mlp = 3 * hidden * model["intermediate_size"]
-        embeddings = model["vocab_size"] * hidden * (1 if model.get("tie_word_embeddings") else 2)
-    except KeyError:
-        return None
-    return float(embeddings + layers * (attention + mlp))

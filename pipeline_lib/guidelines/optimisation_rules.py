@@ -10,7 +10,8 @@ LARGEST_PEER_KL = 0.001
 SMALLEST_PEER_CAP, LARGEST_PEER_CAP = 2.0, 5.0
 SMALLEST_PEER_CISPO_CLIP = 4.0
 LARGEST_SEQUENCE_CLIP = 0.01
-LARGEST_PEER_LEARNING_RATE = 4e-6
+PAPER_LEARNING_RATE, LARGEST_PEER_LEARNING_RATE = 1e-6, 4e-6
+LORA_RATE_FACTOR = 10
 FEWEST_PAPER_STEPS = 100
 
 
@@ -149,15 +150,18 @@ def training_temperature(plan: PlannedRun) -> Advice | None:
 @rule(
     ["warning"],
     basis="protocol, L1-Max",
-    fires="train.learning_rate above 4e-6, the largest of the recipes read, for a model that is no toy (0.1 billion "
-    "parameters; ours)",
+    fires="train.learning_rate above 4e-6, the largest of the recipes read (ten times that with LoRA; ours), for a model that is "
+    "no toy (0.1 billion parameters; ours)",
 )
 def high_learning_rate(plan: PlannedRun) -> Advice | None:
-    """The paper trains at 1e-6, AdaptThink at 2e-6, L1-Max at 4e-6."""
-    rate = plan.config.train.learning_rate
-    if plan.model.is_toy or rate <= LARGEST_PEER_LEARNING_RATE:
+    """The paper trains at 1e-6, AdaptThink at 2e-6, L1-Max at 4e-6. Adapters (LoRA) take about ten times the rate of whole
+    weights."""
+    rate, factor = plan.config.train.learning_rate, LORA_RATE_FACTOR if plan.config.train.lora else 1
+    if plan.model.is_toy or rate <= factor * LARGEST_PEER_LEARNING_RATE:
         return None
-    return Advice("warning", f"train.learning_rate = {rate:g}", "Start at the paper's rate.", ("train.learning_rate=1e-6",))
+    settings = (f"train.learning_rate={factor * PAPER_LEARNING_RATE:g}",)
+    remedy = "Start at the paper's rate" + (", times ten." if plan.config.train.lora else ".")
+    return Advice("warning", f"train.learning_rate = {rate:g}", remedy, settings)
 
 
 @rule(["note"], basis="F1, F9", fires="train.steps below 100, the fewest of the paper's Qwen3 runs, for a model that is no toy")

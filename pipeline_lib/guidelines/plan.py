@@ -7,26 +7,40 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.guidelines.model_size import ModelSize, model_size
 from pipeline_lib.guidelines.profile import Profile, SelectedPrompts, stored_profile
 from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
+from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan
 
 
 class PlannedRun:
     """What the rules look at. `profile` is None when none is stored; `profile_status` then says why, else whose it is."""
 
-    def __init__(self, config: RunConfig, profile: Profile | None = None, profile_status: str = "no profile was given") -> None:
+    def __init__(
+        self, config: RunConfig, profile: Profile | None = None, profile_status: str = "no profile was given", card: Card = H100
+    ) -> None:
         self.config = config
+        self.card = card
         self.profile = profile
         self.profile_status = profile_status if profile is None else profile.description
 
     @classmethod
-    def of(cls, config: RunConfig, home: Path) -> "PlannedRun":
-        """A run with the profile that the store in `home` holds for its inputs, if there is one."""
+    def of(cls, config: RunConfig, home: Path, card: Card = H100) -> "PlannedRun":
+        """A run on such cards, with the profile that the store in `home` holds for its inputs, if there is one."""
         found = stored_profile(config, home)
-        return cls(config, found) if isinstance(found, Profile) else cls(config, None, found)
+        return cls(config, found, card=card) if isinstance(found, Profile) else cls(config, None, found, card)
 
     @cached_property
     def model(self) -> ModelSize:
         """How large the base model is."""
         return model_size(self.config.base_model)
+
+    @cached_property
+    def architecture(self) -> Architecture | None:
+        """What the base model is made of; None where that is not known here."""
+        return architecture_of(self.config.base_model)
+
+    @cached_property
+    def memory(self) -> MemoryPlan | None:
+        """What the run takes on each GPU; None where the model's sizes are not known."""
+        return memory_plan(self.config, self.architecture, self.card) if self.architecture else None
 
     @cached_property
     def reward(self) -> RewardShape:

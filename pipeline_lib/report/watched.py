@@ -11,6 +11,7 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "reward_starvation": (
         "only {value:.0%} of the rollouts had a positive reward", "below {threshold:.0%} is an alarm",
     ),
+    "engine_gap": ("engine and trainer drifted apart, to a mean k3 of {value:.2g} nats", "above {threshold:.2g} is an alarm"),
 }  # fmt: skip
 ACTIONS: Mapping[str, str] = {
     "warn": "", "stop": " Training was stopped.", "roll_back": " Training went back to the best checkpoint.",

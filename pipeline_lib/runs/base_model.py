@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig, TrackingConfig, digest, laconic_home
-from pipeline_lib.tiny_world import BASE_FOLDER
+from pipeline_lib.tiny_world import BASE_FOLDER, BUILTIN_TINY
 
-BUILTIN_TINY = "builtin:tiny"
 # What a model in a registry may be called to be reached from here: the name goes into filters and into paths of the home.
 MODEL_NAME = r"\w[\w .-]*"
 # A version of a model in the MLflow registry, by number or by alias.

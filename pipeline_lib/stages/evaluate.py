@@ -10,7 +10,7 @@ from typing import Any
 from pipeline_lib.config import PromptSource, RunConfig, digest
 from pipeline_lib.evaluation.budget_sweep import score_budgets
 from pipeline_lib.files.home import below
-from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
+from pipeline_lib.jobs import GenerateJob, GenerateUnit, read_prompts, write_prompts
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.runs.session import RunSession
@@ -97,9 +97,12 @@ class Evaluate(Stage[Sweep]):
     def work(self, unit: Sweep, display: Display) -> Summary:
         """Score what was generated at every budget."""
         run, store, evaluate = unit.session.run, unit.session.store, unit.session.run.config.evaluate
-        shards = sorted(run.rollouts_folder("evaluate").glob(f"{glob.escape(unit.shard_prefix)}-*.parquet"))
+        shards = run.rollouts_folder("evaluate").glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")
+        rollouts = [rollout for shard in shards for rollout in read_rollout_file(shard)]
+        # The bootstrap draws prompts by their number: that must not depend on how they were dealt over ranks.
+        number = {prompt.prompt_id: number for number, prompt in enumerate(read_prompts(unit.prompts_file))}
         points = score_budgets(
-            [rollout for shard in shards for rollout in read_rollout_file(shard)],
+            sorted(rollouts, key=lambda rollout: (number[rollout.prompt_id], rollout.sample_index)),
             evaluate.budgets_tokens,
             evaluate.bootstrap_resamples,
             run.config.seed,

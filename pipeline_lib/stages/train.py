@@ -41,7 +41,7 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     train = config.train.result_settings() | config.compute.result_settings()
     held_out = config.validation
     validation = [source_identity(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
-    watch = config.watch.model_dump() if config.watch.intervenes else None  # one that only warns changes no weight
+    watch = config.watch.result_settings() if config.watch.intervenes else None  # one that only warns changes no weight
     parts = [config.reward.model_dump(), train, config.checkpoint.result_settings(), validation, watch]
     return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 

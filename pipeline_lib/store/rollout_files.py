@@ -1,5 +1,6 @@
 """Rollouts as Parquet files: written whole or not at all, read back as records. Needs pyarrow only, so workers can use it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
@@ -56,8 +57,10 @@ def damage_of(path: Path, depth: Depth = "footer") -> str | None:
     return f"its column {wrong[0]} holds {found[wrong[0]]}" if wrong and depth != "footer" else None
 
 
-def holds_rollouts(path: Path, num_rollouts: int) -> bool:
-    """Whether there is a whole file of so many rollouts: one that a disk has damaged must be made again."""
+def whole_groups(path: Path, num_rollouts: int) -> set[str]:
+    """The prompts of a file, if it holds `num_rollouts` rollouts of each; none where a disk has damaged it."""
     if not path.is_file() or damage_of(path, "pages"):
-        return False
-    return int(pq.read_metadata(path).num_rows) == num_rollouts
+        return set()
+    with pq.ParquetFile(path) as file:
+        counts = Counter(file.read(columns=["prompt_id"]).column("prompt_id").to_pylist())
+    return set(counts) if set(counts.values()) == {num_rollouts} else set()

@@ -5,5 +5,6 @@ It stands in for a real base model and its prompts where there is no network, no
 
 from pathlib import Path
 
-# The model folder that ships with the package: `base_model = "builtin:tiny"`.
+# The base model that ships with the package, as configurations name it, and its folder.
+BUILTIN_TINY = "builtin:tiny"
 BASE_FOLDER: Path = Path(__file__).parent / "base"

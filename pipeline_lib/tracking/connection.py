@@ -166,12 +166,18 @@ class Connection:
         for path in paths:
             self.client().upload("log_artifacts" if path.is_dir() else "log_artifact", mlflow_run_id, path, artifact_path)
 
-    def register(self, folder: Path, name: str, mlflow_run_id: str, alias: str, tags: Mapping[str, str]) -> RegisteredVersion:
-        """Upload a model folder as a logged model and make it a version; LookupError when the folder is missing."""
-        if not folder.is_dir():
-            raise LookupError(f"no model folder at {folder}")
+    def register(
+        self, folder: Path, name: str, mlflow_run_id: str, alias: str, tags: Mapping[str, str], adapter: Path | None = None
+    ) -> RegisteredVersion:
+        """Upload a model folder, and an adapter's below it, as a logged model and make it a version.
+
+        LookupError when a folder is missing.
+        """
+        inner = {adapter.name: adapter} if adapter else {}
+        if missing := [str(path) for path in (folder, *inner.values()) if not path.is_dir()]:
+            raise LookupError(f"no model folder at {', '.join(missing)}")
         client = self.client()
-        all_tags = {**tags, "laconic.mlflow_run_id": mlflow_run_id, DIGEST_TAG: folder_digest(folder)}
+        all_tags = {**tags, "laconic.mlflow_run_id": mlflow_run_id, DIGEST_TAG: folder_digest(folder, inner)}
         version = self._registered_before(name, all_tags)
         if version is None:
             run = client.get_run(mlflow_run_id)
@@ -180,6 +186,8 @@ class Connection:
                 run.info.experiment_id, name=logged_name, source_run_id=mlflow_run_id, tags=all_tags, model_type="transformers"
             )
             client.upload("log_model_artifacts", logged.model_id, folder)
+            for inside, path in inner.items():
+                client.upload("log_model_artifacts", logged.model_id, path, inside)
             client.finalize_logged_model(logged.model_id, "READY")
             if not client.search_registered_models(filter_string=f"name = '{name}'", max_results=1):
                 client.create_registered_model(name)

@@ -38,11 +38,13 @@ def flatten_params(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def folder_digest(folder: Path) -> str:
-    """SHA-256 (hex) of the names and contents of all files below a folder."""
+def folder_digest(folder: Path, inner: Mapping[str, Path] | None = None) -> str:
+    """SHA-256 (hex) of the names and contents of all files below a folder, and of `inner` folders as if they lay in it."""
+    folders = {Path(): folder, **{Path(name): path for name, path in (inner or {}).items()}}
+    files = {at / path.relative_to(top): path for at, top in folders.items() for path in top.rglob("*") if path.is_file()}
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    for name, path in sorted(files.items()):
+        total.update(f"{name.as_posix()}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -124,15 +124,18 @@ class Tracker:
         source_run_id: str | None,
         alias: str = "challenger",
         tags: Mapping[str, Any] | None = None,
+        adapter: Path | None = None,
     ) -> RegisteredVersion | None:
-        """Log a model folder, make it a new version in the registry and point the alias at it.
+        """Log a model folder, and an adapter's as `adapter/` in it, make it a new version in the registry and point the alias at it.
 
         The same files with the same `laconic.run_id` tag give the version that is already there. In an outage the call is
         not queued: the caller repeats it.
         """
         target, all_tags, label = self._target(source_run_id), as_tags(tags or {}), f"model {registered_model}"
         result: RegisteredVersion | None = self._submit(
-            label, lambda: self._connection.register(model_folder, registered_model, target(), alias, all_tags), keep=False
+            label,
+            lambda: self._connection.register(model_folder, registered_model, target(), alias, all_tags, adapter),
+            keep=False,
         )
         if result is None and not self.available and self.enabled:
             self._not_registered.add(label)

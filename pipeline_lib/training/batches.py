@@ -3,6 +3,7 @@
 Shape suffixes: B sequences of a micro-batch, T padded tokens.
 """
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ from pipeline_lib.records import Prompt
 class TokenSequence:
     """A prompt and its response as token ids, with the advantage and the engine's log-prob of every response token."""
 
-    prompt_ids: list[int]
-    response_ids: list[int]
-    engine_logprobs: list[float]
+    prompt_ids: Sequence[int] | np.ndarray
+    response_ids: Sequence[int] | np.ndarray
+    engine_logprobs: Sequence[float] | np.ndarray
     advantage: float
     is_filler: bool = False
     label: str = ""  # names the rollout in a message
@@ -68,10 +69,21 @@ def _postpone(order: np.ndarray, batches: np.ndarray, free_from: np.ndarray) -> 
             order[[place, other]] = order[[other, place]]
 
 
+def deal_by_tokens(sequences: Sequence[TokenSequence], num_ranks: int) -> list[list[TokenSequence]]:
+    """A balanced partition: the longest first, each to the rank that has the fewest tokens so far (LPT), there in the order given."""
+    loads = [(0, rank) for rank in range(num_ranks)]
+    rank_of: dict[int, int] = {}
+    for number in sorted(range(len(sequences)), key=lambda number: -sequences[number].num_tokens):
+        load, rank_of[number] = loads[0]
+        heapq.heapreplace(loads, (load + sequences[number].num_tokens, rank_of[number]))
+    return [[each for number, each in enumerate(sequences) if rank_of[number] == rank] for rank in range(num_ranks)]
+
+
 def split_by_tokens(sequences: Sequence[TokenSequence], micro_batch_tokens: int) -> list[list[TokenSequence]]:
     """Cut sequences into micro-batches of at most `micro_batch_tokens` padded tokens (a longer one stands alone).
 
-    Sorted by length, so that little is padding.
+    First-fit-decreasing, so that little is padding: a batch is as wide as its first sequence, so the first into which another one
+    fits is the last. No cut makes fewer batches.
     """
     batches: list[list[TokenSequence]] = []
     for sequence in sorted(sequences, key=lambda sequence: -sequence.num_tokens):
@@ -103,9 +115,10 @@ class PaddedBatch:
         logprobs = torch.zeros(len(sequences), width)
         for row, sequence in enumerate(sequences):
             start, stop = len(sequence.prompt_ids), sequence.num_tokens
-            input_ids[row, :stop] = torch.tensor(sequence.prompt_ids + sequence.response_ids)
+            input_ids[row, :start] = torch.as_tensor(sequence.prompt_ids)
+            input_ids[row, start:stop] = torch.as_tensor(sequence.response_ids)
             mask[row, start:stop] = True
-            logprobs[row, start:stop] = torch.tensor(sequence.engine_logprobs)
+            logprobs[row, start:stop] = torch.as_tensor(sequence.engine_logprobs)
         advantages = torch.tensor([sequence.advantage for sequence in sequences])
         signal = torch.tensor([not sequence.is_filler for sequence in sequences])
         labels = tuple(sequence.label for sequence in sequences)

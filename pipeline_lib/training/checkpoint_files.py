@@ -26,6 +26,8 @@ from pipeline_lib.jobs import read_json, write_json
 from pipeline_lib.records import CheckpointRecord
 
 RECORD = "progress.json"
+# The folder of a checkpoint that holds LoRA's adapters, beside that of the model they are merged into.
+ADAPTER = "adapter"
 # hashlib lets other threads run while it digests: a checkpoint of many files is read as fast as the disk allows.
 HASHING_THREADS = 4
 
@@ -207,6 +209,15 @@ def require_model(folder: Path, run_id: str) -> Path:
     with naming_remedy(run_id):
         _warn_if_unproven(folder, verify(folder, "model/"))
     return folder / "model"
+
+
+def require_adapter(folder: Path, run_id: str) -> Path | None:
+    """The adapter's folder of a checkpoint, proven to be as it was written; None without LoRA. Raises CheckpointError."""
+    with naming_remedy(run_id):
+        has_one = any(name.startswith(f"{ADAPTER}/") for name in read_record(folder).get("files", ()))
+        if has_one:
+            verify(folder, f"{ADAPTER}/")
+    return folder / ADAPTER if has_one else None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Checkpoints: the whole state of training, written under a temporary name and renamed, so that a killed run finds whole ones only.
 
-`step-00020/` holds `state/` (DeepSpeed: weights, optimiser, schedule), `model/` (a plain model folder), `random-<rank>.pt` and
+`step-00020/` holds `state/` (DeepSpeed: weights, optimiser, schedule), `model/` (a plain model folder), with LoRA
+`adapter/` (what was trained alone; `model/` is merged), `random-<rank>.pt` and
 `progress.json` (step, best checkpoint so far, data position, what the reward has learned, world size, and the digests that prove
 it whole: `checkpoint_files`).
 """
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from pipeline_lib.training.checkpoint_files import (
+    ADAPTER,
     CheckpointError,
     best_checkpoint,
     checkpoints_in,
@@ -94,6 +96,7 @@ class Checkpoints:
         barrier()
         policy.save_state(partial)
         policy.save_model(partial / "model", tokenizer)
+        policy.save_adapter(partial / ADAPTER)
         torch.save(_random_state(), partial / f"random-{rank()}.pt")
         barrier()
         if rank() == 0:
@@ -200,7 +203,8 @@ def _random_state() -> dict[str, Any]:
     """The state of every source of randomness as tensors and plain values, which load without running anything."""
     name, keys, *rest = np.random.get_state()
     numpy_state = [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest]
-    return {"python": random.getstate(), "numpy": numpy_state, "torch": torch.get_rng_state()}
+    state = {"python": random.getstate(), "numpy": numpy_state, "torch": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
@@ -208,3 +212,5 @@ def _set_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])

@@ -16,7 +16,7 @@ from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.records import Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.repetition import flags_of
-from pipeline_lib.training.batches import TokenSequence
+from pipeline_lib.training.batches import TokenSequence, deal_by_tokens
 from pipeline_lib.training.credit import assign_credit
 from pipeline_lib.training.ranks import first_problem, gather, rank, sum_tensor, world_size
 
@@ -109,24 +109,27 @@ class RolloutGroups:
         trained_PN = self.kept_PN & (self.used_P & self.signal_P & (lag_P == lag)).unsqueeze(1)
         return [
             TokenSequence(
-                sample.prompt_ids, sample.completion.token_ids, sample.completion.logprobs, float(advantage), label=sample.label
+                np.array(sample.prompt_ids, dtype=np.int32),
+                np.array(sample.completion.token_ids, dtype=np.int32),
+                np.array(sample.completion.logprobs, dtype=np.float32),
+                advantage,
+                label=sample.label,
             )
-            for sample, advantage, trained in zip(self.samples, self.advantages_PN.flatten(), trained_PN.flatten(), strict=True)
-            if trained
+            for sample, advantage, is_trained in zip(
+                self.samples, self.advantages_PN.flatten().tolist(), trained_PN.flatten().tolist(), strict=True
+            )
+            if is_trained
         ]
 
     def rollouts(self, run_id: str, step: int, model: str, source: str) -> list[Rollout]:
         """The rows of the `rollouts` view."""
-        rows = []
+        rows = [sample.rollout(run_id, "train", step, model, source) for sample in self.samples]
+        rewards, advantages = self.rewards_PN.flatten().tolist(), self.advantages_PN.flatten().tolist()
+        masked = (~(self.kept_PN & self.used_P.unsqueeze(1))).flatten().tolist()
         policy_lag_P = self.policy_lag_P
-        for position, sample in enumerate(self.samples):
-            group, index = divmod(position, self.num_rollouts)
-            row = sample.rollout(run_id, "train", step, model, source)
-            row.reward = float(self.rewards_PN[group, index])
-            row.advantage = float(self.advantages_PN[group, index])
-            row.masked = not (self.kept_PN[group, index] and self.used_P[group])
-            row.policy_lag = policy_lag_P[group]
-            rows.append(row)
+        for position, row in enumerate(rows):
+            row.reward, row.advantage, row.masked = rewards[position], advantages[position], masked[position]
+            row.policy_lag = policy_lag_P[position // self.num_rollouts]
         return rows
 
 
@@ -134,3 +137,8 @@ def outcomes_of_all_ranks(outcomes: Outcomes) -> Outcomes:
     """The outcomes of the whole batch, of which every rank has an equal part."""
     parts = gather(outcomes)
     return Outcomes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Outcomes)))
+
+
+def balanced_share(sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
+    """This rank's part of what all ranks train on together in an optimiser step, wherever it was generated: as many tokens as each."""
+    return deal_by_tokens([each for part in gather(sequences) for each in part], world_size())[rank()]

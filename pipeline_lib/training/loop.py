@@ -1,7 +1,8 @@
 """The RL loop: GRPO with a length-aware reward on rollouts of the current policy (protocol of arXiv 2602.20945).
 
 A step is one batch of `prompts_per_step` groups of N rollouts, and the S optimiser steps taken on it (S = staleness). Every
-rank generates, judges and trains on its own share of the prompts; sums over ranks make the metrics and the loss denominator.
+rank generates and judges its own share of the prompts, and trains on as many tokens as the others; sums over ranks make the
+metrics and the loss denominator.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig, WatchConfig
+from pipeline_lib.generation.parity import require_small_divergence
 from pipeline_lib.generation.protocol import Generator
 from pipeline_lib.jobs import TrainJob
 from pipeline_lib.messages.finite import NotFiniteError
@@ -32,9 +34,10 @@ def train(
     """Train to `config.train.steps`, from the checkpoint of `job.resume_step`; return the final progress.
 
     An alarm of the watch can end training earlier, or restore the best checkpoint. Raises ParityError when the engine does not
-    follow the trainer's weights, NotFiniteError for a reward or loss that is NaN or infinite.
+    follow the trainer's weights or is too far from its probabilities, NotFiniteError for a reward or loss that is NaN or infinite.
     """
     config, last_step = job.config, job.config.train.steps
+    generator.sleep()  # the first weight sync wakes it
     trainer, watch = Trainer.of(job, generator, tokenizer), DynamicsWatch(config.watch, job.run_id)
     progress = trainer.resume(job.resume_step)
     if progress.ended:
@@ -48,8 +51,10 @@ def train(
             groups = trainer.generate_groups(progress.batches_drawn, clock)
             progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
             say("updating")
+            generator.sleep()
             with clock.measure("update"):
                 update = update_policy(trainer.policy, trainer.reference, groups, config.train)
+            require_small_divergence(update.logprob_gap_k3, config.generation.kl_tolerance, f"in step {step}")
             with clock.measure("sync"):
                 gap = trainer.sync_weights(step)
             write_rollouts(job, groups, step)

@@ -98,21 +98,26 @@ def measure(
         largest_policy_lag=max(groups.policy_lag_P, default=0),
         batches_drawn=groups.batches_drawn,
         engine_ratio_capped_fraction=update.engine_ratio_capped_fraction,
+        logprob_gap_mean=update.logprob_gap_mean,
+        logprob_gap_k3=update.logprob_gap_k3,
+        logprob_gap_p999=update.logprob_gap_p999,
+        engine_ratio_outside_fraction=update.engine_ratio_outside_fraction,
     )
 
 
 def _sums(groups: RolloutGroups) -> dict[str, float]:
-    samples = groups.samples
+    outcomes = groups.outcomes()
+    lengths_PN, correct_PN = outcomes.lengths_PN, outcomes.correct_PN
     return {
-        "num": len(samples),
-        "correct": sum(sample.grade.correct for sample in samples),
-        "tokens": sum(sample.num_tokens for sample in samples),
-        "tokens_correct": sum(sample.num_tokens for sample in samples if sample.grade.correct),
-        "logprob": sum(sum(sample.completion.logprobs) for sample in samples),
-        "truncated": sum(sample.completion.finish_reason == "length" for sample in samples),
+        "num": lengths_PN.size,
+        "correct": correct_PN.sum(),
+        "tokens": lengths_PN.sum(),
+        "tokens_correct": lengths_PN[correct_PN].sum(),
+        "logprob": sum(sum(sample.completion.logprobs) for sample in groups.samples),
+        "truncated": (~outcomes.finished_PN).sum(),
         "reward": float(groups.rewards_PN.sum()),
         "positive": float((groups.rewards_PN > 0).sum()),
-        "policy_lag": sum(lag for lag, used in zip(groups.policy_lag_P, groups.used_P, strict=True) if used),
+        "policy_lag": np.array(groups.policy_lag_P)[groups.used_P.numpy()].sum(),
         "used": float(groups.used_P.sum()),
         "zero_variance": float((groups.rewards_PN.amax(dim=1) == groups.rewards_PN.amin(dim=1)).sum()),
         "masked": float((~groups.kept_PN).sum()),

@@ -1,91 +1,56 @@
 """The policy being trained: a causal language model under DeepSpeed, seen as log-probs of response tokens.
 
-Shape suffixes: B sequences, T padded tokens, K response tokens of a micro-batch, D hidden size.
+Shape suffixes: B sequences, T padded tokens.
 """
 
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import deepspeed
 import torch
 from deepspeed.runtime.fp16.loss_scaler import LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
-from torch import nn
-from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM
 
 from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
+from pipeline_lib.training.model import ResponseLogprobs, checkpoint_layers, deepspeed_settings, load_causal_lm
 from pipeline_lib.training.ranks import largest, rank, world_size
 from pipeline_lib.training.resharding import loading_universal
 
-# Rows of the output layer computed at once: bounds the memory of (tokens x vocabulary) log-probs.
-HEAD_CHUNK_TOKENS = 2048
+if TYPE_CHECKING:
+    from pipeline_lib.training.lora import Adapters
+
 # What DeepSpeed keeps in an optimiser's state beside tensors and plain values: classes that hold numbers.
 torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
-
-
-class ResponseLogprobs(nn.Module):
-    """A causal language model whose forward pass gives the log-prob of every response token at the sampling temperature."""
-
-    def __init__(self, model: Any, temperature: float, sharded: bool = False) -> None:
-        super().__init__()
-        self.sharded = sharded
-        self.model = model
-        self.temperature = temperature
-
-    def forward(self, input_ids_BT: torch.Tensor, response_mask_BT: torch.Tensor) -> torch.Tensor:
-        """Return logprobs_BT, float32, zero outside the mask."""
-        hidden_BTD = self.model.base_model(input_ids=input_ids_BT, use_cache=False).last_hidden_state
-        # The token at t is predicted by the hidden state at t - 1.
-        hidden_KD = hidden_BTD[:, :-1][response_mask_BT[:, 1:]]
-        targets_K = input_ids_BT[:, 1:][response_mask_BT[:, 1:]]
-        starts = range(0, self._num_chunks(len(targets_K)) * HEAD_CHUNK_TOKENS, HEAD_CHUNK_TOKENS)
-        chunks = [slice(start, start + HEAD_CHUNK_TOKENS) for start in starts]
-        parts = [checkpoint(self._head, hidden_KD[chunk], targets_K[chunk], use_reentrant=False) for chunk in chunks]
-        logprobs_K = torch.cat(parts)
-        logprobs_BT = logprobs_K.new_zeros(response_mask_BT.shape)
-        return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)
-
-    def _num_chunks(self, num_tokens: int) -> int:
-        """Chunks of the output layer, as many on every rank: ZeRO-3 gathers its weight anew for each, on all ranks together."""
-        chunks = -(-num_tokens // HEAD_CHUNK_TOKENS)
-        return int(largest(chunks)) if self.sharded else chunks
-
-    def _head(self, hidden_KD: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
-        logits = self.model.get_output_embeddings()(hidden_KD).float() / self.temperature
-        return torch.log_softmax(logits, dim=-1).gather(-1, targets_K[:, None]).squeeze(-1)
-
-
-def load_causal_lm(model: str, revision: str | None, precision: str) -> Any:
-    """A transformers model in the given precision, from a folder or the hub."""
-    return AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, precision))
 
 
 class Policy:
     """The trained model, its optimiser and learning-rate schedule, sharded by DeepSpeed over the ranks."""
 
-    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None) -> None:
+    def __init__(self, config: TrainConfig, compute: ComputeConfig, model: str, revision: str | None, seed: int = 0) -> None:
         self._config, self._compute = config, compute
-        causal_lm = load_causal_lm(model, revision, compute.precision)
-        if compute.gradient_checkpointing:
-            causal_lm.gradient_checkpointing_enable()
+        self._base = model, revision
         if not torch.cuda.is_available():
             # gloo does for CPU ranks: do not compile DeepSpeed's shared-memory kernel (a minute, a compiler, Python's headers).
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        module = ResponseLogprobs(causal_lm, config.temperature, sharded=compute.zero_stage == 3)
+        causal_lm = load_causal_lm(model, revision, compute)
+        self._adapters = _add_adapters(causal_lm, config, seed)
+        if compute.gradient_checkpointing:
+            checkpoint_layers(causal_lm, has_dropout=config.lora is not None and config.lora.dropout > 0)
+        module = ResponseLogprobs(causal_lm, config.temperature)
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
-            module.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
-        )
+            trained, lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay,
+            fused=compute.optimizer_offload or None,
+        )  # fmt: skip
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
-        self.engine, *_ = deepspeed.initialize(
-            model=module, optimizer=optimizer, lr_scheduler=schedule, config=_deepspeed_config(config, compute)
-        )
+        settings = {**deepspeed_settings(compute), "gradient_clipping": config.max_grad_norm}
+        self.engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, lr_scheduler=schedule, config=settings)
         self.engine.checkpoint_engine.load = load_plain
         self.device: torch.device = self.engine.device
         self.optimizer_steps = 0
@@ -109,6 +74,13 @@ class Policy:
         """Log-probs of the response tokens, logprobs_BT."""
         result: torch.Tensor = self.engine(batch.input_ids_BT, batch.response_mask_BT)
         return result
+
+    @torch.no_grad()
+    def base_logprobs(self, batch: PaddedBatch) -> torch.Tensor:
+        """Log-probs of the response tokens under the base model, logprobs_BT; with LoRA only, which leaves it as it was."""
+        assert self._adapters is not None, "the base model is no longer there"
+        with self._adapters.disabled():
+            return self.logprobs(batch)
 
     @torch.no_grad()
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
@@ -154,18 +126,28 @@ class Policy:
     def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Whole parameters under their Hugging Face names, gathered one by one where ZeRO-3 shards them."""
         sharded = self._compute.zero_stage == 3
+        if self._adapters:
+            yield from self._adapters.merged_weights(sharded)
+            return
         for name, parameter in self.engine.module.model.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
                 yield name, parameter.data
 
     def save_state(self, folder: Path) -> None:
         """Optimiser, schedule and weights as DeepSpeed stores them; every rank writes its part."""
-        self.engine.save_checkpoint(str(folder), tag="state", client_state={"optimizer_steps": self.optimizer_steps})
+        self.engine.save_checkpoint(
+            str(folder),
+            tag="state",
+            client_state={"optimizer_steps": self.optimizer_steps},
+            exclude_frozen_parameters=self._adapters is not None,
+        )
 
     def load_state(self, folder: Path, is_universal: bool = False) -> None:
         """Restore what `save_state` wrote (same world size), or what `universal_state` has made of it (any)."""
         with loading_universal(self.engine) if is_universal else nullcontext():
-            path, client_state = self.engine.load_checkpoint(str(folder), tag="state")
+            path, client_state = self.engine.load_checkpoint(
+                str(folder), tag="state", load_module_strict=self._adapters is None
+            )
         if path is None:
             raise ValueError(f"no training state in {folder}")
         self.optimizer_steps = int(client_state["optimizer_steps"])
@@ -180,6 +162,19 @@ class Policy:
             self.engine.module.model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
 
+    def save_adapter(self, folder: Path) -> None:
+        """With LoRA the adapters alone, as PEFT's folder; rank 0 writes, all ranks must call."""
+        if self._adapters:
+            self._adapters.save(folder, *self._base, sharded=self._compute.zero_stage == 3)
+
+
+def _add_adapters(causal_lm: Any, config: TrainConfig, seed: int) -> "Adapters | None":
+    if config.lora is None:
+        return None
+    from pipeline_lib.training.lora import Adapters  # PEFT takes a second to import
+
+    return Adapters(causal_lm, config.lora, seed)
+
 
 def load_plain(path: str | Path, map_location: Any = None) -> Any:
     """What `torch.save` wrote, if it is tensors and plain values: a pickle could name anything to be called.
@@ -192,16 +187,3 @@ def load_plain(path: str | Path, map_location: Any = None) -> Any:
         raise ValueError(
             f"{path} holds more than tensors and plain values: it is not from a training run, and is not loaded"
         ) from error
-
-
-def _deepspeed_config(config: TrainConfig, compute: ComputeConfig) -> dict[str, Any]:
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {"stage": compute.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
-        "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": compute.precision == "bfloat16"},
-        "wall_clock_breakdown": False,
-        "steps_per_print": 10**9,
-    }

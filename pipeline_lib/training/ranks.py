@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
+
+from pipeline_lib.generation.protocol import EngineRanks
 
 # Ranks wait for each other through whole generations of long rollouts, whose length nobody knows before the first.
 LONGEST_WAIT = timedelta(hours=6)
@@ -24,7 +26,12 @@ T = TypeVar("T")
 
 
 def init_distributed() -> tuple[int, int]:
-    """Join the launcher's group (gloo on CPU, nccl on GPU, which DeepSpeed and vLLM then share); return (rank, world size)."""
+    """Join the launcher's group (gloo on CPU, nccl on GPU, which DeepSpeed and vLLM then share), or one of this process alone.
+
+    Returns (rank, world size).
+    """
+    if "RANK" not in os.environ:
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")  # 0: a free one
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT)
@@ -84,9 +91,32 @@ def gather(value: T) -> list[T]:
     return values
 
 
+def take_from_first(tensor: torch.Tensor) -> None:
+    """Overwrite a tensor, on the device, with that of rank 0."""
+    if world_size() > 1:
+        dist.broadcast(tensor, 0)
+
+
 def first_problem(problem: str | None) -> str | None:
     """The problem of the lowest rank that has one, told to all: a rank that stops alone leaves the others waiting for it."""
     return next((each for each in gather(problem) if each is not None), None)
+
+
+def generation_group(tensor_parallel: int) -> EngineRanks:
+    """The ranks that share this rank's engine, `tensor_parallel` neighbours; a collective that makes a group of their own.
+
+    The group is gloo's: what engines tell each other between their runs is Python objects, not tensors.
+    """
+    firsts = range(0, world_size(), tensor_parallel)
+    groups = [dist.new_group(list(range(first, first + tensor_parallel)), backend="gloo") for first in firsts]
+    own = groups[rank() // tensor_parallel]
+
+    def gather_in_group(value: Any) -> list[Any]:
+        values = [None] * tensor_parallel
+        dist.all_gather_object(values, value, group=own)
+        return values
+
+    return EngineRanks(rank() % tensor_parallel, gather_in_group)
 
 
 def sum_tensor(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline_lib.config import RunConfig
-from pipeline_lib.generation.parity import measure_logprob_gap, require_parity
+from pipeline_lib.generation.parity import logprob_differences, require_one_digest, require_parity
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import Sample, logprob_problem, sample_and_judge
 from pipeline_lib.jobs import TrainJob, read_prompts
@@ -20,7 +22,7 @@ from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
 from pipeline_lib.training.metrics import StepClock, Validation
 from pipeline_lib.training.policy import Policy
-from pipeline_lib.training.ranks import first_problem, gather, largest, own_share, rank, sum_each
+from pipeline_lib.training.ranks import first_problem, gather, own_share, rank, sum_each
 from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import Reference
 
@@ -51,10 +53,11 @@ class Trainer:
     def of(cls, job: TrainJob, generator: Generator, tokenizer: Any) -> "Trainer":
         """Load the base model, the prompts and the reward of a job."""
         config = job.config
+        policy = Policy(config.train, config.compute, job.base_folder, config.model_revision, config.seed)
         return cls(
             config,
-            Policy(config.train, config.compute, job.base_folder, config.model_revision),
-            Reference(config, job.base_folder) if config.train.measure_kl or config.train.kl_coefficient else None,
+            policy,
+            Reference(config, job.base_folder, policy) if config.train.measure_kl or config.train.kl_coefficient else None,
             make_reward(config.reward, config.train.rollout_limit_tokens),
             generator,
             tokenizer,
@@ -104,13 +107,19 @@ class Trainer:
         return groups
 
     def sync_weights(self, step: int) -> float:
-        """Put the trainer's weights into the engine, prove that it generates with them, and return the log-prob gap (nats)."""
-        self.generator.load_weights(self.policy.named_weights())
+        """Put the trainer's weights into the engine, prove that it holds and generates with them, and return the log-prob gap (nats).
+
+        Raises ParityError, on all ranks alike, when it does not.
+        """
+        version = f"step {step} ({self.policy.optimizer_steps} optimiser steps)"
+        require_one_digest(gather(self.generator.load_weights(self.policy.named_weights(), version)), version)
         problems = [prompt.problem for prompt in self.prompts[:PARITY_PROMPTS]]
         rendered = [render_prompt(self.tokenizer, self.config.prompts, problem) for problem in problems]
-        gap = largest(measure_logprob_gap(self.generator, self.policy.score, rendered, self.config.train.temperature))
-        require_parity(gap, self.config.generation.parity_tolerance, step)
-        return gap
+        own = logprob_differences(self.generator, self.policy.score, rendered, self.config.train.temperature)
+        differences = np.concatenate(gather(own))
+        is_float32 = self.config.generation.dtype == self.config.compute.precision == "float32"
+        require_parity(differences, self.config.generation, is_float32, f"after the weight sync of step {step}")
+        return float(np.max(np.abs(differences)))
 
     def checkpoint(
         self, progress: Progress, record: TrainingStep, actions: set[str], clock: StepClock
@@ -119,6 +128,7 @@ class Trainer:
         step, validation = record.step, Validation()
         with clock.measure("checkpoint"):
             if "roll_back" in actions:
+                self.generator.sleep()
                 progress = self.roll_back(progress, step)
                 self.sync_weights(step)
             else:

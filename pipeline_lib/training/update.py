@@ -6,6 +6,7 @@ Shape suffixes: B sequences of a micro-batch, T padded tokens.
 import math
 from dataclasses import dataclass
 
+import deepspeed
 import numpy as np
 import torch
 
@@ -13,9 +14,11 @@ from pipeline_lib.config import RunConfig, TrainConfig
 from pipeline_lib.grpo import aggregate, k3_kl, loss_denominator, policy_loss
 from pipeline_lib.messages.finite import NotFiniteError, not_finite, stop_for
 from pipeline_lib.training.batches import PaddedBatch
-from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.policy import Policy, ResponseLogprobs, load_causal_lm
-from pipeline_lib.training.ranks import first_problem, largest, sum_each
+from pipeline_lib.training.engine_gap import EngineGap, gap_sums
+from pipeline_lib.training.groups import RolloutGroups, balanced_share
+from pipeline_lib.training.model import ResponseLogprobs, deepspeed_settings, load_causal_lm
+from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.ranks import first_problem, largest, sum_each, sum_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class UpdateMetrics:
     clip_fraction: float | None
     grad_norm: float | None
     logprob_gap: float
+    logprob_gap_mean: float | None
+    logprob_gap_k3: float | None
+    logprob_gap_p999: float | None
+    engine_ratio_outside_fraction: float | None
     learning_rate: float
     optimizer_steps: int  # since the beginning of the training run
     batch_optimizer_steps: int
@@ -38,17 +45,22 @@ class UpdateMetrics:
 
 
 class Reference:
-    """The frozen base model, for the KL."""
+    """The frozen base model, for the KL: a model of its own, or under LoRA that of the policy without its adapters."""
 
-    def __init__(self, config: RunConfig, base_folder: str) -> None:
-        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute.precision)
+    def __init__(self, config: RunConfig, base_folder: str, policy: Policy | None = None) -> None:
+        self._policy = policy if config.train.lora else None
+        if self._policy:
+            return
+        causal_lm = load_causal_lm(base_folder, config.model_revision, config.compute)
         self._module = ResponseLogprobs(causal_lm, config.train.temperature).requires_grad_(False)
-        if torch.cuda.is_available():
-            self._module.cuda()
+        if config.compute.zero_stage == 3:
+            self._module, *_ = deepspeed.initialize(model=self._module, config=deepspeed_settings(config.compute))
 
     @torch.no_grad()
     def logprobs(self, batch: PaddedBatch) -> torch.Tensor:
         """Log-probs of the response tokens under the base model, logprobs_BT."""
+        if self._policy:
+            return self._policy.base_logprobs(batch)
         result: torch.Tensor = self._module(batch.input_ids_BT, batch.response_mask_BT)
         return result
 
@@ -60,19 +72,21 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
     learning_rate = policy.learning_rate
-    steps = [policy.micro_batches(groups.sequences(lag)) for lag in range(config.staleness)]
+    steps = [policy.micro_batches(balanced_share(groups.sequences(lag))) for lag in range(config.staleness)]
     # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
     taken: list[dict[str, float]] = []
+    gaps: list[torch.Tensor] = []
     for batches, old_logprobs in zip(steps, old, strict=True):
         lengths = [length for batch in batches for length in _mask(batch).sum(dim=1)[batch.signal_B].tolist()]
         size = sum_each({"denominator": loss_denominator(lengths, config), "num_tokens": sum(lengths)})
         if size["denominator"] > 0:
-            taken.append({**size, **_optimizer_step(policy, batches, old_logprobs, _Loss(config, reference, **size))})
+            taken.append({**size, **_optimizer_step(policy, batches, old_logprobs, _Loss(config, reference, **size), gaps)})
 
     def mean(name: str, is_measured: bool = True) -> float | None:
         return sum(step[name] for step in taken) / len(taken) if taken and is_measured else None
 
+    gap = EngineGap.of(sum_tensor(torch.stack(gaps).sum(0))) if gaps else EngineGap()
     return UpdateMetrics(
         num_tokens=int(sum(step["num_tokens"] for step in taken)),
         loss=mean("loss"),
@@ -80,6 +94,10 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
         clip_fraction=mean("clip_fraction"),
         grad_norm=mean("grad_norm"),
         logprob_gap=largest(float(np.max([0.0, *(step["logprob_gap"] for step in taken)]))),
+        logprob_gap_mean=gap.mean,
+        logprob_gap_k3=gap.k3,
+        logprob_gap_p999=gap.p999,
+        engine_ratio_outside_fraction=gap.outside_fraction,
         learning_rate=learning_rate,
         optimizer_steps=policy.optimizer_steps,
         batch_optimizer_steps=len(taken),
@@ -119,9 +137,16 @@ def _score(policy: Policy, batches: list[PaddedBatch]) -> list[torch.Tensor]:
 
 
 def _optimizer_step(
-    policy: Policy, batches: list[PaddedBatch], old_logprobs: list[torch.Tensor] | None, loss_of: _Loss
+    policy: Policy,
+    batches: list[PaddedBatch],
+    old_logprobs: list[torch.Tensor] | None,
+    loss_of: _Loss,
+    gaps: list[torch.Tensor],
 ) -> dict[str, float]:
-    """Take one step; its sums over the micro-batches of all ranks, its gradient norm, and this rank's largest log-prob gap."""
+    """Take one step; its sums over the micro-batches of all ranks, its gradient norm, and this rank's largest log-prob gap.
+
+    The sums of this rank's log-prob gaps are put into `gaps`.
+    """
     sums: dict[str, float] = {}
     gap = 0.0
     problem: str | None = None
@@ -129,6 +154,7 @@ def _optimizer_step(
         logprobs_BT = policy.logprobs(batch)
         old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
         gap = float(np.maximum(gap, _largest_gap(old_BT, batch)))
+        gaps.append(gap_sums(old_BT, batch))
         loss, parts = loss_of(batch, logprobs_BT, old_BT)
         sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
         problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)

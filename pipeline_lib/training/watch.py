@@ -26,6 +26,8 @@ SMOOTHING_STEPS = 5
 # The length has fallen when the fitted line falls by this share of its start, and by this many standard errors.
 SMALLEST_FALL = 0.2
 SMALLEST_FALL_ERRORS = 4.0
+# A mean k3 of 1e-4 is a standard deviation of 0.014 nats a token: what grows below it, such as float32's rounding, harms nothing.
+ENGINE_GAP_FLOOR = 1e-4
 # Rows after the last one within this factor of the shortest length are a rebound: they do not say where the fall ended.
 NEAR_SHORTEST = 1.15
 # The length has stopped falling when it falls less than this share as fast as before, one standard error of its slope allowed for.
@@ -65,7 +67,7 @@ class DynamicsWatch:
         A kind is raised when its condition has held for `hold_steps` steps, and not again before it has ceased for
         `window_steps` steps. Rows without a value that a kind looks at are left out for that kind. O(rows).
         """
-        table = _columns(rows, ("entropy", "mean_tokens", "accuracy", "positive_fraction"), since_step)
+        table = _columns(rows, ("entropy", "mean_tokens", "accuracy", "positive_fraction", "logprob_gap_k3"), since_step)
         alarms = [alarm for kind in CONDITIONS if self.config.action(kind) != "ignore" for alarm in self._alarms(kind, table)]
         return sorted(alarms, key=lambda alarm: alarm.step)
 
@@ -128,12 +130,20 @@ def reward_starvation(config: WatchConfig, positive_R: Floats) -> Condition:
     return Condition(positive_W, threshold_W, positive_W < threshold_W)
 
 
+def engine_gap(config: WatchConfig, k3_R: Floats) -> Condition:
+    """Engine and trainer further apart than at the run's start, by more than number formats explain."""
+    k3_W = _levels(k3_R, config.window_steps)
+    threshold_W = np.full_like(k3_W, max(config.engine_gap_factor * k3_W[0], ENGINE_GAP_FLOOR))
+    return Condition(k3_W, threshold_W, k3_W > threshold_W)
+
+
 # Kind → the columns it looks at, and its condition on them.
 CONDITIONS: dict[str, tuple[tuple[str, ...], Callable[..., Condition]]] = {
     "entropy_spike": (("entropy",), entropy_spike),
     "length_collapse": (("mean_tokens", "accuracy"), length_collapse),
     "length_rebound": (("mean_tokens",), length_rebound),
     "reward_starvation": (("positive_fraction",), reward_starvation),
+    "engine_gap": (("logprob_gap_k3",), engine_gap),
 }
 
 

@@ -112,6 +112,8 @@ class WorkerProcess:
         arguments = ["--folder", str(self.folder), "--owner", str(os.getpid())]
         count = str(self._config.compute.num_processes)
         if self._config.compute.launcher == "torch":
+            if count == "1":  # a launcher would import torch for seconds to start one process
+                return [sys.executable, *program, *arguments]
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
             return [sys.executable, *launcher, *program, *arguments]
         launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", count, "--master_port", str(_free_port()), "--module"]

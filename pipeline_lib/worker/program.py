@@ -1,4 +1,4 @@
-"""The worker program: one rank of an SPMD group under the torch or DeepSpeed launcher.
+"""The worker program: one rank of an SPMD group under the torch or DeepSpeed launcher, or the only one, without.
 
 It starts the engine once, then takes jobs from its folder until told to close or until the process that owns it is gone. Every
 rank reads the same job files; rank 0 writes progress and results.
@@ -50,7 +50,8 @@ def main() -> None:
 
 def end_with_owner(owner: int) -> None:
     """End this process when its launcher or its owner dies: an orphan would hold the accelerator."""
-    signal_when_parent_dies(signal.SIGKILL)
+    if os.getppid() != owner:  # the system's signal comes when the *thread* ends that started this process: the owner has many
+        signal_when_parent_dies(signal.SIGKILL)
     try:
         process = psutil.Process(owner)
     except psutil.NoSuchProcess:
@@ -96,20 +97,26 @@ class Worker:
     """The engine of one rank, and the tokenizer of the base model."""
 
     def __init__(self, config: RunConfig, base_folder: str, folder: Path) -> None:
-        from pipeline_lib.training.ranks import init_distributed
+        from pipeline_lib.training.ranks import generation_group, init_distributed
 
         self._rank, self._world_size = init_distributed()
         from transformers import AutoTokenizer
 
         from pipeline_lib.generation.engines import make_generator
 
+        tensor_parallel = config.generation.tensor_parallel
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
         self._weights: str | None = None
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
         self._generator = make_generator(
-            base_folder, config.generation, config.max_model_tokens, config.model_revision, self._world_size
+            base_folder,
+            config.generation,
+            config.max_model_tokens,
+            config.model_revision,
+            self._world_size,
+            generation_group(tensor_parallel) if tensor_parallel > 1 else None,
         )
 
     def run(self, number: int, path: Path) -> None:
@@ -130,8 +137,9 @@ class Worker:
         return train(job, self._generator, self._tokenizer, lambda progress: self._report(number, progress))
 
     def _generate(self, number: int, job: GenerateJob) -> dict[str, Any]:
-        from pipeline_lib.generation.sampling import prompts_that_fit, write_shards
-        from pipeline_lib.training.ranks import barrier
+        from pipeline_lib.generation.parity import require_one_digest
+        from pipeline_lib.generation.sampling import deal_groups, missing_groups, prompts_that_fit, write_shards
+        from pipeline_lib.training.ranks import barrier, gather
 
         # A benchmark is judged whole or not at all; of the training prompts those that are too long are not profiled.
         prompts = {
@@ -154,13 +162,17 @@ class Worker:
                 reported = time.perf_counter()
                 self._report(number, {"done": min(done, total), "total": total, "seconds": reported - started})
 
-        for unit in job.units:
+        own = [missing_groups(unit, prompts[unit.prompts_file]) for unit in job.units] if self._rank == 0 else None
+        missing = gather(own)[0] or []
+        to_do = sum(len(groups) * unit.num_samples for groups, unit in zip(missing, job.units, strict=True))
+        on_finished((total - to_do) // self._world_size)
+        for unit, groups in zip(job.units, deal_groups(missing, self._rank, self._world_size), strict=True):
             if unit.weights != self._weights:
-                self._generator.load_folder(Path(unit.weights or self._base_folder))
+                folder = unit.weights or self._base_folder
+                require_one_digest(gather(self._generator.load_folder(Path(folder))), folder)
                 self._weights = unit.weights
-            num_tokens += write_shards(
-                self._generator, self._tokenizer, unit, prompts[unit.prompts_file], self._rank, self._world_size, on_finished
-            )
+            num_tokens += write_shards(self._generator, self._tokenizer, unit, prompts[unit.prompts_file], groups, on_finished)
+            self._generator.drain()
         barrier()
         return {"rollouts": total, "num_tokens": num_tokens, "seconds": time.perf_counter() - started}
 

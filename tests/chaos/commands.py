@@ -159,13 +159,11 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 
 def kinds_of(process: psutil.Process) -> str:
-    """What a process of a home is: command, launcher, rank, prefect (a temporary server) or other."""
+    """What a process of a home is: command, rank, prefect (a temporary server) or other."""
     try:
         words = process.cmdline()
     except psutil.Error:
         return "gone"
-    if any(word.startswith("torch.distributed") or word.startswith("deepspeed.launcher") for word in words):
-        return "launcher"
     if "pipeline_lib.worker.program" in words:
         return "rank"
     if "flows.cli" in words:

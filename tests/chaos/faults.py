@@ -161,7 +161,7 @@ def kill_worker(round_: Round) -> None:
 
 
 def _worker(round_: Round) -> list:  # type: ignore[type-arg]
-    return [process for process in round_.lane.place.processes() if kinds_of(process) == round_.plan.how]
+    return [process for process in round_.lane.place.processes() if kinds_of(process) == "rank"]
 
 
 def told_to_end(round_: Round) -> None:

@@ -173,7 +173,6 @@ def _moment(fault: str, command: str, chance: random.Random) -> Moment:
 
 def _how(fault: str, chance: random.Random) -> str:
     varieties = {
-        "kill_worker": ("rank", "launcher"),
         "signal": ("SIGTERM", "SIGINT"),
         "damage_checkpoint": DAMAGES,
         "damage_model": DAMAGES,

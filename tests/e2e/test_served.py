@@ -33,7 +33,7 @@ DEPLOYMENTS = {
 SLOW = [
     *LIGHT,
     *("train.steps=2", "train.prompts_per_step=12", "train.num_rollouts=32", "compute.micro_batch_tokens=512"),
-    *("checkpoint.every_steps=1", "validation.num_samples=32"),
+    "checkpoint.every_steps=1",
 ]
 
 
@@ -325,12 +325,21 @@ def wait_for(what: Callable[[], bool], seconds: float = 180) -> None:
         time.sleep(0.3)
 
 
-def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, both: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("phases", "seed", "overrides"),
+    [
+        (["updating"], 2, SLOW),
+        pytest.param(["generating", "checkpointing"], 1, [*SLOW, "validation.num_samples=32"], marks=pytest.mark.slow),
+    ],
+)
+def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(
+    up: Served, both: tuple[str, str], phases: list[str], seed: int, overrides: list[str]
+) -> None:
     for flow_run in both:  # whose profile is taken over
         up.wait(flow_run)
-    for phase in ("generating", "updating", "checkpointing"):
-        start = start_from_the_command_line if phase == "generating" else start_over_http
-        flow_run = start(up, changes={"seed": 2}, overrides=SLOW)
+    for phase in phases:
+        start = start_from_the_command_line if phase == "updating" else start_over_http
+        flow_run = start(up, changes={"seed": seed}, overrides=overrides)
         wait_for_phase(up, flow_run, phase)
         up.call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
         told = time.monotonic()
@@ -339,7 +348,7 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(up: Served, 
         assert time.monotonic() - told < 30
         row = sql(up.home, f"select status, error from runs where prefect_flow_run_id = '{flow_run}'")[0]
         assert row == {"status": "cancelled", "error": "terminated"}
-    last = up.start(PIPELINE, config=SMOKE, changes={"seed": 2}, overrides=SLOW)
+    last = up.start(PIPELINE, config=SMOKE, changes={"seed": seed}, overrides=overrides)
     assert up.wait(last) == "COMPLETED", up.logs(last)
     run = sql(up.home, f"select run_id, status from runs where prefect_flow_run_id = '{last}'")[0]
     assert run["status"] == "completed"

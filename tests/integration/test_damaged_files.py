@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from pipeline_lib.config import RunConfig
 from pipeline_lib.runs.rollout_examples import interesting_rollouts, view_rollout
 from pipeline_lib.store.database import Store
-from pipeline_lib.store.rollout_files import holds_rollouts
+from pipeline_lib.store.rollout_files import damage_of, whole_groups
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -81,7 +81,7 @@ def test_the_file_that_carries_the_columns_is_written_anew(home: Path, runs: tup
     schema_file = home / "rollouts" / "_schema.parquet"
     schema_file.write_bytes(b"")
     assert Store(home).query("select count(*) from rollouts").rows == [(42,)]
-    assert holds_rollouts(schema_file, 0)
+    assert damage_of(schema_file, "pages") is None
 
 
 def test_commands_name_it_on_stderr_only(home: Path, runs: tuple[RunConfig, RunConfig]) -> None:
@@ -98,15 +98,15 @@ def test_a_damaged_shard_is_not_trusted_by_an_interrupted_stage(
     home: Path, runs: tuple[RunConfig, RunConfig], how: str
 ) -> None:
     path = max((home / "rollouts" / runs[0].run_id / "evaluate").glob("*.parquet"))
-    assert holds_rollouts(path, 6)
+    assert whole_groups(path, 1) == {f"p{number}" for number in range(6)}
     if how == "too few":
-        assert not holds_rollouts(path, 7)
+        assert not whole_groups(path, 2)
         return
     DAMAGES[how](path)
-    assert not holds_rollouts(path, 6)
+    assert not whole_groups(path, 1)
     path.unlink()
     path.mkdir()
-    assert not holds_rollouts(path, 6)
+    assert not whole_groups(path, 1)
 
 
 def test_a_home_moved_to_a_read_only_place_is_read(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

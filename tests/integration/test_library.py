@@ -1,4 +1,7 @@
-"""The whole pipeline as a library call, in a process in which Prefect cannot be imported; DuckDB and MLflow are there."""
+"""The whole pipeline as a library call, in a process in which Prefect cannot be imported; DuckDB and MLflow are there.
+
+It trains adapters, so that one run of all stages does.
+"""
 
 import json
 import os
@@ -28,6 +31,7 @@ print(json.dumps(first))
 OVERRIDES = [
     *("generation.engine=transformers", "prompts.num_prompts=8", "profile.num_rollouts=2", "filter.subset=all"),
     *("train.steps=1", "train.prompts_per_step=2", "train.num_rollouts=2", "checkpoint.every_steps=1"),
+    *("train.lora.rank=4", "train.learning_rate=1e-2"),
     *("validation.source.num_prompts=2", "validation.num_samples=1"),
     *("evaluate.benchmarks.0.num_prompts=4", "evaluate.num_samples=1", "evaluate.bootstrap_resamples=10"),
 ]
@@ -53,3 +57,5 @@ def test_the_pipeline_runs_without_prefect_and_takes_up_what_is_stored(home: Pat
         versions = database.execute("select name, version from model_versions").fetchall()
     assert told == [(name, "FINISHED") for name in sorted([*stages, "smoke"])]
     assert versions == [("smoke", 1)]
+    adapters = [path.relative_to(home).parts[0] for path in home.rglob("adapter/adapter_model.safetensors")]
+    assert sorted(adapters) == ["checkpoints", "mlartifacts"], "registered beside the merged model, as in the checkpoint"

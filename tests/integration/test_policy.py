@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+from deepspeed.utils import safe_get_full_grad
 from loopback import free_port, rank_variables
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -215,22 +216,42 @@ def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
         optimizer.step()
 
 
-# Settings, and the groups on each of two ranks: one has nothing but filler, or has it in the second optimiser step only.
-SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]]]] = [
-    ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]]),
-    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 2], [1, 3]]),
+# Settings, the groups on each of two ranks (one generates nothing to train on, or there is one sequence for both), the machine.
+SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]], dict[str, object]]] = [
+    ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]], {}),
+    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 2], [1, 3]], {}),
+    ({"negative_rollouts": "-I"}, [[2], [3]], {}),
+    ({"kl_coefficient": 0.1}, [[0, 1, 2], [3]], {"zero_stage": 3, "gradient_checkpointing": True}),
 ]
 
 
-def update_twice(groups_used: list[int], config: TrainConfig) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """What two batches of some of the groups make of a new policy: metrics that are there, and weights."""
+Weights = dict[str, torch.Tensor]
+
+
+def update_twice(
+    groups_used: list[int], config: TrainConfig, **compute: object
+) -> tuple[list[dict[str, float]], Weights, Weights]:
+    """What two batches of some of the groups make of a new policy: metrics that are there, weights, and the first gradient."""
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
-    policy = make_policy(config)
-    metrics = [asdict(update_policy(policy, None, groups, config)) for _ in range(2)]
+    policy, reference = make_policy(config, **compute), None
+    if config.kl_coefficient:
+        values = {"precision": "float32", **compute}
+        run = RunConfig.model_construct(train=config, compute=ComputeConfig.model_validate(values), model_revision=None)
+        reference = Reference(run, str(BASE_FOLDER))
+    gradient: Weights = {}
+    take_step = policy.step
+
+    def step() -> float | None:
+        for name, parameter in policy.engine.module.model.named_parameters():
+            gradient.setdefault(name, safe_get_full_grad(parameter).clone())
+        return take_step()
+
+    policy.step = step  # type: ignore[method-assign]
+    metrics = [asdict(update_policy(policy, reference, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
-    return present, {name: weight.clone() for name, weight in policy.named_weights()}
+    return present, {name: weight.clone() for name, weight in policy.named_weights()}, gradient
 
 
 def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
@@ -293,15 +314,31 @@ def is_given_up(rank: int) -> bool:
     return False
 
 
+def resume_as_rank(zero_stage: int, folder: Path) -> bool:
+    """Whether a policy that has loaded another's state, in bfloat16, takes its next step to the same weights."""
+    policy, resumed = (make_policy(settings(), zero_stage=zero_stage, precision="bfloat16") for _ in range(2))
+    update_policy(policy, None, make_groups(), settings())
+    policy.save_state(folder)
+    resumed.load_state(folder)
+    for each in (policy, resumed):
+        update_policy(each, None, make_groups(), settings())
+    weights = {name: weight.clone() for name, weight in policy.named_weights()}
+    is_same = [
+        torch.equal(weight, weights[name]) for name, weight in resumed.named_weights()
+    ]  # to the end: ranks gather together
+    return all(is_same)
+
+
 def act_as_rank(rank: int, port: int, results: str) -> None:
     """Be one of two ranks."""
     os.environ.update(rank_variables(rank, 2, port))
     init_distributed()
     own = [[0, 2], [1, 3]][rank]
-    resumed = save_and_go_on(Path(results) / "of-two", own), resume(Path(results) / "of-one", own)
-    torch.save(resumed, f"{results}/resumed-{rank}.pt")
-    outcomes = [update_twice(groups[rank], settings(**changes)) for changes, groups in SHARED_UPDATES]
-    torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints")), f"{results}/{rank}.pt")
+    elsewhere = save_and_go_on(Path(results) / "of-two", own), resume(Path(results) / "of-one", own)
+    torch.save(elsewhere, f"{results}/elsewhere-{rank}.pt")
+    outcomes = [update_twice(groups[rank], settings(**changes), **compute) for changes, groups, compute in SHARED_UPDATES]
+    resumed = [resume_as_rank(stage, Path(results) / f"states-{stage}") for stage in (1, 2, 3)]
+    torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints"), resumed), f"{results}/{rank}.pt")
     torch.save(is_given_up(rank), f"{results}/given-up-{rank}.pt")
     os._exit(0)  # gloo's threads end a process in disorder whose collective has failed
 
@@ -322,7 +359,7 @@ def two_ranks(ranks_folder: Path) -> list[tuple[Any, Any]]:
 
 
 def test_a_checkpoint_is_resumed_by_another_number_of_ranks(ranks_folder: Path) -> None:
-    of_one, (of_two, one_by_two) = torch.load(ranks_folder / "unbroken.pt"), torch.load(ranks_folder / "resumed-1.pt")
+    of_one, (of_two, one_by_two) = torch.load(ranks_folder / "unbroken.pt"), torch.load(ranks_folder / "elsewhere-1.pt")
     two_by_one = resume(ranks_folder / "of-two", [0, 1, 2, 3])
     for unbroken, resumed in ((of_one, one_by_two), (of_two, two_by_one)):
         for name, weight in unbroken.items():
@@ -335,10 +372,18 @@ def test_a_rank_that_does_not_come_is_given_up_after_the_patience_of_the_others(
     assert torch.load(ranks_folder / "given-up-0.pt")
 
 
-def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> None:
-    ranks = [updates for updates, _ in two_ranks]
-    for (changes, _), (metrics, weights), (other_metrics, other_weights) in zip(SHARED_UPDATES, *ranks, strict=True):
-        expected_metrics, expected_weights = update_twice([0, 1, 2, 3], settings(**changes))
+def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> None:
+    """Both train on as many tokens, whichever of them has generated more."""
+    ranks = [updates for updates, *_ in two_ranks]
+    for (changes, groups, _), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
+        SHARED_UPDATES, *ranks, strict=True
+    ):
+        expected_metrics, expected_weights, expected_gradient = update_twice(
+            sorted([*groups[0], *groups[1]]), settings(**changes)
+        )
+        largest = max(float(each.abs().max()) for each in expected_gradient.values())
+        for name, each in expected_gradient.items():
+            assert torch.allclose(gradient[name], each, rtol=0, atol=1e-6 * largest), name
         assert metrics == other_metrics
         for found, expected in zip(metrics, expected_metrics, strict=True):
             assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)
@@ -347,12 +392,16 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, Any]]) -> No
             assert torch.equal(weights[name], other_weights[name])
 
 
-def test_two_ranks_stop_together(two_ranks: list[tuple[Any, Any]]) -> None:
-    (_, (told, largest)), (_, (told_too, largest_too)) = two_ranks
+def test_two_ranks_stop_together(two_ranks: list[tuple[Any, ...]]) -> None:
+    (_, (told, largest), _), (_, (told_too, largest_too), _) = two_ranks
     assert told == told_too
     assert told[0].startswith("the reward is nan for sample 0 of prompt 'p0' "), told
     assert "step-00001 is gone: it is the best, and an alarm asks to go back to it" in told[1]
     assert largest == largest_too == float("inf"), "a maximum must not drop what is not a number"
+
+
+def test_two_ranks_resume_from_sharded_states(two_ranks: list[tuple[Any, ...]]) -> None:
+    assert [resumed for *_, resumed in two_ranks] == [[True] * 3] * 2
 
 
 def test_a_batch_without_any_signal_takes_no_step() -> None:

@@ -116,6 +116,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "validation_mean_tokens",
             ),
             *("target_tokens", "masked_fraction", "engine_ratio_capped_fraction", "validation_full_accuracy"),
+            *("logprob_gap_mean", "logprob_gap_k3", "logprob_gap_p999", "engine_ratio_outside_fraction"),
         ),
     },
     "checkpoints": {

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_lib.config import TrackingConfig
 from pipeline_lib.tracking import Registry, Tracker
+from pipeline_lib.tracking.conversion import folder_digest
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,15 @@ def test_a_registered_model_comes_back_byte_for_byte(home: Path, tmp_path: Path)
     (folder / "config.json").write_text("{}")
     second = tracker.register_model(folder, "qwen3-0.6b", parent, tags=tags)
     assert second and second.version == 2
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"r": 8}')
+    third = tracker.register_model(folder, "qwen3-0.6b-lora", parent, tags=tags, adapter=adapter)
+    assert third and tracker.register_model(folder, "qwen3-0.6b-lora", parent, tags=tags, adapter=adapter) == third
+    both = registry.folder("qwen3-0.6b-lora", third.version)
+    assert (both / "config.json").is_file() and (both / "adapter" / "adapter_config.json").read_text() == '{"r": 8}'
+    digest = mlflow_client(home).get_model_version("qwen3-0.6b-lora", "1").tags["laconic.model_digest"]
+    assert folder_digest(both) == digest, "a copy in another home is checked by it"
     client = mlflow_client(home)
     version = client.get_model_version_by_alias("qwen3-0.6b", "challenger")
     assert int(version.version) == 2

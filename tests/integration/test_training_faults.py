@@ -207,7 +207,7 @@ def test_what_is_not_finite_in_the_loss_is_named_before_the_optimizer_steps(wher
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(policy).items())
 
 
-@pytest.mark.parametrize(("zero_stage", "precision"), STAGES)
+@pytest.mark.parametrize(("zero_stage", "precision"), [*STAGES, (2, "bfloat16"), (3, "float32")])
 def test_the_state_of_every_stage_and_precision_loads_as_plain_values(zero_stage: int, precision: str, tmp_path: Path) -> None:
     config = settings(warmup_steps=8)
     policy, resumed = (make_policy(config, zero_stage=zero_stage, precision=precision) for _ in range(2))

@@ -1,6 +1,7 @@
 """The vLLM engine on the shipped base: exact log-probs, weights replaced in place, limits, seeds, and the cut of a budget sweep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pipeline_lib.config import GenerationConfig, PromptSource
 from pipeline_lib.evaluation.budget_sweep import bootstrap_intervals
 from pipeline_lib.generation.engines import make_generator
-from pipeline_lib.generation.parity import ParityError, measure_logprob_gap, require_parity
+from pipeline_lib.generation.parity import (
+    ParityError,
+    logprob_differences,
+    measure_logprob_gap,
+    require_folder_parity,
+    require_parity,
+    require_small_divergence,
+)
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
 from pipeline_lib.generation.sampling import Sample, sample_and_judge
+from pipeline_lib.generation.vllm_engine import VllmGenerator
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.records import Completion
 from pipeline_lib.tiny_world import BASE_FOLDER
 
 SOURCE = PromptSource(
@@ -78,21 +88,57 @@ def test_reloaded_weights_are_the_ones_that_generate(engine: Generator, prompts:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    engine.load_weights(model.named_parameters())
+    digest = engine.load_weights(model.named_parameters(), "changed")
     try:
         assert measure_logprob_gap(engine, scorer(model), prompts[:8], temperature=1.0) < 1e-4
         stale = measure_logprob_gap(engine, scorer(load_trainer()), prompts[:8], temperature=1.0)
         assert stale > 1e-2
-        with pytest.raises(ParityError, match="does not generate with the trained weights"):
-            require_parity(stale, 1e-3, step=7)
+        differences = logprob_differences(engine, scorer(load_trainer()), prompts[:8], temperature=1.0)
+        with pytest.raises(ParityError, match=r"step 7: .* does not generate with the trained weights"):
+            require_parity(differences, CONFIG, True, "after the weight sync of step 7")
+        with pytest.raises(ParityError, match="k3"):
+            require_folder_parity(
+                engine, BASE_FOLDER, None, CONFIG.model_copy(update={"dtype": "bfloat16", "kl_tolerance": 1e-6})
+            )
     finally:
-        engine.load_folder(BASE_FOLDER)
+        assert engine.load_folder(BASE_FOLDER) != digest
     assert measure_logprob_gap(engine, scorer(load_trainer()), prompts[:8], temperature=1.0) < 1e-4
 
 
+def leaving_stale(
+    weights: Iterable[tuple[str, torch.Tensor]], held: torch.nn.Module, name: str
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights, one of which an engine that has taken all of them has back as it was."""
+    kept = held.get_parameter(name).detach().clone()
+
+    def then_restore() -> Iterator[tuple[str, torch.Tensor]]:
+        yield from weights
+        held.get_parameter(name).data.copy_(kept)
+
+    return then_restore()
+
+
+def test_one_tensor_left_stale_is_found_by_its_checksum(engine: Generator) -> None:
+    model, name = load_trainer(), "model.layers.1.input_layernorm.weight"
+    with torch.no_grad():
+        model.get_parameter(name).mul_(1.0 + 1e-6)
+    portable = make_generator(str(BASE_FOLDER), CONFIG.model_copy(update={"engine": "transformers"}), 256)
+    [inside] = engine._llm.apply_model(lambda model: model)  # type: ignore[attr-defined]
+    try:
+        for one, held in ((engine, inside), (portable, portable._model)):  # type: ignore[attr-defined]
+            with pytest.raises(ParityError, match=rf"the weights of step 3.* 1 of its \d+ tensors .*: {name}"):
+                one.load_weights(leaving_stale(model.named_parameters(), held, name), "step 3")
+    finally:
+        engine.load_folder(BASE_FOLDER)
+
+
 def test_parity_refuses_what_is_not_a_number() -> None:
+    nothing = np.array([0.0, float("nan")])
+    for is_float32 in (True, False):
+        with pytest.raises(ParityError):
+            require_parity(nothing, CONFIG, is_float32, "step 1")
     with pytest.raises(ParityError):
-        require_parity(float("nan"), 1e-3, step=1)
+        require_small_divergence(float("nan"), 0.05, "step 1")
 
 
 def test_a_response_of_exactly_the_limit_is_finished(engine: Generator, prompts: list[list[int]]) -> None:
@@ -114,9 +160,39 @@ def test_draws_depend_on_the_seed_not_on_the_batch(engine: Generator, prompts: l
 
 
 def test_finished_requests_are_reported(engine: Generator, prompts: list[list[int]]) -> None:
-    counts: list[int] = []
-    engine.generate(prompts, Sampling(16), list(range(len(prompts))), counts.append)
-    assert sum(counts) == len(prompts)
+    told: dict[int, Completion] = {}
+    completions = engine.generate(prompts, Sampling(40), list(range(len(prompts))), told.__setitem__)
+    assert [told[number] for number in range(len(prompts))] == completions
+    assert list(told) != sorted(told), "as they finish"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_texts_and_logprobs_are_those_of_the_engine_s_own_detokenizer(
+    engine: VllmGenerator, prompts: list[list[int]], noise: float
+) -> None:
+    """With noise in the weights any token is drawn: special ones, and parts of characters, also at the end."""
+    from vllm import SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    torch.manual_seed(0)
+    seeds = list(range(len(prompts)))
+    parameters = [SamplingParams(temperature=1.0, max_tokens=40, logprobs=0, seed=seed) for seed in seeds]
+    requests: Any = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+    engine.load_weights((name, each + noise * torch.randn_like(each)) for name, each in load_trainer().named_parameters())
+    try:
+        expected = [output.outputs[0] for output in engine._llm.generate(requests, parameters, use_tqdm=False)]
+        found = engine.generate(prompts, Sampling(40), seeds)
+    finally:
+        engine.load_folder(BASE_FOLDER)
+    assert [(each.token_ids, each.text) for each in found] == [(list(each.token_ids), each.text) for each in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert theirs.logprobs is not None
+        assert ours.logprobs == [entry[token].logprob for entry, token in zip(theirs.logprobs, ours.token_ids, strict=True)]
+    if noise:
+        tokenizer = engine._llm.get_tokenizer()
+        assert any(tokenizer.decode(each.token_ids).endswith("\N{REPLACEMENT CHARACTER}") for each in found)
+        assert any(set(tokenizer.all_special_ids) & set(each.token_ids[:-1]) for each in found)
+    assert {each.finish_reason for each in found} == {"stop", "length"}
 
 
 def test_rollout_seeds_differ_by_every_part() -> None:

@@ -121,12 +121,19 @@ WRAPPERS = {
 @settings(max_examples=60, deadline=None)
 def test_reading_a_frame_costs_time_linear_in_its_length(number: str, wrapper: str, num_parts: int) -> None:
     payload = json.dumps(WRAPPERS[wrapper]([NUMBERS[number](k) for k in range(num_parts)])).encode()
+    # About 0.1 microseconds a byte on an idle machine; members of one hash would cost a hundred times as much.
+    allowed_seconds = 0.1 + 2e-6 * len(payload)
     for read in (decode, decode_json):
-        started = time.process_time()
-        with suppress(Unplain, FrameTooLarge, ValueError, RecursionError):
-            read(parse_payload(payload))
-        # About 0.1 microseconds a byte on an idle machine; members of one hash would cost a hundred times as much.
-        assert time.process_time() - started < 0.1 + 2e-6 * len(payload), (number, wrapper, num_parts, read)
+        # The quickest of some: a try may pay for the rubbish of other tests' objects, or wait for a core's caches.
+        assert any(seconds_of(read, payload) < allowed_seconds for _ in range(5)), (number, wrapper, num_parts, read)
+
+
+def seconds_of(read: Any, payload: bytes) -> float:
+    """CPU seconds of this thread."""
+    started = time.thread_time()
+    with suppress(Unplain, FrameTooLarge, ValueError, RecursionError):
+        read(parse_payload(payload))
+    return time.thread_time() - started
 
 
 def test_what_a_subclass_overrides_does_not_cross() -> None:

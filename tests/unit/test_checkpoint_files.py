@@ -14,6 +14,7 @@ from pipeline_lib.training.checkpoint_files import (
     checkpoint_records,
     checkpoints_in,
     choose_resume_step,
+    require_adapter,
     require_model,
     seal,
     step_name,
@@ -21,6 +22,7 @@ from pipeline_lib.training.checkpoint_files import (
 )
 
 OPTIMIZER, MODEL, RANDOM = "state/zero_pp_rank_0_mp_rank_00_optim_states.pt", "model/model.safetensors", "random-0.pt"
+ADAPTER_WEIGHTS = "adapter/adapter_model.safetensors"
 CONTENT = {OPTIMIZER: b"optimizer" * 1000, MODEL: b"weights" * 1000, RANDOM: b"random" * 10, "model/config.json": b"{}"}
 
 
@@ -165,6 +167,16 @@ def test_a_model_is_used_only_when_it_is_whole_and_what_to_do_is_said(tmp_path: 
     shutil.rmtree(path)
     with pytest.raises(CheckpointError, match="step-00010 is gone: put it back"):
         require_model(path, "run-1")
+
+
+def test_an_adapter_is_registered_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert require_adapter(write_checkpoint(tmp_path, 10), "run-1") is None
+    monkeypatch.setitem(CONTENT, ADAPTER_WEIGHTS, b"adapter" * 1000)
+    path = write_checkpoint(tmp_path, 20)
+    assert require_adapter(path, "run-1") == path / "adapter"
+    (path / ADAPTER_WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=f"{ADAPTER_WEIGHTS} is missing: put it back"):
+        require_adapter(path, "run-1")
 
 
 def test_a_checkpoint_from_elsewhere_or_from_before_digests_is_said_to_be(

@@ -77,6 +77,22 @@ def test_a_source_is_named_included_or_written_out(tmp_path: Path) -> None:
         load_config(own, ['evaluate.benchmarks=["aime99"]'])
 
 
+def test_a_file_that_extends_another_says_only_what_is_different(tmp_path: Path) -> None:
+    whole, one = (load_config(CONFIGS / f"{name}.toml") for name in ("qwen3-1.7b", "qwen3-1.7b-1gpu"))
+    assert (one.name, one.compute.num_processes, one.prompts.num_prompts) == ("qwen3-1.7b-1gpu", 1, 4000)
+    assert one.prompts.path == whole.prompts.path
+    assert one.train == whole.train.model_copy(update={"prompts_per_step": 32, "num_rollouts": 8})
+    own = tmp_path / "own.toml"
+    own.write_text('extends = "qwen3-1.7b-1gpu"\nname = "own"\nevaluate.benchmarks = ["aime25"]\n', encoding="utf-8")
+    assert [benchmark.name for benchmark in load_config(own).evaluate.benchmarks] == ["aime25"]
+    own.write_text('extends = "own.toml"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="own.toml extends itself"):
+        load_config(own)
+    own.write_text('extends = "qwen9"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="no configuration named 'qwen9'; there are "):
+        load_config(own)
+
+
 def test_the_chat_style_reaches_every_source_that_does_not_say_its_own() -> None:
     plain = load_config(CONFIGS / "qwen3-4b-instruct.toml")
     assert plain.evaluate.benchmarks[0].enable_thinking is None

@@ -158,6 +158,9 @@ BROKEN: list[tuple[str, str, tuple[str, ...]]] = [
     ("watch-ignored", "note", ("watch.length_rebound=ignore",)),
     ("watch-ignored", "warning", tuple(f"watch.{kind}=ignore" for kind in ALARMS)),
     ("blind-roll-back", "warning", ("-validation", "watch.entropy_spike=roll_back")),
+    ("out-of-memory", "error", ("base_model=Qwen/Qwen3-0.6B", "compute.micro_batch_tokens=65536")),
+    ("out-of-memory", "error", ("base_model=Qwen/Qwen3-8B",)),
+    ("small-cache", "warning", ("base_model=Qwen/Qwen3-0.6B", "generation.gpu_memory_utilization=0.2")),
 ]  # fmt: skip
 
 
@@ -206,10 +209,13 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
     ("engine-ratio-cap", ("train.engine_ratio_cap=2.0",)),
     ("engine-ratio-cap", ("train.engine_ratio_cap=5.0",)),
     ("high-learning-rate", ("train.learning_rate=3e-4", "base_model=builtin:tiny")),
+    ("high-learning-rate", ("train.learning_rate=3e-5", "train.lora={}")),
     ("short-training", ("train.steps=5", "base_model=builtin:tiny")),
     ("no-budget-near-target", ("evaluate.budgets_tokens=[8192, 16384]",)),
     ("one-domain", (TINY_PROMPTS, TINY_BENCHMARKS % "test")),
     ("blind-roll-back", ("watch.entropy_spike=roll_back",)),
+    ("out-of-memory", ("base_model=Qwen/Qwen3-0.6B",)),
+    ("small-cache", ("base_model=Qwen/Qwen3-0.6B", "generation.gpu_memory_utilization=0.45")),
 ]  # fmt: skip
 
 
@@ -449,8 +455,8 @@ def test_the_size_is_counted_from_the_folder(tmp_path: Path, model: dict[str, An
 @pytest.mark.parametrize(
     ("name", "billions"),
     [
-        ("Qwen/Qwen3-30B-A3B-Thinking-2507", 30.0),
-        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1.5),
+        ("org/Qwen3-30B-A3B-Thinking-2507", 30.0),
+        ("org/DeepSeek-R1-Distill-Qwen-1.5B", 1.5),
         ("Qwen/Qwen2.5-Math-7B", 7.0),
         ("org/SmolLM2-135M-Instruct", 0.135),
         ("org/model-a3b", None),
@@ -459,6 +465,10 @@ def test_the_size_is_counted_from_the_folder(tmp_path: Path, model: dict[str, An
 )
 def test_the_size_is_read_from_the_name(name: str, billions: float | None) -> None:
     assert model_size(name).num_parameters == (None if billions is None else pytest.approx(billions * 1e9))
+
+
+def test_the_size_of_a_shipped_configuration_s_model_is_known() -> None:
+    assert model_size("Qwen/Qwen3-30B-A3B-Thinking-2507").text == "30.5 billion parameters (config.json)"
 
 
 def test_a_folder_whose_config_does_not_tell_is_sized_by_its_name(tmp_path: Path) -> None:

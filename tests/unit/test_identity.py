@@ -1,7 +1,7 @@
 """The ids of runs and the fingerprints of stages are those of commit 9021028, where [compute] was part of [train].
 
-By them a home finds the runs, checkpoints and stage results that are in it: an id that changes is a run that is lost. Those of
-other numbers of processes than 1 have changed once: since then the number counts in none.
+By them a home finds the runs, checkpoints and stage results that are in it: an id that changes is a run that is lost. The files
+of the paper's models are other runs since they cap the trainer / engine ratio. No number of processes counts any more.
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Digests of the run, of its control, and of the train stage over a base "base" and a selection "selected".
 SHIPPED = {
     "demo": ("34f4c2ab", "092b8a62", "82e3a89c"),
-    "qwen3-0.6b": ("a1163b47", "d9c02e3c", "dada3d70"),
-    "qwen3-1.7b": ("65b7a76f", "10e6a7d7", "baea977b"),
-    "qwen3-30b-a3b-instruct": ("1a099317", "f63712fd", "33da825c"),
-    "qwen3-30b-a3b-thinking": ("f4692abb", "52735956", "431fc1ab"),
-    "qwen3-4b-instruct": ("69a10e22", "c5188674", "4cdac0bc"),
-    "qwen3-4b-thinking": ("1682340f", "b2e67a5f", "b3d021af"),
-    "qwen3-8b": ("fe5cc9f1", "81b95573", "da7bd5c2"),
-    "r1-distill-1.5b": ("e1de557c", "2e7e1aac", "36be51b9"),
+    "qwen3-0.6b": ("adacd587", "c75f17f6", "8e62debf"),
+    "qwen3-1.7b": ("ab138ffc", "e782e444", "8ac41b2a"),
+    "qwen3-30b-a3b-instruct": ("6f6e8dbf", "104063a5", "86631927"),
+    "qwen3-30b-a3b-thinking": ("0b139ee4", "1e5f51c6", "615a4874"),
+    "qwen3-4b-instruct": ("09b23cd3", "df3bf777", "e891b628"),
+    "qwen3-4b-thinking": ("d2886958", "0d76bcc1", "09de55a1"),
+    "qwen3-8b": ("358c34f1", "ad0c2026", "51a65e30"),
+    "r1-distill-1.5b": ("087dd07f", "018c6a22", "93f3dd55"),
     "retrain-tiny": ("d6ffed6a", "7b648ab2", "80368829"),
     "smoke": ("19a328b3", "ee29ff06", "1201a6df"),
     "tiny-real": ("c4321911", "398bafc2", "0b727c7d"),
@@ -84,11 +84,22 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     left_out = {f"{section}.{key}" for section in counted for key in _missing(settings[section], counted[section])}
     assert settings.keys() - counted.keys() == {"tracking", "retrain"}
     assert left_out == {
-        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "restarts")),
+        "train.lora",
+        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
+        *(f"generation.{key}" for key in ("tensor_parallel", "sleep", "kl_tolerance")),
+        *(f"watch.{key}" for key in ("engine_gap", "engine_gap_factor")),
         *(f"control.{key}" for key in ("side_by_side", "devices")),
         "checkpoint.every_minutes",
     }
+
+
+def test_a_later_setting_counts_where_it_is_given() -> None:
+    config, adapted = (load_config(CONFIGS / "demo.toml", keys) for keys in ([], ["train.lora={}"]))
+    assert "lora" not in config.result_settings()["train"]
+    assert adapted.result_settings()["train"]["lora"]["rank"] == 32
+    assert adapted.run_id != config.run_id
+    assert train_fingerprint(adapted, "base", "selected") != train_fingerprint(config, "base", "selected")
 
 
 def test_the_number_of_processes_counts_as_one() -> None:

@@ -1,12 +1,14 @@
 """Which prompts a step sees, and micro-batches."""
 
+import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline_lib.records import Prompt
-from pipeline_lib.training.batches import PaddedBatch, TokenSequence, prompts_of_step, split_by_tokens
+from pipeline_lib.training.batches import PaddedBatch, TokenSequence, deal_by_tokens, prompts_of_step, split_by_tokens
 
 PROMPTS = [Prompt(f"p{index}", "s", "d", str(index), "0") for index in range(10)]
 
@@ -55,6 +57,53 @@ def test_micro_batches_hold_everything_within_the_padded_budget() -> None:
     for batch in batches:
         assert len(batch) == 1 or max(s.num_tokens for s in batch) * len(batch) <= 60
     assert max(len(batch) for batch in batches) > 1
+
+
+def first_fit_decreasing(lengths: list[int], budget: int) -> list[list[int]]:
+    batches: list[list[int]] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [batch for batch in batches if max(batch) * (len(batch) + 1) <= budget]
+        (fitting[0] if fitting else batches).append(length if fitting else [length])  # type: ignore[arg-type]
+    return batches
+
+
+def fewest_batches(lengths: list[int], budget: int) -> int:
+    """By trying every batch that the longest may be in."""
+    if not lengths:
+        return 0
+    longest, *others = sorted(lengths, reverse=True)
+    room = max(1, budget // longest) - 1
+    return 1 + min(
+        fewest_batches(list((Counter(others) - Counter(chosen)).elements()), budget)
+        for size in range(min(room, len(others)) + 1)
+        for chosen in set(itertools.combinations(others, size))
+    )
+
+
+def test_micro_batches_are_filled_first_fit_decreasing_and_no_cut_makes_fewer() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        lengths = random.integers(2, 100, size=7).tolist()
+        batches = [[s.num_tokens for s in batch] for batch in split_by_tokens([sequence(1, n - 1) for n in lengths], 120)]
+        assert batches == first_fit_decreasing(lengths, 120)
+        assert len(batches) == fewest_batches(lengths, 120)
+
+
+def test_tokens_are_dealt_over_ranks_within_five_percent() -> None:
+    """30 groups of 8 as they may come from 8 ranks, whose lengths are alike within a group; and on one rank nothing changes."""
+    random = np.random.default_rng(0)
+    means = 300 * np.exp(random.normal(0, 0.5, 30))
+    lengths = np.minimum(means[:, None] * np.exp(random.normal(0, 0.45, (30, 8))), 1500).astype(int) + 1
+    sequences = [sequence(1, int(length)) for length in lengths.flatten()]
+    shares = deal_by_tokens(sequences, 8)
+    tokens = [sum(each.num_tokens for each in share) for share in shares]
+    assert max(tokens) < 1.05 * np.mean(tokens)
+    as_generated = [lengths[rank::8].sum() for rank in range(8)]
+    assert max(as_generated) > 1.15 * np.mean(as_generated)
+    assert sorted(map(id, sequences)) == sorted(id(each) for share in shares for each in share)
+    [own] = deal_by_tokens(sequences, 1)
+    assert list(map(id, own)) == list(map(id, sequences))
+    assert deal_by_tokens([], 2) == [[], []]
 
 
 def test_padding_masks_exactly_the_response_tokens() -> None:
