@@ -91,15 +91,15 @@ def reserve_failure(folder: Path, rank: int) -> None:
     failure_file(folder, rank).write_bytes(b" " * FAILURE_BYTES)
 
 
-def write_failure(folder: Path, rank: int, line: str, details: str) -> None:
-    """Note why a rank ends, in place; `details` (a traceback) are cut to what fits."""
+def write_failure(folder: Path, rank: int, line: str, details: str, repeats: bool = True) -> None:
+    """Note why a rank ends, in place, and whether another would by the same; `details` (a traceback) are cut to what fits."""
     room = FAILURE_BYTES // 2  # JSON writes some characters as several
-    content = json.dumps({"line": line[: room // 4], "details": details[-room // 4 :]}).encode()
+    content = json.dumps({"line": line[: room // 4], "details": details[-room // 4 :], "repeats": repeats}).encode()
     with open(failure_file(folder, rank), "r+b", buffering=0) as file:
         file.write(content.ljust(FAILURE_BYTES)[:FAILURE_BYTES])
 
 
-def read_failure(folder: Path) -> dict[str, str] | None:
+def read_failure(folder: Path) -> dict[str, Any] | None:
     """Why a rank ended, that of the first to say so; None when none has."""
     written = []
     for path in folder.glob("failure-*.json"):

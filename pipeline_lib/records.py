@@ -165,6 +165,18 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class RunEvent:
+    """A worker that died while a stage was worked on; `done` counts steps of training, or shards of rollouts."""
+
+    run_id: str
+    happened_at: datetime
+    kind: Literal["worker_restarted", "worker_given_up"]
+    stage: str
+    done: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointRecord:
     """A saved state of training."""
 

@@ -53,9 +53,11 @@ Name = Annotated[
 
 
 ValueT = TypeVar("ValueT")
-_MARK = "changes no result"
+_MARK, _DEFAULT = "changes no result", "ids count its default"
 # The type of a setting that changes no result beyond rounding: a run's id and the fingerprints of stages leave it out.
 ChangesNoResult = Annotated[ValueT, _MARK]
+# The same where the ids in use count the setting: they count its default, whatever it is.
+CountsAsDefault = Annotated[ValueT, _MARK, _DEFAULT]
 _LATER = "counts where given"
 # The type of an optional setting that results depend on, and that ids already in use know nothing of: they stay where it is absent.
 CountsWhereGiven = Annotated[ValueT | None, _LATER]
@@ -83,4 +85,7 @@ class Section(BaseModel):
             return settings
         fields = type(self).model_fields
         absent = {name for name, value in settings.items() if value is None and _LATER in fields[name].metadata}
-        return {name: value for name, value in settings.items() if name not in absent and not changes_no_result(fields[name])}
+        counted = {
+            name: value for name, value in settings.items() if name not in absent and not changes_no_result(fields[name])
+        }
+        return counted | {name: field.default for name, field in fields.items() if _DEFAULT in field.metadata}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline_lib.section import ChangesNoResult, PositiveInt, Section
+from pipeline_lib.section import ChangesNoResult, CountsAsDefault, NonNegativeInt, PositiveInt, Section
 
 
 class ComputeConfig(Section):
@@ -13,7 +13,9 @@ class ComputeConfig(Section):
     launcher: ChangesNoResult[Literal["torch", "deepspeed"]] = Field(
         "torch", description="What starts several processes. torch: torch.distributed.run; deepspeed: its own launcher."
     )
-    num_processes: PositiveInt = Field(1, description="World size: one process per GPU, each with its own engine.")
+    num_processes: CountsAsDefault[PositiveInt] = Field(
+        1, description="World size: one process per GPU, each with its own engine. A run may be resumed with another number."
+    )
     num_threads: ChangesNoResult[PositiveInt] = Field(
         1, description="CPU threads of each worker process, for generation and training alike."
     )
@@ -25,4 +27,9 @@ class ComputeConfig(Section):
     gradient_checkpointing: bool = Field(False, description="Recompute activations instead of keeping them: less memory.")
     micro_batch_tokens: ChangesNoResult[PositiveInt] = Field(
         16384, description="Padded tokens in one forward and backward pass."
+    )
+    restarts: ChangesNoResult[NonNegativeInt] = Field(
+        2,
+        description="How often a stage goes on with a new worker after one that died (out of memory, a lost rank, killed); an error "
+        "that would come again ends it at once.",
     )

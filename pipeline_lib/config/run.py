@@ -146,8 +146,22 @@ class ControlConfig(Section):
         description="The control's L_R; absent: the run's. With L_R = L_T the limit itself is the pressure, so give a larger one.",
     )
     side_by_side: ChangesNoResult[bool] = Field(
-        True, description="Train run and control at the same time; on a single GPU set this to false."
+        True,
+        description="Train run and control at the same time where no card is shared by that: on a CPU with one process each, or with "
+        "`devices`; else, and when false, in turns.",
     )
+    devices: ChangesNoResult[tuple[NonNegativeInt, ...]] = Field(
+        (),
+        description="Cards of the control's worker, one a process, as numbers among the visible ones; the run takes the first. Cards "
+        "that both take are shared because you say so. Empty: the run's.",
+    )
+
+    @field_validator("devices")
+    @classmethod
+    def _without_repeats(cls, devices: tuple[int, ...]) -> tuple[int, ...]:
+        if len(devices) != len(set(devices)):
+            raise ValueError(f"{list(devices)} names a card twice")
+        return devices
 
 
 class TrackingConfig(Section):
@@ -292,7 +306,7 @@ class RunConfig(Section):
             "name": f"{self.name}-control",
             "reward": RewardConfig(name=self.control.reward_name, target_tokens=self.reward.target_tokens),
             "train": self.train.model_copy(update={"rollout_limit_tokens": limit}),
-            "control": ControlConfig(),
+            "control": ControlConfig(devices=self.control.devices),
             "retrain": None,
         }
         if self.tracking.registered_model:

@@ -195,6 +195,11 @@ class CheckpointConfig(Section):
     """When the whole state of training is saved, and which checkpoints are kept."""
 
     every_steps: PositiveInt = Field(20, description="A checkpoint, and a validation, every this many steps and at the end.")
+    every_minutes: ChangesNoResult[PositiveFloat | None] = Field(
+        None,
+        description="Beside those, a checkpoint without validation after the first step that ends this long after the last one, to "
+        "resume from; only the newest of these is kept. Absent: none.",
+    )
     keep_last: PositiveInt = Field(2, description="Newest checkpoints kept beside the best.")
 
 

@@ -22,6 +22,7 @@ LESS_MEMORY = (
 )
 
 _CODES = {errno.ENOSPC: "full", errno.EDQUOT: "quota", errno.EFBIG: "too large", errno.ENOMEM: "memory"}
+_PASSING = (errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY)
 # What libraries make of the system's codes; most of them keep the words alone.
 _WORDS = {
     "full": ("No space left on device", "database or disk is full"),
@@ -64,6 +65,16 @@ def explain(error: BaseException, home: Path) -> str:
     line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
     # Whatever it is about, on such a disk it comes from that.
     return f"{line}; {_disk_line(home, 'full')}" if _free_bytes(home) < MIB // 4 else line
+
+
+def will_repeat(error: BaseException) -> bool:
+    """Whether the same work would meet an error again. What memory, a device, a disk or a lost rank may cause need not come again."""
+    kinds = {_kind(each) for each in _origins(error)}
+    if "memory" in kinds:
+        return False
+    is_of_ours = type(error).__module__.startswith("pipeline_lib")
+    is_passing = isinstance(error, RuntimeError | ConnectionError | TimeoutError) or getattr(error, "errno", None) in _PASSING
+    return bool(kinds - {None}) or is_of_ours or not is_passing
 
 
 def still_called_running(run_id: str, trouble: BaseException, home: Path) -> str:

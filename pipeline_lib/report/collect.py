@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunSeries
-from pipeline_lib.report.watched import watch_notes
+from pipeline_lib.report.watched import restart_notes, watch_notes
 from pipeline_lib.runs.run import Run
 from pipeline_lib.tiny_world.styles import style_tables
 
@@ -60,7 +60,8 @@ def collect_report(store: "Store", run: Run, controls: Sequence[Run], profile: s
 
 def _notes(store: "Store", run: Run, who: str) -> list[str]:
     who = f"{who} ({run.config.reward.name})"
-    return watch_notes(who, store.named("alarms_of_run", run_id=run.run_id), store.named("phases_of_run", run_id=run.run_id))
+    notes = watch_notes(who, store.named("alarms_of_run", run_id=run.run_id), store.named("phases_of_run", run_id=run.run_id))
+    return [*notes, *restart_notes(who, store.named("events_of_run", run_id=run.run_id))]
 
 
 def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":

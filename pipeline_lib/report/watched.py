@@ -1,4 +1,4 @@
-"""What the dynamics watch found in a run's training, as sentences for the report (docs/dynamics.md says what it looks for)."""
+"""What the dynamics watch found in a run's training (docs/dynamics.md) and what befell its workers, as sentences for the report."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,6 +29,19 @@ def alarm_sentence(who: str, alarm: Row) -> str:
     name = alarm["kind"].replace("_", " ")
     what, compared = (_filled(text, alarm) for text in MEANINGS[alarm["kind"]])
     return f"Alarm in {who} at step {alarm['step']}, {name}: {what} ({compared}).{ACTIONS[alarm['action'] or 'warn']}"
+
+
+def restart_notes(who: str, events: Sequence[Row]) -> list[str]:
+    """A sentence on the workers of a run that died and were followed by others; nothing without any."""
+    restarts = [event for event in events if event["kind"] == "worker_restarted"]
+    if not restarts:
+        return []
+    times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
+    last = restarts[-1]
+    return [
+        f"A worker of {who} died and another went on, {times}, the last time in {last['stage']} after {last['done']} "
+        f"{'steps' if last['stage'] == 'train' else 'shards'}: {last['reason']}."
+    ]
 
 
 def _filled(text: str, alarm: Row) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.messages.addresses import without_password
-from pipeline_lib.records import StageResult
+from pipeline_lib.records import RunEvent, StageResult
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -22,7 +22,7 @@ Ended = Literal["completed", "failed", "cancelled"]
 
 
 class Ledger:
-    """The rows of one run in `runs` and `stage_results`."""
+    """The rows of one run in `runs`, `stage_results` and `run_events`."""
 
     def __init__(self, store: "Store", run_id: str, name: str) -> None:
         self.store, self.run_id, self.name = store, run_id, name
@@ -72,6 +72,11 @@ class Ledger:
     ) -> None:
         """A stage is done for these inputs, by this run or, `reused_from`, by another."""
         self.store.write("stage_results", [StageResult(self.run_id, stage, unit, fingerprint, seconds, reused_from, summary)])
+
+    def note_event(self, kind: Literal["worker_restarted", "worker_given_up"], stage: str, done: int, reason: str) -> None:
+        """What has just befallen a stage that is worked on, with one line on why."""
+        event = RunEvent(self.run_id, datetime.now(UTC), kind, stage, done, without_password(reason))
+        self.store.write("run_events", [event])
 
 
 def git_commit() -> str | None:

@@ -78,7 +78,9 @@ class RunSession:
         if self._worker is None:
             from pipeline_lib.worker.process import WorkerProcess
 
-            self._worker = WorkerProcess(self.run.config, self.run.base.location, self.run.home, will_train=True)
+            run = self.run
+            devices = run.config.control.devices if run.control_of else ()
+            self._worker = WorkerProcess(run.config, run.base.location, run.home, will_train=True, devices=devices)
             self._worker.start()
         return self._worker
 

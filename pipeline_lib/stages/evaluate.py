@@ -15,6 +15,7 @@ from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display
+from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import Stage, Summary, Unit, sampling_identity
 from pipeline_lib.store.rollout_files import read_rollout_file
 from pipeline_lib.training.checkpoint_files import naming_remedy, read_record, require_model
@@ -91,7 +92,7 @@ class Evaluate(Stage[Sweep]):
             job = GenerateJob(units=tuple(map(_generation, todo)))
             first = todo[0].session
             with display.progress(first.run.config.name, "evaluate") as progress:
-                first.worker.run(job, lambda state: progress.update(state["done"], state["total"]))
+                generate(first, "evaluate", job, progress)
 
     def work(self, unit: Sweep, display: Display) -> Summary:
         """Score what was generated at every budget."""

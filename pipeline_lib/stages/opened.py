@@ -12,6 +12,7 @@ from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.runner import send_stage
 from pipeline_lib.stages.train import is_trained
+from pipeline_lib.worker.devices import runs_side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def start_workers(sessions: Sequence[RunSession]) -> None:
     """Hold runs and start workers without giving them back; may be called again."""
     for session in sessions:
         session.acquire()
-    for session in sessions if sessions[0].run.config.control.side_by_side else sessions[:1]:
+    for session in sessions if runs_side_by_side(sessions[0].run.config) else sessions[:1]:
         if not is_trained(session):
             _ = session.worker
 

@@ -13,6 +13,7 @@ from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.opened import opened, started_early
 from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.stage import Summary
+from pipeline_lib.worker.devices import runs_side_by_side
 
 # Does a stage for some runs.
 Do = Callable[[StageEntry, Sequence[RunSession]], Summary]
@@ -43,7 +44,7 @@ def run_for_all(entry: StageEntry, sessions: Sequence[RunSession], do: Do) -> li
         return [do(entry, sessions)]
     if entry.runs == "in turn":
         return [do(entry, [session]) for session in sessions]
-    if sessions[0].run.config.control.side_by_side:
+    if runs_side_by_side(sessions[0].run.config):
         results = _side_by_side(entry, sessions, do)
         for control in sessions[1:]:  # later stages use the worker of the first
             control.close_worker()

@@ -12,6 +12,7 @@ from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
 from pipeline_lib.stages.display import Display
+from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
 
 
@@ -99,7 +100,7 @@ def _sample(session: RunSession, content: SourceContent, shard_prefix: str, disp
     )
     with display.progress(run.config.name, "profile") as progress:
         job = GenerateJob(units=(unit,))
-        result: Summary = session.worker.run(job, lambda state: progress.update(state["done"], state["total"]))
+        result: Summary = generate(session, "profile", job, progress)
     return result
 
 

@@ -17,6 +17,7 @@ from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display, Progress, TrainingView
 from pipeline_lib.stages.filter import filter_fingerprint
 from pipeline_lib.stages.profile import profile_fingerprint
+from pipeline_lib.stages.restarting import run_job
 from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit
 from pipeline_lib.training.checkpoint_files import (
     CheckpointError,
@@ -41,7 +42,7 @@ def train_fingerprint(config: RunConfig, base_digest: str, selection_digest: str
     held_out = config.validation
     validation = [source_identity(held_out.source), held_out.num_samples, held_out.limit_tokens] if held_out else None
     watch = config.watch.result_settings() if config.watch.intervenes else None  # one that only warns changes no weight
-    parts = [config.reward.model_dump(), train, config.checkpoint.model_dump(), validation, watch]
+    parts = [config.reward.model_dump(), train, config.checkpoint.result_settings(), validation, watch]
     return digest(["train", profile_fingerprint(config, base_digest), selection_digest, parts])
 
 
@@ -93,7 +94,13 @@ class Train(StageOfRuns):
         session.child(self.name)  # so that MLflow knows of a training run that fails before its first step, too
         view = display.training(run)
         with display.progress(run.config.name, "train") as progress:
-            done = session.worker.run(make_job(session, steps), lambda _: _watch(session, steps, progress, view))
+            done = run_job(
+                session,
+                self.name,
+                lambda: make_job(session, steps),
+                lambda _: _watch(session, steps, progress, view),
+                steps.last_step,
+            )
             _follow(session, steps, progress, view)
         session.store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
         curve = note_dynamics(session)
@@ -167,8 +174,16 @@ def choose_start(session: RunSession, steps: StepFolder) -> int:
     rows, alarms = (store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
     step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
     steps.forget_after(step)
+    _delete_rollouts_after(run, step)
     store.replace("training_steps", {"run_id": run.run_id}, steps.rows())
     return step
+
+
+def _delete_rollouts_after(run: Run, step: int) -> None:
+    """What a killed attempt sampled in steps that are taken again: with fewer processes not all of its files are replaced."""
+    for path in run.rollouts_folder("train").glob("step-*-rank-*.parquet"):
+        if int(path.name.split("-")[1]) > step:
+            path.unlink()
 
 
 def make_job(session: RunSession, steps: StepFolder) -> TrainJob:

@@ -10,7 +10,9 @@ import logging
 import os
 import random
 import shutil
+import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,15 @@ from pipeline_lib.training.checkpoint_files import (
     checkpoints_in,
     flush_folder,
     read_record,
+    readable_records,
     seal,
     set_aside,
     step_name,
     verify,
 )
 from pipeline_lib.training.policy import Policy, load_plain
-from pipeline_lib.training.ranks import barrier, first_problem, rank, world_size
+from pipeline_lib.training.ranks import barrier, first_problem, gather, rank, world_size
+from pipeline_lib.training.resharding import universal_state
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +82,12 @@ class Checkpoints:
         progress: Progress,
         validation_accuracy: float | None,
         validation_mean_tokens: float | None = None,
+        only_to_resume: bool = False,
     ) -> Path:
-        """Write a checkpoint and remove those that are neither among the newest nor the best; all ranks must call."""
+        """Write a checkpoint and remove those that are neither among the newest nor the best; all ranks must call.
+
+        One that is `only_to_resume` from counts among neither, and goes when the next is there.
+        """
         final = self.folder / step_name(progress.step)
         partial = self.folder / f".{final.name}.partial"
         if rank() == 0:
@@ -98,6 +106,7 @@ class Checkpoints:
                 "validation_accuracy": validation_accuracy,
                 "validation_mean_tokens": validation_mean_tokens,
                 "weights_id": uuid.uuid4().hex,
+                **({"only_to_resume": True} if only_to_resume else {}),
             }
             seal(partial, saved)
             self._remove(final)
@@ -108,22 +117,14 @@ class Checkpoints:
         return final
 
     def restore(self, policy: Policy, step: int) -> Progress:
-        """Load the checkpoint of a step that `choose_resume_step` found whole; 0 is the beginning.
-
-        Raises ValueError when it was written by another world size.
-        """
+        """Load the checkpoint of a step that `choose_resume_step` found whole, whatever world size wrote it; 0 is the beginning."""
         if step == 0:
             return Progress()
         folder = self.folder / step_name(step)
         saved = read_record(folder)
-        if saved["world_size"] != world_size():
-            raise ValueError(
-                f"{folder} was written by another number of processes than compute.num_processes = {world_size()}: "
-                "set it back, or start again with --force"
-            )
-        policy.load_state(folder)
+        _load_state(policy, folder, saved)
         if "files" in saved:  # before there were digests, random states were pickled
-            _set_random_state(load_plain(folder / f"random-{rank()}.pt"))
+            _set_random_state(load_plain(folder / f"random-{rank() % saved['world_size']}.pt"))
         logger.info("resumed from %s", folder)
         progress = Progress(**{each.name: saved[each.name] for each in fields(Progress) if each.name in saved})
         best = best_checkpoint(self.folder, saved)
@@ -150,13 +151,15 @@ class Checkpoints:
                 )
         if problem := first_problem(problem):
             raise CheckpointError(problem)
-        policy.load_state(folder)
-        state: dict[str, Any] = read_record(folder)["reward_state"]
+        saved = read_record(folder)
+        _load_state(policy, folder, saved)
+        state: dict[str, Any] = saved["reward_state"]
         return state
 
     def _prune(self, progress: Progress) -> None:
         there = checkpoints_in(self.folder)
-        kept = {*list(there)[-self.keep_last :], progress.best_step}
+        by_time = {step for step, record in readable_records(self.folder).items() if record.get("only_to_resume")}
+        kept = {*[step for step in there if step not in by_time][-self.keep_last :], progress.best_step, progress.step}
         for step, path in there.items():
             if step not in kept:
                 self._remove(path)
@@ -169,6 +172,31 @@ class Checkpoints:
             removed = checkpoint.with_name(f".{checkpoint.name}.removed")
             os.replace(checkpoint, removed)
             shutil.rmtree(removed, ignore_errors=True)
+
+
+class CheckpointTimer:
+    """Whether enough time has passed since the last checkpoint. Rank 0's clock decides: a rank that saved alone would wait for ever."""
+
+    def __init__(self, every_minutes: float | None) -> None:
+        self._every_minutes = every_minutes
+        self.restart()
+
+    def restart(self) -> None:
+        """A checkpoint has been written."""
+        self._started = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether to write one; all ranks must ask."""
+        return self._every_minutes is not None and gather(time.monotonic() - self._started >= 60 * self._every_minutes)[0]
+
+
+def _load_state(policy: Policy, folder: Path, saved: Mapping[str, Any]) -> None:
+    if saved["world_size"] == world_size():
+        policy.load_state(folder)
+        return
+    logger.info("%s was written by %d processes and is loaded by %d", folder, saved["world_size"], world_size())
+    with universal_state(folder) as universal:
+        policy.load_state(universal, is_universal=True)
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The rollout groups of one step on one rank: samples, rewards, advantages, and which optimiser step uses them.
 
-Shape suffixes: P prompts of this rank, N rollouts per prompt.
+Shape suffixes: P prompts of this rank, N rollouts per prompt, R ranks.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ from pipeline_lib.training.ranks import first_problem, gather, rank, sum_tensor,
 class RolloutGroups:
     """`samples` lie prompt by prompt, N per prompt. With staleness S, the used groups go to the S optimiser steps in turn.
 
-    `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over.
+    `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over. `places_P` numbers
+    the used groups of all ranks in the order of the batch, so that nothing depends on how many ranks share it.
     """
 
     def __init__(self, samples: Sequence[Sample], config: TrainConfig) -> None:
@@ -44,6 +45,7 @@ class RolloutGroups:
         self.advantages_PN = torch.zeros_like(self.rewards_PN)
         self.kept_PN = torch.ones_like(self.rewards_PN, dtype=torch.bool)
         self.used_P = torch.ones(self.num_prompts, dtype=torch.bool)
+        self.places_P = torch.arange(self.num_prompts) * world_size() + rank()  # a batch is dealt to the ranks in turn
 
     def outcomes(self, reads_text: bool = False) -> Outcomes:
         """What the rewards are computed from; `reads_text` marks texts that repeat themselves, too."""
@@ -86,15 +88,19 @@ class RolloutGroups:
         return int(self.signal_P.sum())
 
     def use_at_most(self, num_groups: int) -> None:
-        """Use the first `num_groups` groups with a signal (dynamic sampling); the others stay out of the loss."""
-        signal_P = self.signal_P
-        self.used_P = signal_P & (signal_P.cumsum(dim=0) <= num_groups)
+        """Use the first `num_groups` groups of all ranks with a signal (dynamic sampling); the others stay out of the loss.
+
+        One collective.
+        """
+        signal_PR = torch.stack(gather(self.signal_P), dim=1)
+        before_PR = (signal_PR.flatten().cumsum(dim=0) - signal_PR.flatten().long()).view_as(signal_PR)
+        self.used_P = self.signal_P & (before_PR[:, rank()] < num_groups)
+        self.places_P = before_PR[:, rank()].clamp(max=num_groups)
 
     @property
     def policy_lag_P(self) -> list[int]:
         """Optimiser steps between the weights that generated each group and those it updates: 0 to S - 1, in turn."""
-        positions = self.used_P.cumsum(dim=0) - self.used_P.long()
-        lags: list[int] = (positions % self.config.staleness).tolist()
+        lags: list[int] = (self.places_P % self.config.staleness).tolist()
         return lags
 
     def sequences(self, lag: int) -> list[TokenSequence]:
@@ -136,13 +142,3 @@ def outcomes_of_all_ranks(outcomes: Outcomes) -> Outcomes:
 def balanced_share(sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
     """This rank's part of what all ranks train on together in an optimiser step, wherever it was generated: as many tokens as each."""
     return deal_by_tokens([each for part in gather(sequences) for each in part], world_size())[rank()]
-
-
-def share_groups(signal_counts: Sequence[int], num_groups: int) -> list[int]:
-    """How many groups with a signal each rank uses so that all together use at most `num_groups`, as evenly as there are."""
-    quotas = [0] * len(signal_counts)
-    while sum(quotas) < min(num_groups, sum(signal_counts)):
-        for number, count in enumerate(signal_counts):
-            if quotas[number] < count and sum(quotas) < num_groups:
-                quotas[number] += 1
-    return quotas

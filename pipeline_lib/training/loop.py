@@ -19,10 +19,10 @@ from pipeline_lib.jobs import TrainJob
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm
 from pipeline_lib.store.rollout_files import write_rollout_file
-from pipeline_lib.training.checkpoints import Progress
+from pipeline_lib.training.checkpoints import CheckpointTimer, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import StepClock, measure
-from pipeline_lib.training.ranks import rank
+from pipeline_lib.training.ranks import Patience, rank
 from pipeline_lib.training.trainer import Trainer
 from pipeline_lib.training.update import update_policy
 from pipeline_lib.training.watch import DynamicsWatch
@@ -42,11 +42,11 @@ def train(
     progress = trainer.resume(job.resume_step)
     if progress.ended:
         return asdict(progress)
-    rows = trainer.folder.rows(progress.step)
+    rows, patience, timer = trainer.folder.rows(progress.step), Patience(), CheckpointTimer(config.checkpoint.every_minutes)
     trainer.sync_weights(progress.step)
     for step in range(progress.step + 1, last_step + 1):
         clock, say = StepClock(), partial(report_phase, report_progress, step, last_step)
-        with naming_step(step, config):
+        with naming_step(step, config), patience.phase("step"):
             say("generating")
             groups = trainer.generate_groups(progress.batches_drawn, clock)
             progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
@@ -65,7 +65,14 @@ def train(
             ends = step == last_step or "stop" in actions
             if ends or "roll_back" in actions or step % config.checkpoint.every_steps == 0:
                 say("checkpointing")
-                progress, record = trainer.checkpoint(progress, record, actions, clock)
+                with patience.phase("checkpoint"):
+                    progress, record = trainer.checkpoint(progress, record, actions, clock)
+                timer.restart()
+            elif timer.is_due():
+                say("checkpointing")
+                with patience.phase("save"):
+                    progress, record = trainer.save_to_resume(progress, record, clock)
+                timer.restart()
         trainer.folder.write_step(record)
         rows.append(asdict(record))
         report_progress({"step": step, "steps": last_step, **rows[-1]})

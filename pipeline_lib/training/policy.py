@@ -19,12 +19,13 @@ from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
 from pipeline_lib.training.model import ResponseLogprobs, checkpoint_layers, deepspeed_settings, load_causal_lm
 from pipeline_lib.training.ranks import largest, rank, world_size
+from pipeline_lib.training.resharding import loading_universal
 
 if TYPE_CHECKING:
     from pipeline_lib.training.lora import Adapters
 
 # What DeepSpeed keeps in an optimiser's state beside tensors and plain values: classes that hold numbers.
-DEEPSPEED_VALUES = [LossScaler, ZeroStageEnum, fragment_address]
+torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
 
 
 class Policy:
@@ -141,9 +142,12 @@ class Policy:
             exclude_frozen_parameters=self._adapters is not None,
         )
 
-    def load_state(self, folder: Path) -> None:
-        """Restore what `save_state` wrote (same world size)."""
-        path, client_state = self.engine.load_checkpoint(str(folder), tag="state", load_module_strict=self._adapters is None)
+    def load_state(self, folder: Path, is_universal: bool = False) -> None:
+        """Restore what `save_state` wrote (same world size), or what `universal_state` has made of it (any)."""
+        with loading_universal(self.engine) if is_universal else nullcontext():
+            path, client_state = self.engine.load_checkpoint(
+                str(folder), tag="state", load_module_strict=self._adapters is None
+            )
         if path is None:
             raise ValueError(f"no training state in {folder}")
         self.optimizer_steps = int(client_state["optimizer_steps"])
@@ -178,8 +182,7 @@ def load_plain(path: str | Path, map_location: Any = None) -> Any:
     DeepSpeed's own loading takes any pickle. Raises ValueError for a file that holds anything else, which nothing of it runs.
     """
     try:
-        with torch.serialization.safe_globals(DEEPSPEED_VALUES):
-            return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors and plain values: it is not from a training run, and is not loaded"

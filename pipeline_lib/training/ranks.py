@@ -5,17 +5,22 @@ All ranks must call a collective, in the same order. Without a group, and in a g
 
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from pipeline_lib.generation.protocol import EngineRanks
 
-# Ranks wait for each other through whole generations of long rollouts.
-COLLECTIVE_TIMEOUT = timedelta(hours=6)
+# Ranks wait for each other through whole generations of long rollouts, whose length nobody knows before the first.
+LONGEST_WAIT = timedelta(hours=6)
+SHORTEST_WAIT = timedelta(minutes=10)
+WAIT_FACTOR = 3
 
 T = TypeVar("T")
 
@@ -29,7 +34,7 @@ def init_distributed() -> tuple[int, int]:
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")  # 0: a free one
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=COLLECTIVE_TIMEOUT)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT)
     return rank(), world_size()
 
 
@@ -41,6 +46,30 @@ def rank() -> int:
 def world_size() -> int:
     """The number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait_at_most(wait: timedelta = LONGEST_WAIT) -> None:
+    """How long this rank waits for another in a collective of any group, those that DeepSpeed made for itself included.
+
+    After that gloo raises in the collective, and nccl's watchdog ends the process.
+    """
+    for group in distributed_c10d._world.pg_map:
+        distributed_c10d._set_pg_timeout(wait, group)
+
+
+class Patience:
+    """How long the ranks wait for each other in a phase of training: a multiple of the longest that it has taken so far."""
+
+    def __init__(self) -> None:
+        self._longest: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A block in which a rank that does not come is given up; the first of its name may take as long as any."""
+        longest, started = self._longest.get(name), time.monotonic()
+        wait_at_most(LONGEST_WAIT if longest is None else max(SHORTEST_WAIT, WAIT_FACTOR * timedelta(seconds=longest)))
+        yield
+        self._longest[name] = max(longest or 0.0, time.monotonic() - started)
 
 
 def own_share(items: Sequence[T]) -> Sequence[T]:

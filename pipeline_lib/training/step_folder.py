@@ -43,6 +43,10 @@ class StepFolder:
         paths = sorted(self.path.glob("step-*.json"))
         return [_read(path) for path in paths if last_step is None or _step_of(path) <= last_step]
 
+    def last_step(self) -> int:
+        """The newest step that has a row; 0 without any."""
+        return max(map(_step_of, self.path.glob("step-*.json")), default=0)
+
     def new_rows(self) -> list[dict[str, Any]]:
         """Rows that are new or were written again, by step. The first call gives what an earlier attempt left, too."""
         self._given = {(path.name, path.stat().st_mtime_ns) for path in self.path.glob("step-*.json")}

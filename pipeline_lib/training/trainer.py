@@ -19,7 +19,7 @@ from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
-from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks, share_groups
+from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
 from pipeline_lib.training.metrics import StepClock, Validation
 from pipeline_lib.training.policy import Policy
 from pipeline_lib.training.ranks import first_problem, gather, own_share, rank, sum_each
@@ -104,7 +104,7 @@ class Trainer:
         while groups.batches_drawn < most_batches and sum(gather(groups.num_with_signal)) < train.prompts_per_step:
             groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))
             groups.assign_rewards(self.reward)
-        groups.use_at_most(share_groups(gather(groups.num_with_signal), train.prompts_per_step)[rank()])
+        groups.use_at_most(train.prompts_per_step)
         return groups
 
     def sync_weights(self, step: int) -> float:
@@ -146,6 +146,14 @@ class Trainer:
             # Before the checkpoint, too: a run killed right after it must not miss the step.
             self.folder.write_step(record)
             self.checkpoints.save(self.policy, self.tokenizer, progress, validation.accuracy, validation.mean_tokens)
+        return progress, replace(record, checkpoint_seconds=clock.seconds("checkpoint"), other_seconds=clock.rest())
+
+    def save_to_resume(self, progress: Progress, record: TrainingStep, clock: StepClock) -> tuple[Progress, TrainingStep]:
+        """Save without measuring: neither what the best checkpoint is nor which are kept depends on when this is called."""
+        with clock.measure("checkpoint"):
+            progress = replace(progress, step=record.step, reward_state=self.reward.state())
+            self.folder.write_step(record)
+            self.checkpoints.save(self.policy, self.tokenizer, progress, None, only_to_resume=True)
         return progress, replace(record, checkpoint_seconds=clock.seconds("checkpoint"), other_seconds=clock.rest())
 
     def roll_back(self, progress: Progress, step: int) -> Progress:

@@ -8,17 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
-from pipeline_lib.processes import end_process_tree
+from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree
+from pipeline_lib.worker.devices import device_environment
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
 POLL_SECONDS = 0.1
@@ -26,30 +30,62 @@ CLOSE_SECONDS = 15.0
 SHARED_MEMORY = "/dev/shm"
 # How the torch and the DeepSpeed launcher log the end of a rank; both exit with a status of their own.
 RANK_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)|exits with return code = (-?\d+)")
+# A worker that ends by itself does so again, and one that is told to end is not wanted.
+NOT_PASSING = (None, signal.SIGTERM, signal.SIGINT)
 LOGGED_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b:?.*)$", re.MULTILINE)
 
 logger = logging.getLogger(__name__)
 
 
 class WorkerFailed(Explained):
-    """A worker's job ended with an error, or its process with no result; one line, the traceback is in the worker's log."""
+    """A worker's job ended with an error, or its process with no result; one line, the traceback is in the worker's log.
+
+    `repeats`: a new worker would fail by the same, or nobody wants one.
+    """
+
+    def __init__(self, line: str, repeats: bool = True) -> None:
+        super().__init__(line)
+        self.repeats = repeats
 
 
 class WorkerProcess:
-    """A worker for one run. Start it early: imports and engine take tens of seconds, in which other work can be done."""
+    """A worker for one run. Start it early: imports and engine take tens of seconds, in which other work can be done.
 
-    def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool) -> None:
-        self._config = config
-        self.folder = below(home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
+    `devices` are the cards of its processes (`worker.devices`); empty: the first that this process sees.
+    """
+
+    def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool, devices: Sequence[int] = ()) -> None:
+        self._config, self._home, self._devices = config, home, devices
+        self.folder = self._new_folder()
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: MemoryWatch | None = None
         self._next_job = 0
+        self._changing = threading.RLock()  # another thread may end it while it is started anew
+        self._is_ended = False
+
+    def _new_folder(self) -> Path:
+        return below(self._home, "workers", f"{self._config.run_id}-{uuid.uuid4().hex[:8]}")
 
     def start(self) -> None:
-        """Start the launcher and its ranks, if that has not been done."""
-        if self._process:
-            return
+        """Start the launcher and its ranks, if that has not been done. Raises WorkerFailed when it was ended."""
+        with self._changing:
+            if self._is_ended:
+                raise WorkerFailed(f"the worker of {self._config.run_id} was ended")
+            if not self._process:
+                self._start()
+
+    def restart(self) -> None:
+        """End what is left of a worker that has failed, and start it anew. Raises WorkerFailed when it was ended."""
+        with self._changing:
+            if self._process:
+                ranks = descendants(self._process.pid)
+                self._end(self._process)
+                psutil.wait_procs(ranks, timeout=KILL_SECONDS)  # until one is gone it holds the memory of its card
+            self.folder, self._next_job = self._new_folder(), 0
+            self.start()
+
+    def _start(self) -> None:
         self.folder.mkdir(parents=True)
         write_json(self.folder / "worker.json", self._settings)
         for rank in range(self._config.compute.num_processes):
@@ -61,7 +97,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=_environment(self._config),
+                env=_environment(self._config, self._devices),
             )
         self._memory = MemoryWatch(self._process.pid)
         write_json(self.folder / "process.json", {"pid": self._process.pid, "owner": os.getpid(), "started": time.time()})
@@ -100,12 +136,13 @@ class WorkerProcess:
             if finished:
                 return read_json(result_path)["value"]
             if failure := read_failure(self.folder):
-                raise WorkerFailed(f"{failure['line']} (log: {self.log})")
+                raise WorkerFailed(f"{failure['line']} (log: {self.log})", failure["repeats"] or self._is_ended)
             if ended and not result_path.exists():
                 held = self._memory.words() if self._memory else ""
                 log = self.log.read_text(encoding="utf-8", errors="replace")
                 code = self._process.poll() if self._process else None
-                raise WorkerFailed(f"{sudden_end(code, log, held)} (log: {self.log})")
+                repeats = exit_signal(code, log) in NOT_PASSING or self._is_ended
+                raise WorkerFailed(f"{sudden_end(code, log, held)} (log: {self.log})", repeats)
             time.sleep(POLL_SECONDS)
 
     @property
@@ -125,16 +162,26 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End every process of the worker at once (the launcher starts its ranks in sessions of their own)."""
-        if self._process:
-            end_process_tree(self._process.pid)
-            self._process.wait()
-            self._process = None
+        self._is_ended = True  # before the lock: a thread that holds it must not start it anew
+        with self._changing:
+            if self._process:
+                self._end(self._process)
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        end_process_tree(process.pid)
+        process.wait()
+        self._process = None
+
+
+def exit_signal(exit_code: int | None, log: str) -> int | None:
+    """The signal that ended a worker, or the first of its ranks as its launcher logs it; None: it ended by itself."""
+    codes = [exit_code, *(int(code) for match in RANK_EXIT.finditer(log) for code in match.groups() if code)]
+    return next((-code for code in codes if code is not None and code < 0), None)
 
 
 def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
-    """One line on a worker that ended without a word: by which signal, as its launcher logs it, or by which error."""
-    codes = [exit_code, *(int(code) for match in RANK_EXIT.finditer(log) for code in match.groups() if code)]
-    number = next((-code for code in codes if code is not None and code < 0), None)
+    """One line on a worker that ended without a word: by which signal, or by which error."""
+    number = exit_signal(exit_code, log)
     if number == signal.SIGKILL:
         return f"the worker was killed by the system, most likely for lack of memory: {memory}; {LESS_MEMORY}; then {RESUMES}"
     if number == signal.SIGBUS:
@@ -151,12 +198,13 @@ def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
     return f"the worker ended without a result (exit status {exit_code}){cause}"
 
 
-def _environment(config: RunConfig) -> dict[str, str]:
+def _environment(config: RunConfig, devices: Sequence[int]) -> dict[str, str]:
     # Must be there before torch is imported: threads that spin beside those of a second worker slow both tenfold.
     threads = str(config.compute.num_threads)
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(path for path in paths if path)
-    return {**os.environ, "PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
+    settings = {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
+    return {**os.environ, **settings, **device_environment(config, devices)}
 
 
 def _free_port() -> int:

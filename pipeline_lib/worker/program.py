@@ -20,7 +20,7 @@ import psutil
 
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
-from pipeline_lib.messages.faults import explain
+from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.processes import end_without_owner, signal_when_parent_dies
 
 POLL_SECONDS = 0.05
@@ -43,7 +43,7 @@ def main() -> None:
     except Exception as error:
         rank = int(os.environ.get("RANK", "0"))
         # First of all: on a full disk the log takes nothing any more.
-        write_failure(arguments.folder, rank, explain(error, arguments.folder), traceback.format_exc())
+        write_failure(arguments.folder, rank, explain(error, arguments.folder), traceback.format_exc(), will_repeat(error))
         logger.error("rank %d failed", rank, exc_info=True)
         sys.exit(1)
 
@@ -121,6 +121,9 @@ class Worker:
 
     def run(self, number: int, path: Path) -> None:
         """Run one job; its error ends the process: the engine's state is then unknown."""
+        from pipeline_lib.training.ranks import wait_at_most
+
+        wait_at_most()
         result = self._dispatch(number, read_job(path))
         if self._rank == 0:
             write_json(self._folder / f"{number:04d}.result.json", {"value": result})

@@ -1,7 +1,9 @@
 """The DeepSpeed policy against plain torch: log-probs, gradients over micro-batches, steps, and state on disk."""
 
 import os
+import time
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,12 +20,12 @@ from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.records import Alarm, Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, Reward, make_reward
 from pipeline_lib.tiny_world import BASE_FOLDER
-from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoints_in, choose_resume_step
-from pipeline_lib.training.checkpoints import Checkpoints, Progress
+from pipeline_lib.training.checkpoint_files import CheckpointError, checkpoint_records, checkpoints_in, choose_resume_step
+from pipeline_lib.training.checkpoints import Checkpoints, CheckpointTimer, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.loop import effective_alarms
 from pipeline_lib.training.policy import Policy
-from pipeline_lib.training.ranks import init_distributed, largest
+from pipeline_lib.training.ranks import init_distributed, largest, wait_at_most
 from pipeline_lib.training.trainer import Trainer
 from pipeline_lib.training.update import Reference, update_policy
 
@@ -217,7 +219,7 @@ def test_the_kl_has_the_weights_of_the_loss(aggregation: str) -> None:
 # Settings, the groups on each of two ranks (one generates nothing to train on, or there is one sequence for both), the machine.
 SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]], dict[str, object]]] = [
     ({"loss_aggregation": "sequence_mean", "engine_ratio_cap": 0.5}, [[0, 1, 2], [3]], {}),
-    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 1], [2, 3]], {}),
+    ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 2], [1, 3]], {}),
     ({"negative_rollouts": "-I"}, [[2], [3]], {}),
     ({"kl_coefficient": 0.1}, [[0, 1, 2], [3]], {"zero_stage": 3, "gradient_checkpointing": True}),
 ]
@@ -270,6 +272,48 @@ def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
     return told, largest(value)
 
 
+RESUMED = settings(warmup_steps=8)  # the schedule must come back, too
+
+
+def take_steps(policy: Policy, groups_used: list[int], steps: int) -> dict[str, torch.Tensor]:
+    """The weights after some steps on some of the groups."""
+    samples = make_samples()
+    groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], RESUMED)
+    groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
+    for _ in range(steps):
+        update_policy(policy, None, groups, RESUMED)
+    return {name: weight.clone() for name, weight in policy.named_weights()}
+
+
+def save_and_go_on(folder: Path, groups_used: list[int]) -> dict[str, torch.Tensor]:
+    """The weights after four steps, the state of the second in a checkpoint."""
+    policy = make_policy(RESUMED)
+    take_steps(policy, groups_used, 2)
+    tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
+    Checkpoints(folder, 1).save(policy, tokenizer, Progress().with_checkpoint(2, 0.5, 40.0), 0.5)
+    return take_steps(policy, groups_used, 2)
+
+
+def resume(folder: Path, groups_used: list[int]) -> dict[str, torch.Tensor]:
+    """The same from the checkpoint."""
+    policy = make_policy(RESUMED)
+    Checkpoints(folder, 1).restore(policy, choose_resume_step(folder))
+    assert (policy.optimizer_steps, policy.learning_rate) == (2, 3e-3 / 8)
+    return take_steps(policy, groups_used, 2)
+
+
+def is_given_up(rank: int) -> bool:
+    """Whether a rank that waits for another one is told after its patience, in a group that DeepSpeed might have made."""
+    group = dist.new_group([0, 1])
+    wait_at_most(timedelta(seconds=1))
+    time.sleep(2.5 * rank)
+    try:
+        dist.barrier(group)
+    except RuntimeError:
+        return True
+    return False
+
+
 def resume_as_rank(zero_stage: int, folder: Path) -> bool:
     """Whether a policy that has loaded another's state, in bfloat16, takes its next step to the same weights."""
     policy, resumed = (make_policy(settings(), zero_stage=zero_stage, precision="bfloat16") for _ in range(2))
@@ -289,18 +333,43 @@ def act_as_rank(rank: int, port: int, results: str) -> None:
     """Be one of two ranks."""
     os.environ.update(rank_variables(rank, 2, port))
     init_distributed()
+    own = [[0, 2], [1, 3]][rank]
+    elsewhere = save_and_go_on(Path(results) / "of-two", own), resume(Path(results) / "of-one", own)
+    torch.save(elsewhere, f"{results}/elsewhere-{rank}.pt")
     outcomes = [update_twice(groups[rank], settings(**changes), **compute) for changes, groups, compute in SHARED_UPDATES]
     resumed = [resume_as_rank(stage, Path(results) / f"states-{stage}") for stage in (1, 2, 3)]
     torch.save((outcomes, stop_as_rank(rank, Path(results) / "checkpoints"), resumed), f"{results}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(is_given_up(rank), f"{results}/given-up-{rank}.pt")
+    os._exit(0)  # gloo's threads end a process in disorder whose collective has failed
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
-    """What each of two ranks has seen of updates, of stops and of states on disk."""
+def ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two ranks have left what they saw, and `unbroken.pt` is that of one alone."""
     folder = tmp_path_factory.mktemp("ranks")
+    torch.save(save_and_go_on(folder / "of-one", [0, 1, 2, 3]), folder / "unbroken.pt")
     torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_ranks(ranks_folder: Path) -> list[tuple[Any, Any]]:
+    """What each of two ranks has seen of updates and of stops."""
+    return [torch.load(ranks_folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_a_checkpoint_is_resumed_by_another_number_of_ranks(ranks_folder: Path) -> None:
+    of_one, (of_two, one_by_two) = torch.load(ranks_folder / "unbroken.pt"), torch.load(ranks_folder / "elsewhere-1.pt")
+    two_by_one = resume(ranks_folder / "of-two", [0, 1, 2, 3])
+    for unbroken, resumed in ((of_one, one_by_two), (of_two, two_by_one)):
+        for name, weight in unbroken.items():
+            assert torch.allclose(resumed[name], weight, rtol=0, atol=1e-6), name
+    for folder in ("of-one", "of-two"):
+        assert [path.name for path in (ranks_folder / folder).iterdir()] == ["step-00002"], "what it was converted into is gone"
+
+
+def test_a_rank_that_does_not_come_is_given_up_after_the_patience_of_the_others(ranks_folder: Path) -> None:
+    assert torch.load(ranks_folder / "given-up-0.pt")
 
 
 def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> None:
@@ -309,7 +378,9 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> No
     for (changes, groups, _), (metrics, weights, gradient), (other_metrics, other_weights, _) in zip(
         SHARED_UPDATES, *ranks, strict=True
     ):
-        expected_metrics, expected_weights, expected_gradient = update_twice([*groups[0], *groups[1]], settings(**changes))
+        expected_metrics, expected_weights, expected_gradient = update_twice(
+            sorted([*groups[0], *groups[1]]), settings(**changes)
+        )
         largest = max(float(each.abs().max()) for each in expected_gradient.values())
         for name, each in expected_gradient.items():
             assert torch.allclose(gradient[name], each, rtol=0, atol=1e-6 * largest), name
@@ -383,6 +454,25 @@ def test_checkpoints_restore_the_whole_state_and_keep_the_newest_and_the_best(tm
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "step-00004" / "model")
     assert model.config.tie_word_embeddings
     assert AutoTokenizer.from_pretrained(tmp_path / "step-00004" / "model").chat_template
+    for step, only_to_resume, left in ((5, True, [2, 3, 4, 5]), (6, True, [2, 3, 4, 6]), (7, False, [2, 4, 7])):
+        checkpoints.save(policy, tokenizer, replace(progress, step=step), None, only_to_resume=only_to_resume)
+        assert list(checkpoints_in(tmp_path)) == left, (
+            "one that is only to resume from pushes out no other, and goes with the next"
+        )
+        assert choose_resume_step(tmp_path) == step
+        assert [row.step for row in checkpoint_records("r", tmp_path) if row.is_best] == [2]
+
+
+@pytest.mark.parametrize(("every_minutes", "waited", "due"), [(None, 1e9, False), (2.0, 119.0, False), (2.0, 121.0, True)])
+def test_a_checkpoint_is_due_by_time(
+    every_minutes: float | None, waited: float, due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = CheckpointTimer(every_minutes)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + waited)
+    assert timer.is_due() is due
+    timer.restart()
+    assert timer.is_due() is False
 
 
 def test_the_best_is_the_more_accurate_then_the_shorter() -> None:

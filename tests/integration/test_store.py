@@ -138,6 +138,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
             ),
         ),
     },
+    "run_events": {TEXT: ("run_id", "kind", "stage", "reason"), WHOLE: ("done",), TIME: ("happened_at",)},
     "alarms": {
         TEXT: ("run_id", "kind", "action"),
         WHOLE: ("step",),

@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,10 +84,10 @@ class Trainer:
             resume_step=choose_resume_step(self.checkpoints),
         )
 
-    def train(self) -> list[tuple[Any, ...]]:
+    def train(self, report_progress: Callable[[dict[str, Any]], None] = lambda _: None) -> list[tuple[Any, ...]]:
         """Train from the newest whole checkpoint to the end; the metrics of every step."""
         generator = make_generator(str(BASE_FOLDER), self.config.generation, self.config.max_model_tokens)
-        train(self.job(), generator, AutoTokenizer.from_pretrained(BASE_FOLDER), lambda _: None)
+        train(self.job(), generator, AutoTokenizer.from_pretrained(BASE_FOLDER), report_progress)
         return self.metrics()
 
     def metrics(self) -> list[tuple[Any, ...]]:
@@ -108,6 +109,24 @@ def test_damaged_newest_checkpoints_cost_their_steps_and_nothing_else(tmp_path: 
     assert ["step-00004 is damaged" in line or "step-00003 is damaged" in line for line in caplog.messages[:2]] == [True, True]
     assert (trainer.checkpoints / "step-00004/model/model.safetensors").read_bytes() == weights
     assert {"step-00003.damaged", "step-00004.damaged"} <= {path.name for path in trainer.checkpoints.iterdir()}
+    (tmp_path / "timed").mkdir()
+    resumes_from_a_checkpoint_by_time(tmp_path / "timed", unbroken)
+
+
+def resumes_from_a_checkpoint_by_time(folder: Path, unbroken: list[tuple[Any, ...]]) -> None:
+    """The figures are those of a run with other checkpoints, and only the one by steps is measured and stays."""
+    trainer = Trainer(folder, "checkpoint.every_steps=4", "checkpoint.every_minutes=1e-9")
+
+    def die(progress: dict[str, Any]) -> None:
+        if progress["step"] == 3:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        trainer.train(die)
+    assert list(checkpoints_in(trainer.checkpoints)) == [3]
+    assert [row[:-1] for row in trainer.train()] == [row[:-1] for row in unbroken]
+    assert [row[-1] for row in trainer.metrics()] == [None, None, None, unbroken[-1][-1]]
+    assert list(checkpoints_in(trainer.checkpoints)) == [4]
 
 
 class NannyReward(TruncationReward):
@@ -227,10 +246,15 @@ def test_a_pickle_in_a_checkpoint_of_unknown_origin_does_not_run(tmp_path: Path)
         torch.save({"module": Payload(ran)}, target)
         record = read_json(path / "progress.json")
         (path / "progress.json").unlink()
-        seal(path, {key: value for key, value in record.items() if key not in ("files", "record_sha256")})
+        unsealed = {key: value for key, value in record.items() if key not in ("files", "record_sha256")}
+        seal(path, unsealed)
         assert choose_resume_step(tmp_path) == 1
         with pytest.raises(ValueError, match=rf"{target.name} holds more than tensors and plain values"):
             Checkpoints(tmp_path, 1).restore(policy, 1)
+        if target.parent.name == "state":
+            seal(path, {**unsealed, "world_size": 2})
+            with pytest.raises(ValueError, match="holds more than tensors and plain values"):
+                Checkpoints(tmp_path, 1).restore(policy, 1)
         assert not ran.exists()
     with open(tmp_path / "plain.pt", "wb") as file:  # the way it was before there were archives of tensors
         pickle.dump(Payload(ran), file)

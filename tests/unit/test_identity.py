@@ -1,7 +1,7 @@
 """The ids of runs and the fingerprints of stages are those of commit 9021028, where [compute] was part of [train].
 
 By them a home finds the runs, checkpoints and stage results that are in it: an id that changes is a run that is lost. The files
-of the paper's models are other runs since they cap the trainer / engine ratio.
+of the paper's models are other runs since they cap the trainer / engine ratio. No number of processes counts any more.
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Digests of the run, of its control, and of the train stage over a base "base" and a selection "selected".
 SHIPPED = {
     "demo": ("34f4c2ab", "092b8a62", "82e3a89c"),
-    "qwen3-0.6b": ("a9820cff", "3e14405e", "a2e35b76"),
-    "qwen3-1.7b": ("ba598332", "bdff7dca", "3d4e7488"),
-    "qwen3-30b-a3b-instruct": ("64e396cb", "dfdf463e", "8ea07d83"),
-    "qwen3-30b-a3b-thinking": ("2fa47c13", "1c3f294d", "e84e9518"),
-    "qwen3-4b-instruct": ("0ada1101", "b67248d6", "9cf3e4fb"),
-    "qwen3-4b-thinking": ("bbd62297", "a9fccd9b", "51fc23b0"),
-    "qwen3-8b": ("d305a6ad", "4af537cc", "4b11dbd4"),
-    "r1-distill-1.5b": ("7458dd20", "196ec1ec", "546bae8b"),
+    "qwen3-0.6b": ("adacd587", "c75f17f6", "8e62debf"),
+    "qwen3-1.7b": ("ab138ffc", "e782e444", "8ac41b2a"),
+    "qwen3-30b-a3b-instruct": ("6f6e8dbf", "104063a5", "86631927"),
+    "qwen3-30b-a3b-thinking": ("0b139ee4", "1e5f51c6", "615a4874"),
+    "qwen3-4b-instruct": ("09b23cd3", "df3bf777", "e891b628"),
+    "qwen3-4b-thinking": ("d2886958", "0d76bcc1", "09de55a1"),
+    "qwen3-8b": ("358c34f1", "ad0c2026", "51a65e30"),
+    "r1-distill-1.5b": ("087dd07f", "018c6a22", "93f3dd55"),
     "retrain-tiny": ("d6ffed6a", "7b648ab2", "80368829"),
     "smoke": ("19a328b3", "ee29ff06", "1201a6df"),
     "tiny-real": ("c4321911", "398bafc2", "0b727c7d"),
@@ -74,8 +74,8 @@ def test_the_stages_before_and_after_training_are_found_again(name: str, expecte
 def test_settings_of_the_machine_count_as_they_did() -> None:
     others = ["generation.max_num_seqs=8", "retrain={}", "validation.num_samples=2"]
     config = load_config(CONFIGS / "demo.toml", [*EVERY_COMPUTE_KEY, *others])
-    assert config.run_id == "demo-8e4e2cee"
-    assert train_fingerprint(config, "base", "selected")[:8] == "4a01a78e"
+    assert config.run_id == "demo-75586074"
+    assert train_fingerprint(config, "base", "selected")[:8] == "131b5b88"
 
 
 def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
@@ -85,11 +85,12 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     assert settings.keys() - counted.keys() == {"tracking", "retrain"}
     assert left_out == {
         "train.lora",
-        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload")),
+        *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
         *(f"generation.{key}" for key in ("tensor_parallel", "sleep", "kl_tolerance")),
         *(f"watch.{key}" for key in ("engine_gap", "engine_gap_factor")),
-        "control.side_by_side",
+        *(f"control.{key}" for key in ("side_by_side", "devices")),
+        "checkpoint.every_minutes",
     }
 
 
@@ -99,6 +100,13 @@ def test_a_later_setting_counts_where_it_is_given() -> None:
     assert adapted.result_settings()["train"]["lora"]["rank"] == 32
     assert adapted.run_id != config.run_id
     assert train_fingerprint(adapted, "base", "selected") != train_fingerprint(config, "base", "selected")
+
+
+def test_the_number_of_processes_counts_as_one() -> None:
+    """So did every run with the default: a run may be resumed with another number, and has the same id."""
+    configs = [load_config(CONFIGS / "demo.toml", [f"compute.num_processes={number}"]) for number in (1, 2)]
+    assert {config.run_id for config in configs} == {f"demo-{SHIPPED['demo'][0]}"}
+    assert {train_fingerprint(config, "base", "selected")[:8] for config in configs} == {SHIPPED["demo"][2]}
 
 
 def _missing(settings: object, counted: object) -> set[str]:

@@ -10,7 +10,7 @@ from pipeline_lib.records import Completion, Grade, Prompt
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.rewards.base import FloatArray, NoParameters
 from pipeline_lib.rewards.truncation import TruncationReward
-from pipeline_lib.training.groups import RolloutGroups, share_groups
+from pipeline_lib.training.groups import RolloutGroups
 
 SHORT, LONG = 4, 11
 TRUNCATION = make_reward(RewardConfig(name="truncation", target_tokens=10))
@@ -143,19 +143,42 @@ def test_a_further_batch_fills_up_and_what_is_too_much_stays_out(groups: Rollout
     assert [row.masked for row in groups.rollouts("run", 1, "m", "s")][-2:] == [True, True]
 
 
-@pytest.mark.parametrize(
-    ("counts", "wanted", "quotas"),
-    [
-        ([5, 5], 4, [2, 2]),
-        ([1, 9], 4, [1, 3]),
-        ([2, 1], 8, [2, 1]),
-        ([0, 3], 2, [0, 2]),
-        ([3], 2, [2]),
-        ([2, 2, 2], 4, [2, 1, 1]),
-    ],
-)
-def test_ranks_share_the_groups_as_evenly_as_they_have_them(counts: list[int], wanted: int, quotas: list[int]) -> None:
-    assert share_groups(counts, wanted) == quotas
+def test_how_many_ranks_share_a_batch_decides_neither_what_is_used_nor_in_which_optimiser_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two batches of four prompts, of which the second brings more groups with a signal than are wanted."""
+    correct = [
+        [True, False],
+        [True, True],
+        [True, False],
+        [False, False],
+        [True, False],
+        [False, True],
+        [True, True],
+        [False, True],
+    ]
+    batch = samples(correct, [[4, 4]] * 8)
+
+    def lags_by_prompt(num_ranks: int) -> dict[str, int]:
+        made = []
+        for number in range(num_ranks):
+            monkeypatch.setattr("pipeline_lib.training.groups.rank", lambda own=number: own)
+            monkeypatch.setattr("pipeline_lib.training.groups.world_size", lambda: num_ranks)
+            own = [sample for sample in batch if int(sample.prompt.prompt_id[1:]) % num_ranks == number]
+            made.append(RolloutGroups(own[: 8 // num_ranks], settings(staleness=2)))
+            made[-1].add_batch(own[8 // num_ranks :])
+            made[-1].assign_rewards(TRUNCATION)
+        signals = [each.signal_P for each in made]
+        monkeypatch.setattr("pipeline_lib.training.groups.gather", lambda _: signals)
+        lags = {}
+        for number, each in enumerate(made):
+            monkeypatch.setattr("pipeline_lib.training.groups.rank", lambda own=number: own)
+            each.use_at_most(4)
+            prompts = [sample.prompt.prompt_id for sample in each.samples[:: each.num_rollouts]]
+            lags |= {prompt: lag for prompt, lag, used in zip(prompts, each.policy_lag_P, each.used_P, strict=True) if used}
+        return lags
+
+    assert lags_by_prompt(1) == lags_by_prompt(2) == lags_by_prompt(4) == {"p0": 0, "p2": 1, "p4": 0, "p5": 1}
 
 
 def test_the_advantages_of_rare_positives_are_larger_than_those_of_common_ones() -> None:

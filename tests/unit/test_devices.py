@@ -1,0 +1,93 @@
+"""Which cards a run and its control take, and when they take turns."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.config import load_config
+from pipeline_lib.config.run import RunConfig
+from pipeline_lib.runs.session import sessions_of
+from pipeline_lib.worker import devices
+from pipeline_lib.worker.devices import VISIBLE, device_environment, runs_side_by_side, visible_devices
+
+CONTROL = ["control.enabled=true", "control.rollout_limit_tokens=128"]
+
+
+def config_of(configs: Path, *changes: str) -> RunConfig:
+    return load_config(configs / "smoke.toml", [*CONTROL, *changes])
+
+
+@pytest.mark.parametrize(
+    ("cards", "changes", "expected"),
+    [
+        ([], [], True),
+        ([], ["control.side_by_side=false"], False),
+        ([], ["compute.num_processes=2"], False),
+        (["0"], [], False),  # two engines on one card
+        (["0", "1"], [], False),  # both workers would take the first
+        (["0", "1"], ["control.devices=[1]"], True),
+        (["0"], ["control.devices=[0]"], True),  # shared because the user says so
+        (["0", "1"], ["control.devices=[1]", "control.side_by_side=false"], False),
+        (list("01234567"), ["compute.num_processes=4"], False),
+        (list("01234567"), ["compute.num_processes=4", "control.devices=[4, 5, 6, 7]"], True),
+    ],
+)
+def test_run_and_control_share_no_card_unasked(
+    cards: list[str], changes: list[str], expected: bool, configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "visible_devices", lambda: cards)
+    assert runs_side_by_side(config_of(configs, *changes)) is expected
+
+
+def test_the_cards_of_a_worker_are_those_named_among_the_visible_ones(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(configs, "compute.num_processes=2", "control.devices=[2, 3]")
+    monkeypatch.setattr(devices, "visible_devices", lambda: ["4", "5", "GPU-6a", "GPU-7b"])
+    assert device_environment(config, config.control.devices) == {VISIBLE: "GPU-6a,GPU-7b"}
+    assert device_environment(config, ()) == {}
+    with pytest.raises(ValueError, match=r"control.devices = \[2, 4\]: the cards here are 0 to 3"):
+        device_environment(config, (2, 4))
+    with pytest.raises(ValueError, match=r"names 1 cards for compute.num_processes = 2: one a process"):
+        device_environment(config, (1,))
+    monkeypatch.setattr(devices, "visible_devices", list)
+    assert device_environment(config, config.control.devices) == {}, "the same file runs on a CPU"
+
+
+def test_a_card_is_named_once(configs: Path) -> None:
+    with pytest.raises(ValueError, match=r"control.devices = \[1, 1\]: .* names a card twice"):
+        config_of(configs, "control.devices=[1, 1]")
+
+
+def test_the_control_alone_is_given_the_named_cards(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, tuple[int, ...]]] = []
+
+    class Unstarted:
+        def __init__(self, config: RunConfig, *_: object, devices: tuple[int, ...], **__: object) -> None:
+            given.append((config.name, devices))
+
+        def start(self) -> None: ...
+
+    monkeypatch.setattr("pipeline_lib.worker.process.WorkerProcess", Unstarted)
+    for session in sessions_of(config_of(configs, "control.devices=[3]")):
+        _ = session.worker
+    assert given == [("smoke", ()), ("smoke-control", (3,))]
+
+
+@pytest.mark.parametrize(
+    ("variable", "there", "expected"),
+    [
+        (None, 2, ["0", "1"]),
+        ("1", 2, ["1"]),
+        ("", 2, []),
+        ("-1", 2, []),
+        ("GPU-6a, MIG-7b", 2, ["GPU-6a", "MIG-7b"]),
+        ("0,1", 0, []),
+    ],
+)
+def test_the_visible_cards_are_those_of_the_machine_or_of_the_environment(
+    variable: str | None, there: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / f"nvidia{number}" for number in range(there)])
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(VISIBLE, variable)
+    assert visible_devices() == expected
