@@ -210,9 +210,9 @@ def check_gap() -> dict[str, Any]:
 
     # Random weights give next to uniform distributions (`entropy`): a trained model's log-probs differ more at its rare tokens.
     model = AutoModelForCausalLM.from_pretrained(_model_folder("0.6B", std=0.05), dtype=torch.bfloat16).cuda().eval()
-    scorer = ResponseLogprobs(model, 1.0)
     torch.manual_seed(0)
     sequences, engine = _sample(model, num_sequences=128, prompt=64, limit=896)
+    scorer = ResponseLogprobs(model, 1.0)  # from here on the model's output layer takes targets
     found: dict[str, Any] = {}
     with torch.no_grad():
         score = {}

@@ -147,13 +147,10 @@ class ControlConfig(Section):
     )
     side_by_side: ChangesNoResult[bool] = Field(
         True,
-        description="Train run and control at the same time where no card is shared by that: on a CPU with one process each, or with "
-        "`devices`; else, and when false, in turns.",
+        description="Train run and control at once where they share no card: one process each on a CPU, or with `devices`.",
     )
     devices: ChangesNoResult[tuple[NonNegativeInt, ...]] = Field(
-        (),
-        description="Cards of the control's worker, one a process, as numbers among the visible ones; the run takes the first. Cards "
-        "that both take are shared because you say so. Empty: the run's.",
+        (), description="Visible cards of the control's worker, one a process; the run takes the first. Empty: the run's."
     )
 
     @field_validator("devices")
