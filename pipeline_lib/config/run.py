@@ -156,13 +156,6 @@ class ControlConfig(Section):
         "that both take are shared because you say so. Empty: the run's.",
     )
 
-    @field_validator("devices")
-    @classmethod
-    def _without_repeats(cls, devices: tuple[int, ...]) -> tuple[int, ...]:
-        if len(devices) != len(set(devices)):
-            raise ValueError(f"{list(devices)} names a card twice")
-        return devices
-
 
 class TrackingConfig(Section):
     """MLflow."""
