@@ -153,13 +153,6 @@ class ControlConfig(Section):
         (), description="Visible cards of the control's worker, one a process; the run takes the first. Empty: the run's."
     )
 
-    @field_validator("devices")
-    @classmethod
-    def _without_repeats(cls, devices: tuple[int, ...]) -> tuple[int, ...]:
-        if len(devices) != len(set(devices)):
-            raise ValueError(f"{list(devices)} names a card twice")
-        return devices
-
 
 class TrackingConfig(Section):
     """MLflow."""

@@ -35,10 +35,9 @@ def device_environment(config: RunConfig, devices: Sequence[int]) -> dict[str, s
     """
     if not devices or not (visible := visible_devices()):  # a CPU needs no cards
         return {}
-    if len(devices) != config.compute.num_processes:
+    if not len(devices) == len(set(devices)) == config.compute.num_processes:
         raise ValueError(
-            f"control.devices = {list(devices)} names {len(devices)} cards for compute.num_processes = "
-            f"{config.compute.num_processes}: one a process is needed"
+            f"control.devices = {list(devices)}: compute.num_processes = {config.compute.num_processes} needs as many cards, each once"
         )
     if max(devices) >= len(visible):
         raise ValueError(f"control.devices = {list(devices)}: the cards here are 0 to {len(visible) - 1}")

@@ -16,8 +16,8 @@ import duckdb
 VOLATILE = re.compile(r"seconds|_at$|per_second|flow_run_id|mlflow_run_id|git_commit|weights_id|^fingerprint$|^time")
 # A run that a round adds to see what another command makes of the home.
 BYSTANDER = "bystander"
-# Of no run, or views of files: they name the place of the home that a copy was made of.
-LEFT_OUT = ("schema_version", "latest_rollouts", "rollouts")
+# Of no run, what befell one on the way, or views of files: they name the place of the home that a copy was made of.
+LEFT_OUT = ("schema_version", "run_events", "latest_rollouts", "rollouts")
 
 
 @dataclass(frozen=True, slots=True)

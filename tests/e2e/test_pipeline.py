@@ -155,11 +155,20 @@ def test_a_second_run_does_nothing_again(smoke_home: Path, tmp_path: Path) -> No
 def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """kill -9 of the command after its first checkpoint, then the same command: no step missing, none twice, same metrics."""
+    """kill -9 of the worker after its first checkpoint, which another one follows, then of the command, then the same command.
+
+    No step is missing, none is there twice, and the metrics are the same.
+    """
     unbroken = request.getfixturevalue("smoke_home") if engine == "vllm" else request.getfixturevalue("quick_run")[0]
     changes = [] if engine == "vllm" else QUICK
     home = tmp_path / "killed"
     process = run_until(home, "training/*/steps/step-00004.json", *changes)
+    [worker] = home.glob("workers/*/process.json")
+    worker.rename(worker.with_name("killed.json"))
+    os.kill(json.loads(worker.with_name("killed.json").read_text())["pid"], signal.SIGKILL)
+    wait_until_file(process, home, "workers/*/process.json")
+    [worker] = home.glob("workers/*/process.json")
+    wait_until_file(process, home, f"workers/{worker.parent.name}/*.progress.json")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until_no_process_is_left(home)
@@ -167,7 +176,10 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(
     laconic(home, "run", str(SMOKE), *changes)
     assert training_curve(home) == training_curve(unbroken)
     log = "".join(path.read_text() for path in home.glob("workers/*/log.txt"))
-    assert "resumed from" in log
+    assert log.count("resumed from") == 2
+    [event] = sql(home, "select kind, stage, done, reason from run_events")
+    assert (event["kind"], event["stage"]) == ("worker_restarted", "train") and event["done"] >= 4
+    assert event["reason"].startswith("the worker was killed by the system")
 
 
 def test_a_terminated_run_is_cancelled_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,11 @@ def test_the_cards_of_a_worker_are_those_named_among_the_visible_ones(configs: P
     assert device_environment(config, ()) == {}
     with pytest.raises(ValueError, match=r"control.devices = \[2, 4\]: the cards here are 0 to 3"):
         device_environment(config, (2, 4))
-    with pytest.raises(ValueError, match=r"names 1 cards for compute.num_processes = 2: one a process"):
-        device_environment(config, (1,))
+    for wrong in ((1,), (1, 1)):
+        with pytest.raises(ValueError, match=r"compute.num_processes = 2 needs as many cards, each once"):
+            device_environment(config, wrong)
     monkeypatch.setattr(devices, "visible_devices", list)
     assert device_environment(config, config.control.devices) == {}, "the same file runs on a CPU"
-
-
-def test_a_card_is_named_once(configs: Path) -> None:
-    with pytest.raises(ValueError, match=r"control.devices = \[1, 1\]: .* names a card twice"):
-        config_of(configs, "control.devices=[1, 1]")
 
 
 def test_the_control_alone_is_given_the_named_cards(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
