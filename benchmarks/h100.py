@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,17 @@ SHAPES = {"0.6B": (1024, 28, 16, 8, 3072, True), "1.7B": (2048, 28, 16, 8, 6144,
 VOCABULARY = 151_936
 # check, arguments, most seconds
 CHECKS = [
-    ("update", ["0.6B", "eval"], 70),
-    ("update", ["0.6B", "train"], 70),
-    ("update", ["1.7B", "train"], 80),
+    ("update", ["0.6B", "plain"], 70),
+    ("update", ["0.6B", "checkpointed"], 70),
+    ("update", ["0.6B", "offloaded"], 70),
+    ("update", ["1.7B", "checkpointed"], 80),
     ("accumulation", ["bf16"], 60),
     ("accumulation", ["fp32"], 60),
     ("gap", [], 100),
     ("head", [], 40),
-    ("loop", ["1"], 60),
-    ("loop", ["2"], 60),
-    ("loop", ["3"], 60),
+    ("loop", ["1"], 50),
+    ("loop", ["2"], 50),
+    ("loop", ["3"], 50),
 ]
 
 
@@ -114,11 +116,10 @@ def _batch(num_sequences: int, length: int, device: Any) -> Any:
 
 
 def check_update(shape: str, mode: str) -> dict[str, Any]:
-    """Peak memory and time of an optimiser step on one sequence of 16,384 tokens; transformers checkpoints in train mode only."""
+    """Peak memory and time of an optimiser step on one sequence of 16,384 tokens, by what spares memory."""
     import torch
 
-    policy = _policy(shape)
-    policy.engine.train(mode == "train")
+    policy = _policy(shape, gradient_checkpointing=mode != "plain", optimizer_offload=mode == "offloaded")
     batch = _batch(1, MICRO_BATCH_TOKENS, policy.device)
     num_parameters = sum(parameter.numel() for parameter in policy.engine.module.parameters())
     measured: dict[str, Any] = {"shape": shape, "mode": mode, "idle_gib": torch.cuda.memory_allocated() / GIB}
@@ -154,10 +155,9 @@ def check_accumulation(data_type: str) -> dict[str, Any]:
 
     import pipeline_lib.training.policy as module
 
-    plain = module._deepspeed_config
-    module._deepspeed_config = lambda *sections: {**plain(*sections), "data_types": {"grad_accum_dtype": data_type}}
+    plain = module.deepspeed_settings
+    module.deepspeed_settings = lambda compute: {**plain(compute), "data_types": {"grad_accum_dtype": data_type}}
     policy = _policy("0.6B", zero_stage=2)
-    policy.engine.train()
     names = ["base_model.layers.0.mlp.up_proj.weight", "base_model.layers.27.self_attn.q_proj.weight", "base_model.norm.weight"]
     parameters = dict(policy.engine.module.model.named_parameters())
     chosen = {name: parameters[name.replace("base_model", "model")] for name in names}
@@ -190,13 +190,13 @@ def check_gap() -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pipeline_lib.training.policy import ResponseLogprobs
+    from pipeline_lib.training.model import ResponseLogprobs
 
     # Random weights give next to uniform distributions (`entropy`): a trained model's log-probs differ more at its rare tokens.
     model = AutoModelForCausalLM.from_pretrained(_model_folder("0.6B", std=0.05), dtype=torch.bfloat16).cuda().eval()
-    scorer = ResponseLogprobs(model, 1.0)
     torch.manual_seed(0)
     sequences, engine = _sample(model, num_sequences=128, prompt=64, limit=896)
+    scorer = ResponseLogprobs(model, 1.0)
     found: dict[str, Any] = {}
     with torch.no_grad():
         score = {}
@@ -242,41 +242,36 @@ def _score(scorer: Any, ids: Any, prompt: int) -> Any:
 
 
 def check_head() -> dict[str, Any]:
-    """Peak memory and time of the output layer over 16,384 tokens, with and without the division by the temperature."""
+    """Peak memory and time of the output layer over 16,384 tokens by rows at once, and of torch's fused one where it has one."""
     import torch
-    from torch.utils.checkpoint import checkpoint
+
+    from pipeline_lib.training.model import chunk_tokens, chunked_logprobs
 
     hidden = torch.randn(MICRO_BATCH_TOKENS, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(VOCABULARY, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     targets = torch.randint(0, VOCABULARY, (MICRO_BATCH_TOKENS,), device="cuda")
 
-    def divided(rows: Any, chosen: Any) -> Any:
-        logits = (rows @ weight.T).float() / 1.0
-        return torch.log_softmax(logits, dim=-1).gather(-1, chosen[:, None]).squeeze(-1)
+    def trainer(rows: int) -> Any:
+        return chunked_logprobs(lambda chunk: chunk @ weight.T, rows, 1.0, hidden, targets)
 
-    def cross_entropy(rows: Any, chosen: Any) -> Any:
-        return -torch.nn.functional.cross_entropy(rows @ weight.T, chosen, reduction="none").float()
-
-    def logsumexp(rows: Any, chosen: Any) -> Any:
-        logits = (rows @ weight.T).float()
-        return logits.gather(-1, chosen[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
-
+    ways: dict[str, Callable[[], Any]] = {
+        f"trainer, {rows} rows": partial(trainer, rows) for rows in (512, chunk_tokens(VOCABULARY), 1024, 2048, 4096)
+    }
+    if fused := getattr(torch.nn.functional, "linear_cross_entropy", None):
+        ways["torch, log-probs in bfloat16"] = lambda: -fused(hidden, weight, targets, reduction="none")
     found = {}
-    for label, head in (("divided", divided), ("logsumexp", logsumexp), ("cross_entropy_bf16", cross_entropy)):
-        for size in (1024, 2048, 4096):
-            for _ in range(2):
-                hidden.grad = weight.grad = None
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-                torch.cuda.synchronize()
-                started = time.perf_counter()
-                parts = [checkpoint(head, hidden[s : s + size], targets[s : s + size], use_reentrant=False)
-                         for s in range(0, MICRO_BATCH_TOKENS, size)]  # fmt: skip
-                torch.cat(parts).sum().backward()
-                torch.cuda.synchronize()
-                seconds = time.perf_counter() - started
-            found[f"{label} {size}"] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]
+    for label, way in ways.items():
+        for _ in range(2):
+            hidden.grad = weight.grad = None
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            way().float().sum().backward()
+            torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+        found[label] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]
     return {"peak_gib_and_seconds": found}
 
 

@@ -34,7 +34,7 @@ class ResponseLogprobs(nn.Module):
         self.model = model
         head = model.get_output_embeddings()
         # The loop over chunks is inside the layer's own forward pass: ZeRO-3 gathers the weight once for all chunks of a rank.
-        head.forward = partial(_response_logprobs, head.forward, chunk_tokens(head.out_features), temperature)
+        head.forward = partial(chunked_logprobs, head.forward, chunk_tokens(head.out_features), temperature)
 
     def forward(self, input_ids_BT: torch.Tensor, response_mask_BT: torch.Tensor) -> torch.Tensor:
         """Return logprobs_BT, float32, zero outside the mask."""
@@ -52,7 +52,7 @@ def chunk_tokens(vocabulary: int) -> int:
     return max(1, min(MOST_CHUNK_TOKENS, LOGITS_BYTES // (4 * vocabulary)))
 
 
-def _response_logprobs(
+def chunked_logprobs(
     head: Callable[[torch.Tensor], torch.Tensor],
     size: int,
     temperature: float,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.config import load_config
+from pipeline_lib.config import RunConfig, load_config, stored_config
 from pipeline_lib.promotions.plan import plan_retraining
 from pipeline_lib.runs.relocation import relocate_home
 from pipeline_lib.runs.run import Run
@@ -80,10 +80,11 @@ def test_the_file_is_refused_with_the_keys_that_are_right(place: Path) -> None:
 
 def test_the_stored_configurations_are_those_of_the_new_file(place: Path) -> None:
     stored = {
-        row["run_id"]: json.loads(row["config"]) for row in rows(place, "select run_id, config::varchar as config from runs")
+        row["run_id"]: stored_config(json.loads(row["config"]), RunConfig)
+        for row in rows(place, "select run_id, config::varchar as config from runs")
     }
     configs = [load_config(place / "new.toml", changes) for changes in (OLD, BROKEN)]
-    assert stored == {config.run_id: config.model_dump(mode="json") for config in configs}
+    assert stored == {config.run_id: config for config in configs}
 
 
 @pytest.mark.parametrize(
