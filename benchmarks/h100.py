@@ -264,7 +264,7 @@ def check_head() -> dict[str, Any]:
     import torch
 
     from pipeline_lib.memory.plan import chunk_tokens
-    from pipeline_lib.training.model import response_logprobs
+    from pipeline_lib.training.model import chunked_logprobs
 
     hidden = torch.randn(MICRO_BATCH_TOKENS, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(VOCABULARY, 2048, device="cuda", dtype=torch.bfloat16, requires_grad=True)
@@ -279,7 +279,7 @@ def check_head() -> dict[str, Any]:
             before = torch.cuda.memory_allocated()
             torch.cuda.synchronize()
             started = time.perf_counter()
-            response_logprobs(project, size, 1.0, hidden, targets).sum().backward()
+            chunked_logprobs(project, size, 1.0, hidden, targets).sum().backward()
             torch.cuda.synchronize()
             seconds = time.perf_counter() - started
         found[str(size)] = [round((torch.cuda.max_memory_allocated() - before) / GIB, 2), round(seconds, 3)]

@@ -31,7 +31,7 @@ class ResponseLogprobs(nn.Module):
         self.model = model
         head = model.get_output_embeddings()
         # The loop over chunks is inside the layer's own forward pass: ZeRO-3 gathers the weight once for all chunks of a rank.
-        head.forward = partial(response_logprobs, head.forward, chunk_tokens(head.out_features), temperature)
+        head.forward = partial(chunked_logprobs, head.forward, chunk_tokens(head.out_features), temperature)
 
     def forward(self, input_ids_BT: torch.Tensor, response_mask_BT: torch.Tensor) -> torch.Tensor:
         """Return logprobs_BT, float32, zero outside the mask."""
@@ -44,7 +44,7 @@ class ResponseLogprobs(nn.Module):
         return logprobs_BT.masked_scatter(response_mask_BT, logprobs_K)
 
 
-def response_logprobs(
+def chunked_logprobs(
     head: Callable[[torch.Tensor], torch.Tensor],
     size: int,
     temperature: float,
