@@ -23,8 +23,8 @@ ENGINE_WORK_GIB = 3.0
 ASLEEP_GIB = 1.0
 # Share of the card that is left to the fragmentation of torch's allocator.
 SLACK = 0.02
-# A process without a model: torch, transformers, vLLM and DeepSpeed imported.
-PROCESS_GIB = 1.2
+# A process on a CPU without a model: torch, transformers, vLLM and DeepSpeed imported, and what has been in use.
+PROCESS_GIB = 1.6
 # DeepSpeed's defaults: elements of the bucket that gradients are reduced in, and of the weights that ZeRO-3 has whole at once.
 BUCKET = 5e8
 LIVE_WEIGHTS = 1e9
@@ -109,12 +109,19 @@ def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPla
 
 def host_gib(config: RunConfig, model: Architecture) -> float:
     """GiB of the machine at the peak of training without a GPU, all processes together: there the engine never sleeps."""
-    trainer = _Trainer(config, model)
-    held = [trainer.weights, trainer.gradients, trainer.optimizer]
-    peak = max(sum((trainer.activations | trainer.logits).values()), 2 * trainer.step)
-    engine = BYTES[config.generation.dtype] * model.parameters / GIB + config.generation.kv_cache_gib
-    of_a_process = PROCESS_GIB + engine + sum(sum(part.values()) for part in held) + peak
-    return config.compute.num_processes * of_a_process
+    trainer, trained = _Trainer(config, model), trained_parameters(config, model)
+    size, number = BYTES[config.compute.precision], config.compute.num_processes
+    # vLLM packs a tied output layer a second time; DeepSpeed fills its bucket and flattens it.
+    engine = BYTES[config.generation.dtype] * (model.parameters + model.is_tied * model.vocabulary * model.hidden) / GIB
+    bucket = 2 * size * min(BUCKET, trained) / GIB
+    backward = sum((trainer.activations | trainer.logits).values()) + bucket
+    # The plain update of float32 weights has two temporaries.
+    step = 8 * trained / number / GIB if size == 4 else 0.0
+    is_first = config.train.steps * config.train.staleness == 1  # Adam's moments are made in the first optimiser step
+    moments = 8 * trained / number / GIB
+    peak = max(backward - is_first * moments, step)
+    held = sum(sum(part.values()) for part in (trainer.weights, trainer.gradients, trainer.optimizer))
+    return number * (PROCESS_GIB + engine + config.generation.kv_cache_gib + held + peak)
 
 
 class _Trainer:

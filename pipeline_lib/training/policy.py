@@ -43,10 +43,11 @@ class Policy:
             checkpoint_layers(causal_lm, has_dropout=config.lora is not None and config.lora.dropout > 0)
         module = ResponseLogprobs(causal_lm, config.temperature)
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        # On a CPU the plain update makes two temporaries of the weights' size.
+        is_fused = compute.optimizer_offload or (compute.precision == "bfloat16" and not torch.cuda.is_available())
         optimizer = torch.optim.AdamW(
-            trained, lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay,
-            fused=compute.optimizer_offload or None,
-        )  # fmt: skip
+            trained, lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay, fused=is_fused or None
+        )
         self._learning_rate_factor = 1.0
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda taken: self._rate_share(taken))
         settings = {**deepspeed_settings(compute), "gradient_clipping": config.max_grad_norm}

@@ -24,7 +24,7 @@ SHIPPED = {
     "qwen3-30b-a3b-thinking": ("0b139ee4", "1e5f51c6", "615a4874"),
     "qwen3-4b-instruct": ("09b23cd3", "df3bf777", "e891b628"),
     "qwen3-4b-thinking": ("d2886958", "0d76bcc1", "09de55a1"),
-    "qwen3-8b": ("358c34f1", "ad0c2026", "51a65e30"),
+    "qwen3-8b": ("04ffcacd", "8938cc42", "d1732098"),
     "r1-distill-1.5b": ("087dd07f", "018c6a22", "93f3dd55"),
     "retrain-tiny": ("d6ffed6a", "7b648ab2", "80368829"),
     "smoke": ("19a328b3", "ee29ff06", "1201a6df"),
