@@ -388,7 +388,9 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> No
         for found, expected in zip(metrics, expected_metrics, strict=True):
             assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)
         for name, weight in expected_weights.items():
-            assert torch.allclose(weights[name], weight, atol=2e-4), name
+            # Adam makes a whole step of a gradient next to 0, whose sign is noise.
+            is_clear = expected_gradient[name].abs() > 1e-4 * largest
+            assert torch.allclose(weights[name][is_clear], weight[is_clear], atol=2e-4), name
             assert torch.equal(weights[name], other_weights[name])
 
 
