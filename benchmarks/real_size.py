@@ -17,7 +17,7 @@ from typing import Any
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.jobs import TrainJob, read_json, write_prompts
 from pipeline_lib.memory import architecture_of
-from pipeline_lib.memory.plan import host_gib
+from pipeline_lib.memory.plan import cpu_gib
 from pipeline_lib.processes import descendants
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.worker.process import WorkerProcess
@@ -108,9 +108,9 @@ def measure(folder: Path, overrides: list[str]) -> dict[str, Any]:
     [row] = [read_json(path) for path in (folder / "steps").glob("*.json") if "step" in read_json(path)]
     model = architecture_of(str(base))
     assert model is not None
-    keys = ("optimizer_steps", "batch_optimizer_steps", "grad_norm", "num_tokens", "logprob_gap", "update_seconds")
+    keys = ("optimizer_steps", "batch_optimizer_steps", "grad_norm", "logprob_gap", "update_seconds")
     return {
-        "planned_gib": host_gib(config, model), "measured_gib": sum(watch.peaks.values()),
+        "planned_gib": cpu_gib(config, model), "measured_gib": sum(watch.peaks.values()),
         "processes_gib": sorted(watch.peaks.values(), reverse=True), "seconds": time.perf_counter() - started,
         "step": {key: row.get(key) for key in keys}, "timeline": watch.timeline, "log": log,
     }  # fmt: skip

@@ -64,6 +64,7 @@ def _show_memory(plan: PlannedRun, memory: MemoryPlan, console: HarmlessConsole)
     words = f"the engine's cache holds {cache_words(memory)} of {memory.longest_tokens} tokens"
     if memory.host_gib:
         words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the machine's own memory"
+    words += f"; without a GPU the run takes {memory.cpu_gib:.0f} GiB"
     console.print(Text(f"{words}\n"), soft_wrap=True)
 
 

@@ -50,7 +50,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """The phases of a run on one GPU, what the engine's cache holds, and the machine's own memory.
+    """The phases of a run on one GPU, what the engine's cache holds, and GiB of the machine's own memory: beside GPUs, and without.
 
     In profile and evaluate the engine is alone; a training step generates, goes forward and back, and takes an optimiser step.
     """
@@ -60,6 +60,7 @@ class MemoryPlan:
     cache_tokens: int
     longest_tokens: int
     host_gib: float
+    cpu_gib: float
 
     @property
     def cache_sequences(self) -> float:
@@ -104,10 +105,11 @@ def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPla
         cache_tokens=int((share - engine_weights - ENGINE_WORK_GIB) * GIB / token_bytes),
         longest_tokens=config.max_model_tokens,
         host_gib=trainer.host,
+        cpu_gib=cpu_gib(config, model),
     )
 
 
-def host_gib(config: RunConfig, model: Architecture) -> float:
+def cpu_gib(config: RunConfig, model: Architecture) -> float:
     """GiB of the machine at the peak of training without a GPU, all processes together: there the engine never sleeps."""
     trainer, trained = _Trainer(config, model), trained_parameters(config, model)
     size, number = BYTES[config.compute.precision], config.compute.num_processes
