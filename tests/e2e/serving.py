@@ -25,8 +25,9 @@ CHROMIUM_FLAGS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 CLIENT = "the-tests"
-# Of half a minute each.
-TRIES_OF_READING = 4
+# Of half a minute each, at most.
+TRIES = 4
+UNAVAILABLE = 503
 FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -62,7 +63,8 @@ class Served:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's HTTP API; an error's status and text are returned, not raised. What changes something needs a CSRF token.
 
-        What only reads is asked again where a busy machine's server was silent for too long.
+        Asked again, as Prefect's own client does, where a busy machine's server says that it could not (503: its database was locked)
+        or, of what only reads, was silent for too long.
         """
         if method != "GET" and not self._token:
             token = self.call("GET", f"/csrf-token?client={CLIENT}")
@@ -71,16 +73,19 @@ class Served:
         headers = {"Content-Type": "application/json", **self._token, **self.credentials()}
         request = urllib.request.Request(f"{self.prefect}/api{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        tries_left = TRIES_OF_READING if method == "GET" or path.endswith("/filter") else 1
+        is_reading, tries_left = method == "GET" or path.endswith("/filter"), TRIES
         while True:
             try:
                 with opener.open(request, timeout=30) as response:
                     return json.loads(response.read() or b"null")
             except urllib.error.HTTPError as error:
-                return {"status": error.code, "detail": error.read().decode()}
+                tries_left -= 1
+                if error.code != UNAVAILABLE or not tries_left:
+                    return {"status": error.code, "detail": error.read().decode()}
+                time.sleep(1.0)
             except TimeoutError:
                 tries_left -= 1
-                if not tries_left:
+                if not tries_left or not is_reading:
                     raise
 
     def credentials(self) -> dict[str, str]:
