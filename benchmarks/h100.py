@@ -315,7 +315,7 @@ def check_loop(zero_stage: str) -> dict[str, Any]:
         job = TrainJob(
             run_id="check", config=config, base_folder=base.location, prompts_file=str(folder / "prompts.json"),
             validation_file=str(folder / "validation.json"), rollouts_folder=str(folder / "rollouts"),
-            steps_folder=str(folder / "steps"), checkpoints_folder=str(folder / "checkpoints"),
+            steps_folder=str(folder / "steps"), checkpoints_folder=str(folder / "checkpoints"), resume_step=steps - 1 if rows else 0,
         )  # fmt: skip
         (folder / "steps").mkdir(exist_ok=True)
         train(job, generator, tokenizer, rows.append)

@@ -48,7 +48,8 @@ def check(
     card = Card("as given", card_gib) if card_gib else (card_here() or (H100, 0))[0]
     if not configs and not memory:
         raise ValueError("which configuration? laconic check configs/demo.toml, or laconic check --memory for all of them")
-    loaded = [(Path(path).stem, load_config(PROJECT / path, overrides)) for path in configs or config_choices()]
+    paths = [Path(path) for path in configs] or [PROJECT / path for path in config_choices()]
+    loaded = [(path.stem, load_config(path, overrides)) for path in paths]
     if memory:
         show_memory_table(loaded, card)
         return

@@ -98,7 +98,7 @@ def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPla
         usable_gib=card.gib * (1 - SLACK),
         phases=(
             Phase("engine alone", engine),
-            Phase("generation", engine | trainer.between_steps),
+            Phase("generation", engine | trainer.between_steps | {"other": CONTEXT_GIB + trainer.live}),
             Phase("backward pass", resident | held | trainer.activations | trainer.logits),
             Phase("optimiser step", resident | held | {"other": resident["other"] + trainer.step}),
         ),
@@ -146,7 +146,9 @@ class _Trainer:
         self.between_steps = self.weights | self.optimizer | (self.gradients if stage != 2 else {})
         bucket = size * BUCKET if stage > 1 else 4 * min(BUCKET, trained)
         live = size * min(LIVE_WEIGHTS + model.parameters_of_a_layer, model.parameters) if stage == 3 else 0
-        self.buffers = (bucket + live) / GIB
+        # What ZeRO-3 gathers of the layers: also while the engine is awake, when its log-probs are held against the trainer's.
+        self.live = live / GIB
+        self.buffers = bucket / GIB + self.live
         # The update of all weights at once has one temporary of their size in float32; ZeRO-3 flattens the gradients, too.
         self.step = 0.0 if offload else 4 * trained / number * (2 if stage == 3 else 1) / GIB
         # Master weights, moments, gradients and what is copied to the GPU.

@@ -27,7 +27,8 @@ def settings_that_fit(config: RunConfig, model: Architecture, card: Card) -> dic
     """The changes with which the run fits, by key: as few and as cheap ones as there are; None when there are none."""
     compute, generation = config.compute, config.generation
     number = compute.num_processes
-    splits = [split for split in (1, 2, 4, 8) if split >= generation.tensor_parallel and number % split == 0]
+    # vLLM gives each part whole heads.
+    splits = [n for n in (1, 2, 4, 8) if n >= generation.tensor_parallel and number % n == 0 and model.heads % n == 0]
     # What costs most speed varies least, so that the first that fits is the cheapest.
     choices: dict[str, list[Setting]] = {
         "compute.optimizer_offload": [compute.optimizer_offload, True],

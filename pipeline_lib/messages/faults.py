@@ -18,7 +18,8 @@ LONGEST_LINE = 600
 RESUMES = "the same command resumes from what is stored"
 LESS_MEMORY = (
     "less is needed with smaller generation.max_num_seqs, generation.kv_cache_gib (CPU), generation.gpu_memory_utilization (GPU), "
-    "compute.micro_batch_tokens, or with control.side_by_side = false"
+    "compute.micro_batch_tokens, with compute.optimizer_offload or gradient_checkpointing, or with control.side_by_side = false; "
+    "laconic check plans a GPU's memory"
 )
 
 _CODES = {errno.ENOSPC: "full", errno.EDQUOT: "quota", errno.EFBIG: "too large", errno.ENOMEM: "memory"}

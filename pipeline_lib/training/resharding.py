@@ -23,27 +23,33 @@ def universal_state(checkpoint: Path) -> Iterator[Path]:
     It lies beside the checkpoint and takes the room of three float32 copies of the weights, six while it is made.
     """
     folder = checkpoint.with_name(f".{checkpoint.name}.universal.tmp")
-    if rank() == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        with only_plain_values():
-            # One worker of each kind: others would be forks of a process that holds an engine and its threads.
-            ds_to_universal.main(
-                Namespace(
-                    input_folder=str(checkpoint / "state"),
-                    output_folder=str(folder / "state"),
-                    num_extract_workers=1,
-                    num_merge_workers=1,
-                    keep_temp_folder=False,
-                    inject_missing_state=True,  # the layout of layers that are split over ranks, of which there are none
-                    strict=True,
-                )
+    try:
+        if rank() == 0:
+            _convert(checkpoint, folder)
+        barrier()
+        yield folder
+        barrier()
+    finally:
+        if rank() == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _convert(checkpoint: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with only_plain_values():
+        # One worker of each kind: others would be forks of a process that holds an engine and its threads.
+        ds_to_universal.main(
+            Namespace(
+                input_folder=str(checkpoint / "state"),
+                output_folder=str(folder / "state"),
+                num_extract_workers=1,
+                num_merge_workers=1,
+                keep_temp_folder=False,
+                inject_missing_state=True,  # the layout of layers that are split over ranks, of which there are none
+                strict=True,
             )
-    barrier()
-    yield folder
-    barrier()
-    if rank() == 0:
-        shutil.rmtree(folder, ignore_errors=True)
+        )
 
 
 @contextmanager
