@@ -178,7 +178,8 @@ def test_texts_and_logprobs_are_those_of_the_engine_s_own_detokenizer(
     seeds = list(range(len(prompts)))
     parameters = [SamplingParams(temperature=1.0, max_tokens=40, logprobs=0, seed=seed) for seed in seeds]
     requests: Any = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-    engine.load_weights((name, each + noise * torch.randn_like(each)) for name, each in load_trainer().named_parameters())
+    noisy = ((name, each + noise * torch.randn_like(each)) for name, each in load_trainer().named_parameters())
+    engine.load_weights(noisy, f"with noise of {noise}")
     try:
         expected = [output.outputs[0] for output in engine._llm.generate(requests, parameters, use_tqdm=False)]
         found = engine.generate(prompts, Sampling(40), seeds)
