@@ -251,9 +251,10 @@ class RunConfig(Section):
                 f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {num_processes}: "
                 "each engine takes that many processes"
             )
-        if self.control.devices and len(self.control.devices) != num_processes:
+        cards = self.control.devices
+        if cards and not len(cards) == len(set(cards)) == num_processes:
             raise ValueError(
-                f"control.devices = {list(self.control.devices)}: compute.num_processes = {num_processes} needs as many"
+                f"control.devices = {list(cards)}: compute.num_processes = {num_processes} needs as many cards, each once"
             )
         return self
 

@@ -40,14 +40,6 @@ def logprob_differences(
     return np.subtract(trainer, engine)
 
 
-def measure_logprob_gap(
-    generator: Generator, score_tokens: ScoreTokens, prompts: Sequence[list[int]], temperature: float
-) -> float:
-    """Largest |engine - trainer| log-prob (nats) over a few freshly sampled tokens per prompt."""
-    # Unlike Python's max, NumPy's hands on a value that is not a number.
-    return float(np.max(np.abs(logprob_differences(generator, score_tokens, prompts, temperature))))
-
-
 def mean_k3(differences: NDArray[np.float64]) -> float:
     """Mean of ratio - log ratio - 1 for log ratios trainer minus engine."""
     return float(np.mean(np.expm1(differences) - differences))
@@ -57,7 +49,7 @@ def require_parity(differences: NDArray[np.float64], config: GenerationConfig, i
     """Raise ParityError when the log-probs of a few tokens are too far apart for the number format, or are not numbers."""
     if not is_float32:
         require_small_divergence(mean_k3(differences), config.kl_tolerance, what)
-    elif not (gap := float(np.max(np.abs(differences)))) <= config.parity_tolerance:
+    elif not (gap := float(np.max(np.abs(differences)))) <= config.parity_tolerance:  # NumPy's maximum hands on NaN
         raise ParityError(
             f"{what}: the engine's log-probs differ from the trainer's by {gap:.3g} nats, more than generation.parity_tolerance = "
             f"{config.parity_tolerance}: the engine does not generate with the trained weights"

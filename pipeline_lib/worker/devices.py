@@ -28,17 +28,13 @@ def runs_side_by_side(config: RunConfig) -> bool:
     return config.control.side_by_side and config.compute.num_processes == 1 and not visible_devices()
 
 
-def device_environment(config: RunConfig, devices: Sequence[int]) -> dict[str, str]:
+def device_environment(devices: Sequence[int]) -> dict[str, str]:
     """What a worker is told of the cards that it is given by their numbers among the visible ones; nothing where it is given none.
 
-    Raises ValueError when they are not one a process, or not there.
+    Raises ValueError when one is not there.
     """
     if not devices or not (visible := visible_devices()):  # a CPU needs no cards
         return {}
-    if not len(devices) == len(set(devices)) == config.compute.num_processes:
-        raise ValueError(
-            f"control.devices = {list(devices)}: compute.num_processes = {config.compute.num_processes} needs as many cards, each once"
-        )
     if max(devices) >= len(visible):
         raise ValueError(f"control.devices = {list(devices)}: the cards here are 0 to {len(visible) - 1}")
     return {VISIBLE: ",".join(visible[number] for number in devices)}

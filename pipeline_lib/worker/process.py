@@ -204,7 +204,7 @@ def _environment(config: RunConfig, devices: Sequence[int]) -> dict[str, str]:
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(path for path in paths if path)
     settings = {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
-    return {**os.environ, **settings, **device_environment(config, devices)}
+    return {**os.environ, **settings, **device_environment(devices)}
 
 
 def _free_port() -> int:

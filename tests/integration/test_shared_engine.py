@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from gaps import measure_logprob_gap
 from loopback import free_port, rank_variables
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from pipeline_lib.config import GenerationConfig
 from pipeline_lib.generation.checksums import checksum
 from pipeline_lib.generation.engines import make_generator
-from pipeline_lib.generation.parity import ANY_PROMPTS, ParityError, folder_scores, measure_logprob_gap
+from pipeline_lib.generation.parity import ANY_PROMPTS, ParityError, folder_scores
 from pipeline_lib.generation.protocol import EngineRanks, Generator, Sampling
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.ranks import generation_group, init_distributed

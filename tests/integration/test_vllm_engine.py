@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gaps import measure_logprob_gap
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import GenerationConfig, PromptSource
@@ -14,7 +15,6 @@ from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import (
     ParityError,
     logprob_differences,
-    measure_logprob_gap,
     require_folder_parity,
     require_parity,
     require_small_divergence,

@@ -42,15 +42,15 @@ def test_run_and_control_share_no_card_unasked(
 def test_the_cards_of_a_worker_are_those_named_among_the_visible_ones(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(configs, "compute.num_processes=2", "control.devices=[2, 3]")
     monkeypatch.setattr(devices, "visible_devices", lambda: ["4", "5", "GPU-6a", "GPU-7b"])
-    assert device_environment(config, config.control.devices) == {VISIBLE: "GPU-6a,GPU-7b"}
-    assert device_environment(config, ()) == {}
+    assert device_environment(config.control.devices) == {VISIBLE: "GPU-6a,GPU-7b"}
+    assert device_environment(()) == {}
     with pytest.raises(ValueError, match=r"control.devices = \[2, 4\]: the cards here are 0 to 3"):
-        device_environment(config, (2, 4))
-    for wrong in ((1,), (1, 1)):
+        device_environment((2, 4))
+    for wrong in ("[1]", "[1, 1]"):
         with pytest.raises(ValueError, match=r"compute.num_processes = 2 needs as many cards, each once"):
-            device_environment(config, wrong)
+            config_of(configs, "compute.num_processes=2", f"control.devices={wrong}")
     monkeypatch.setattr(devices, "visible_devices", list)
-    assert device_environment(config, config.control.devices) == {}, "the same file runs on a CPU"
+    assert device_environment(config.control.devices) == {}, "the same file runs on a CPU"
 
 
 def test_the_control_alone_is_given_the_named_cards(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
