@@ -48,8 +48,9 @@ LAYOUTS: list[Layout] = [
 ]
 # Published ratios of step times, and which layouts here come nearest to what was compared (docs/explanation/fleet.md has the sources).
 PUBLISHED: list[tuple[str, str, Layout, Layout]] = [
-    ("verl, one step off", "1.23 to 1.40 (32 GPUs)", ("colocated", 0), ("split", 1)),
+    ("verl, one step off", "1.23 to 1.40 (16 GPUs)", ("colocated", 0), ("split", 1)),
     ("verl, fully asynchronous", "2.35 to 2.67 (128 GPUs)", ("colocated", 0), ("in flight", 1)),
+    ("APRIL", "1.2 on average, at most 1.44 (generation)", ("colocated", 0), ("colocated", 1)),
     ("AReaL, asynchronous", "about 2", ("split", 0), ("in flight", 2)),
     ("PipelineRL", "about 2 (learning; 128 GPUs)", ("colocated", 0), ("in flight", 2)),
     ("TRL, colocated", "about 2", ("split", 0), ("colocated", 0)),
@@ -277,6 +278,10 @@ def main() -> None:
     print(layout_table(outcomes, lambda name, gpus, found: idle_cell(found, gpus)))
     print("\nRatios of step times\n")
     print(published_table(outcomes))
+    generating = [100 * layouts["colocated", 0].trainers_idle for layouts in outcomes.values()]
+    print(
+        f"\nGeneration and what surrounds it take {min(generating):.0f} to {max(generating):.0f} % of a colocated step with A = 0."
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The laws that the fleet's simulation has to keep, whatever its constants are."""
 
 from dataclasses import replace
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_more_cache_is_never_slower(seed):
         engine = Engine(replace(SPEED, cache_tokens=capacity))
         engine.submit(0.0, 0, lengths)
         seconds.append(engine.finish(0))
-    assert all(more <= less * 1.001 for less, more in zip(seconds, seconds[1:], strict=False))
+    assert all(more <= less * 1.001 for less, more in pairwise(seconds))
     assert seconds[-1] < seconds[0] / 3
 
 
@@ -93,7 +94,7 @@ def test_batches_are_dispatched_and_trained_in_order_and_none_comes_too_early(mo
     assert all(at >= found.trained[batch - ahead - 1] for at, batch in sent[ahead + 1 :])
     assert {at for at, _ in sent[: ahead + 1]} == {0.0}
     updates = [max(ranks) for ranks in fleet.updates(found.division[1])]
-    assert all(b - a >= update for a, b, update in zip(found.trained, found.trained[1:], updates[1:], strict=False))
+    assert all(after - before >= update for (before, after), update in zip(pairwise(found.trained), updates[1:], strict=True))
 
 
 def test_further_ahead_is_not_slower_and_all_idle_shares_are_shares():
@@ -114,7 +115,7 @@ def test_engines_get_all_rollouts_and_as_many_each():
     lengths = np.arange(32 * 24).reshape(32, 24)
     for engines in (1, 7, 8, 64):
         shares = deal_lengths(lengths, engines)
-        assert sorted(sum(shares, [])) == list(range(32 * 24))
+        assert sorted(chain(*shares)) == list(range(32 * 24))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert deal_lengths(lengths, 16)[3] == [*lengths[3], *lengths[19]]
 
