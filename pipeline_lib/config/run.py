@@ -61,7 +61,7 @@ class ProfileConfig(Section):
         description="sampled: by the base model; recorded: prompts.pass_rate_field; imported: judged from rollouts_file.",
     )
     rollouts_file: str | None = Field(
-        None, description="imported only: Parquet/JSONL with a row per rollout: problem (or prompt_id), response, tokens."
+        None, description="imported only: Parquet/JSONL/CSV with a row per rollout: problem (or prompt_id), response, tokens."
     )
     num_rollouts: PositiveInt = Field(8, description="Rollouts per prompt (paper: 8).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens of a rollout.")

@@ -1,6 +1,7 @@
 """What others wrote (models, data sets, servers), shown so that it does nothing: to terminals, spreadsheets, Markdown, logs."""
 
 import csv
+import itertools
 import json
 import logging
 import re
@@ -77,7 +78,7 @@ def write_csv(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[Any]]
         text = f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
         return visible(text) if is_shown else text
 
-    writer.writerows([cell(value) for value in row] for row in [header, *rows])
+    writer.writerows([cell(value) for value in row] for row in itertools.chain([header], rows))
 
 
 class _Lines:

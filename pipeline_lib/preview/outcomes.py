@@ -17,9 +17,8 @@ from pipeline_lib.evaluation.recorded_rollouts import (
     judge_recorded,
     own_prompts,
     read_recorded_rollouts,
-    truths,
 )
-from pipeline_lib.files.tables import read_table
+from pipeline_lib.files.tables import read_table, truth_column
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 from pipeline_lib.runs.run import Run
@@ -127,7 +126,7 @@ def _stated_judgements(path: Path, recorded: Sequence[RecordedRollout]) -> list[
     table = read_table(path)
     if "correct" not in table.column_names:
         return []
-    return list(zip(recorded, truths(table, "correct", path), strict=True))
+    return list(zip(recorded, truth_column(table, "correct", path), strict=True))
 
 
 def _own_judgements(

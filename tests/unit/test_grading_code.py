@@ -60,7 +60,7 @@ def reason(program: str, tests: str, **settings: Any) -> str:
         ("<think>\n```python\na\n```", "a"),
         ("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''"),
         ("~~~\na\n~~~", "a"),
-        ("1. so:\n   ```python\n   a\n   ```", "   a"),
+        ("1. so:\n   ```python\n   a\n   ```", "a"),
         ("inline ```print(1)``` only", None),
         ("```Python3 title=x\r\na\r\n```\r\n", "a\r"),
     ],
