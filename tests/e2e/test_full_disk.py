@@ -20,7 +20,7 @@ COMMAND = ["run", "configs/smoke.toml", *(word for setting in SETTINGS for word 
 MOMENTS = {
     "profile": "training/*/profile-prompts.json",
     "train": "training/*/steps/step-00001.json",
-    "evaluate": "training/*/tiny-sum.json",
+    "evaluate": "training/*/benchmark-tiny-sum.json",
 }
 
 
