@@ -45,6 +45,8 @@ def end_as_told() -> NoReturn:
 
 
 def _say(line: str) -> None:
+    """Say the last line: what libraries log while they end has no reader after it."""
+    logging.disable()
     errors.print(f"laconic: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
