@@ -38,10 +38,10 @@ GPUS = (8, 16, 64)
 AHEAD = (0, 1, 2)
 # The median response before the cut, as a share of L_R: assumed; the mean after it is then 0.6 of L_R, and a third is cut.
 MEDIAN_SHARE = 0.5
-# Steps that are simulated, and how many of them fill the pipeline and are not counted.
-STEPS, FILLING = 8, 2
-# Divisions into generators and trainers of which the whole schedule is simulated, the most promising first.
-DIVISIONS_TRIED = 5
+# Steps that are simulated, and how many of them fill the pipeline and are not counted: what is left has whole rounds of A + 1.
+STEPS, FILLING = 16, 4
+# Divisions into generators and trainers of which the whole schedule is simulated: the most promising ones by so many steps.
+DIVISIONS_TRIED, SKETCHED = 4, 3
 Layout = tuple[str, int]  # its name and batches ahead
 LAYOUTS: list[Layout] = [
     (name, ahead) for name in ("colocated", "split", "in flight") for ahead in AHEAD if ahead or name != "in flight"
@@ -97,36 +97,31 @@ class Fleet:
         plan = memory_plan(with_settings(self.config, {"compute.num_processes": ranks}), self.model, H100)
         return all(phase.total - phase.parts["engine"] <= plan.usable_gib for phase in plan.phases[2:])
 
-    def updates(self, ranks: int) -> list[list[float]]:
-        """Seconds of each rank in each step's update; the slowest one is waited for."""
-        if ranks not in self._updates:
-            self._updates[ranks] = [
-                update_seconds(lengths, ranks, self.config, self.model, self.machine) for lengths in self.lengths
-            ]
-        return self._updates[ranks]
+    def updates(self, ranks: int, steps: int | None = None) -> list[list[float]]:
+        """Seconds of each rank in the update of each step; the slowest one is waited for."""
+        for lengths in self.lengths[len(known := self._updates.setdefault(ranks, [])) : steps]:
+            known.append(update_seconds(lengths, ranks, self.config, self.model, self.machine))
+        return known[:steps]
 
-    def drained(self, generators: int) -> list[list[float]]:
+    def drained(self, generators: int, steps: int | None = None) -> list[list[float]]:
         """Seconds that each engine takes for its part of each step, begun and ended empty."""
-        if generators not in self._drained:
-            self._drained[generators] = [
-                [_alone(self.alone, share) for share in deal_lengths(lengths, generators // self.parallel)]
-                for lengths in self.lengths
-            ]
-        return self._drained[generators]
-
-    def bound(self, division: tuple[int, int]) -> float:
-        """Seconds below which no schedule of a division gets: all generators always busy, or all trainers."""
-        generation = mean(mean(engines) for engines in self.drained(division[0]))
-        return max(generation, mean(max(ranks) for ranks in self.updates(division[1])))
+        for lengths in self.lengths[len(known := self._drained.setdefault(generators, [])) : steps]:
+            known.append([_alone(self.alone, share) for share in deal_lengths(lengths, generators // self.parallel)])
+        return known[:steps]
 
     def simulate(self, layout: str, ahead: int) -> Outcome:
         """The steady state of a layout; of a split one, with the best division into generators and trainers."""
         if layout == "colocated":
             return self.colocated(ahead)
-        if layout == "split":
-            return min((self.split(division, ahead) for division in self.divisions), key=lambda found: found.step_seconds)
-        tried = sorted(self.divisions, key=self.bound)[:DIVISIONS_TRIED]
-        return min((self.in_flight(division, ahead) for division in tried), key=lambda found: found.step_seconds)
+
+        def promise(division: tuple[int, int]) -> float:
+            engines, ranks = self.drained(division[0], SKETCHED), self.updates(division[1], SKETCHED)
+            update = mean(max(each) for each in ranks)
+            return max(mean(map(mean, engines)), update) if ahead else mean(map(max, engines)) + update
+
+        run = self.split if layout == "split" else self.in_flight
+        tried = sorted(self.divisions, key=promise)[:DIVISIONS_TRIED]
+        return min((run(division, ahead) for division in tried), key=lambda found: found.step_seconds)
 
     def split(self, division: tuple[int, int], ahead: int) -> Outcome:
         """Engines take their parts in the order of dispatch, and weights in between; trainers take whole batches in that order."""
