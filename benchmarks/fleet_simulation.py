@@ -1,6 +1,6 @@
 """How long a training step takes on one to eight machines of eight H100, by layout and batches ahead: simulated, nothing is run.
 
-    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5]
+    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5] [--single-rollouts]
 
 Prints Markdown: seconds a step, GPU-hours of the run, idle shares, and the ratios beside published ones (docs/explanation/fleet.md).
 `fleet_model.py` has the constants and the parts. Layouts:
@@ -73,9 +73,16 @@ class Fleet:
     """A configuration on a number of GPUs; `lengths` holds the tokens of each step's rollouts, prompts x samples."""
 
     def __init__(
-        self, config: RunConfig, model: Architecture, gpus: int, lengths: Sequence[np.ndarray[Any, Any]], machine: Machine
+        self,
+        config: RunConfig,
+        model: Architecture,
+        gpus: int,
+        lengths: Sequence[np.ndarray[Any, Any]],
+        machine: Machine,
+        whole_groups: bool = True,
     ) -> None:
         self.config, self.model, self.gpus, self.lengths, self.machine = config, model, gpus, lengths, machine
+        self.whole_groups = whole_groups
         self.parallel = config.generation.tensor_parallel
         self.push = push_seconds(config, model, machine, gpus)
         self._updates: dict[int, list[list[float]]] = {}
@@ -106,7 +113,7 @@ class Fleet:
     def drained(self, generators: int, steps: int | None = None) -> list[list[float]]:
         """Seconds that each engine takes for its part of each step, begun and ended empty."""
         for lengths in self.lengths[len(known := self._drained.setdefault(generators, [])) : steps]:
-            known.append([_alone(self.alone, share) for share in deal_lengths(lengths, generators // self.parallel)])
+            known.append([_alone(self.alone, share) for share in self._deal(lengths, generators // self.parallel)])
         return known[:steps]
 
     def simulate(self, layout: str, ahead: int) -> Outcome:
@@ -171,8 +178,12 @@ class Fleet:
         return self._outcome(trained, (busy[-1] - busy[FILLING - 1]) / (len(busy) - FILLING), division)
 
     def _dispatch(self, engines: list[Engine], at: float, batch: int) -> None:
-        for engine, share in zip(engines, deal_lengths(self.lengths[batch % len(self.lengths)], len(engines)), strict=True):
+        shares = self._deal(self.lengths[batch % len(self.lengths)], len(engines))
+        for engine, share in zip(engines, shares, strict=True):
             engine.submit(at, batch, share)
+
+    def _deal(self, lengths: np.ndarray[Any, Any], engines: int) -> list[list[int]]:
+        return deal_lengths(lengths, engines, self.whole_groups)
 
     def _outcome(self, trained: list[float], generating: float, division: tuple[int, int]) -> Outcome:
         """From the mean seconds a step that an engine is busy."""
@@ -198,7 +209,7 @@ def lengths_of(config: RunConfig, source: Lengths, median_share: float, steps: i
 Outcomes = dict[tuple[str, int], dict[Layout, Outcome]]  # by configuration and number of GPUs
 
 
-def simulate(names: Sequence[str], source: Lengths, median_share: float) -> Outcomes:
+def simulate(names: Sequence[str], source: Lengths, median_share: float, whole_groups: bool) -> Outcomes:
     """Every layout of every configuration on every number of GPUs."""
     outcomes: Outcomes = {}
     for name in names:
@@ -207,7 +218,7 @@ def simulate(names: Sequence[str], source: Lengths, median_share: float) -> Outc
         assert model is not None
         lengths = lengths_of(config, source, median_share, STEPS)
         for gpus in GPUS:
-            fleet = Fleet(config, model, gpus, lengths, Machine())
+            fleet = Fleet(config, model, gpus, lengths, Machine(), whole_groups)
             outcomes[name, gpus] = {layout: fleet.simulate(*layout) for layout in LAYOUTS}
     return outcomes
 
@@ -260,9 +271,12 @@ def main() -> None:
     parser.add_argument(
         "--median-share", type=float, default=MEDIAN_SHARE, help="median response before the cut, as a share of L_R"
     )
+    parser.add_argument(
+        "--single-rollouts", action="store_true", help="deal rollouts to engines one by one, in place of groups"
+    )
     chosen = parser.parse_args()
     source = Lengths()
-    outcomes = simulate(chosen.configs, source, chosen.median_share)
+    outcomes = simulate(chosen.configs, source, chosen.median_share, not chosen.single_rollouts)
     print(f"Simulated, not measured. Lengths: {source.source}; their median is {chosen.median_share} L_R.")
     print("\nSeconds a step (GPUs that generate : that train)\n")
     print(layout_table(outcomes, lambda name, gpus, found: step_cell(found, gpus)))
