@@ -286,8 +286,8 @@ class Engine:
             self._give_up_last()
 
 
-def deal_lengths(lengths: np.ndarray[Any, Any], engines: int, whole_groups: bool = True) -> list[list[int]]:
-    """Each engine's rollouts: whole groups in turn, as ranks have them, or single rollouts (always where groups do not go around)."""
+def deal_lengths(lengths: np.ndarray[Any, Any], engines: int, whole_groups: bool = False) -> list[list[int]]:
+    """Each engine's rollouts in turn: single ones, or as ranks have them today: whole groups, as far as these go around."""
     prompts, samples = lengths.shape
     size = samples if whole_groups and prompts % engines == 0 else 1
     parts = lengths.reshape(-1, size)
