@@ -1,6 +1,6 @@
 """How long a training step takes on one to eight machines of eight H100, by layout and batches ahead: simulated, nothing is run.
 
-    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5] [--single-rollouts]
+    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5] [--whole-groups]
 
 Prints Markdown: seconds a step, GPU-hours of the run, idle shares, and the ratios beside published ones (docs/explanation/fleet.md).
 `fleet_model.py` has the constants and the parts. Layouts:
@@ -79,7 +79,7 @@ class Fleet:
         gpus: int,
         lengths: Sequence[np.ndarray[Any, Any]],
         machine: Machine,
-        whole_groups: bool = True,
+        whole_groups: bool = False,
     ) -> None:
         self.config, self.model, self.gpus, self.lengths, self.machine = config, model, gpus, lengths, machine
         self.whole_groups = whole_groups
@@ -271,12 +271,10 @@ def main() -> None:
     parser.add_argument(
         "--median-share", type=float, default=MEDIAN_SHARE, help="median response before the cut, as a share of L_R"
     )
-    parser.add_argument(
-        "--single-rollouts", action="store_true", help="deal rollouts to engines one by one, in place of groups"
-    )
+    parser.add_argument("--whole-groups", action="store_true", help="deal groups to engines, in place of single rollouts")
     chosen = parser.parse_args()
     source = Lengths()
-    outcomes = simulate(chosen.configs, source, chosen.median_share, not chosen.single_rollouts)
+    outcomes = simulate(chosen.configs, source, chosen.median_share, chosen.whole_groups)
     print(f"Simulated, not measured. Lengths: {source.source}; their median is {chosen.median_share} L_R.")
     print("\nSeconds a step (GPUs that generate : that train)\n")
     print(layout_table(outcomes, lambda name, gpus, found: step_cell(found, gpus)))

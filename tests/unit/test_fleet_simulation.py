@@ -117,9 +117,9 @@ def test_engines_get_all_rollouts_and_as_many_each():
         shares = deal_lengths(lengths, engines)
         assert sorted(chain(*shares)) == list(range(32 * 24))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
-        assert len(deal_lengths(lengths, engines, whole_groups=False)[0]) == -(-32 * 24 // engines)
-    assert deal_lengths(lengths, 8, whole_groups=False)[3] == list(range(3, 32 * 24, 8))
-    assert deal_lengths(lengths, 16)[3] == [*lengths[3], *lengths[19]]
+        assert len(deal_lengths(lengths, engines)[0]) == -(-32 * 24 // engines)
+    assert deal_lengths(lengths, 8)[3] == list(range(3, 32 * 24, 8))
+    assert deal_lengths(lengths, 16, whole_groups=True)[3] == [*lengths[3], *lengths[19]]
 
 
 @pytest.mark.skipif(not Lengths().groups, reason="no recorded rollouts")
