@@ -286,10 +286,10 @@ class Engine:
             self._give_up_last()
 
 
-def deal_lengths(lengths: np.ndarray[Any, Any], engines: int) -> list[list[int]]:
-    """Each engine's rollouts: whole groups in turn, as today's ranks have them, or single rollouts where groups are not enough."""
+def deal_lengths(lengths: np.ndarray[Any, Any], engines: int, whole_groups: bool = False) -> list[list[int]]:
+    """Each engine's rollouts in turn: single ones, or as ranks have them today: whole groups, as far as these go around."""
     prompts, samples = lengths.shape
-    size = samples if prompts % engines == 0 else 1
+    size = samples if whole_groups and prompts % engines == 0 else 1
     parts = lengths.reshape(-1, size)
     shares = [deal_groups([range(len(parts))], engine, engines)[0] for engine in range(engines)]
     return [[int(length) for part in share for length in parts[part]] for share in shares]

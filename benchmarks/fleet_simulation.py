@@ -1,6 +1,6 @@
 """How long a training step takes on one to eight machines of eight H100, by layout and batches ahead: simulated, nothing is run.
 
-    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5]
+    python benchmarks/fleet_simulation.py [--configs NAME ...] [--median-share 0.5] [--whole-groups]
 
 Prints Markdown: seconds a step, GPU-hours of the run, idle shares, and the ratios beside published ones (docs/explanation/fleet.md).
 `fleet_model.py` has the constants and the parts. Layouts:
@@ -38,10 +38,10 @@ GPUS = (8, 16, 64)
 AHEAD = (0, 1, 2)
 # The median response before the cut, as a share of L_R: assumed; the mean after it is then 0.6 of L_R, and a third is cut.
 MEDIAN_SHARE = 0.5
-# Steps that are simulated, and how many of them fill the pipeline and are not counted.
-STEPS, FILLING = 8, 2
-# Divisions into generators and trainers of which the whole schedule is simulated, the most promising first.
-DIVISIONS_TRIED = 5
+# Steps that are simulated, and how many of them fill the pipeline and are not counted: what is left has whole rounds of A + 1.
+STEPS, FILLING = 16, 4
+# Divisions into generators and trainers of which the whole schedule is simulated: the most promising ones by so many steps.
+DIVISIONS_TRIED, SKETCHED = 4, 3
 Layout = tuple[str, int]  # its name and batches ahead
 LAYOUTS: list[Layout] = [
     (name, ahead) for name in ("colocated", "split", "in flight") for ahead in AHEAD if ahead or name != "in flight"
@@ -73,9 +73,16 @@ class Fleet:
     """A configuration on a number of GPUs; `lengths` holds the tokens of each step's rollouts, prompts x samples."""
 
     def __init__(
-        self, config: RunConfig, model: Architecture, gpus: int, lengths: Sequence[np.ndarray[Any, Any]], machine: Machine
+        self,
+        config: RunConfig,
+        model: Architecture,
+        gpus: int,
+        lengths: Sequence[np.ndarray[Any, Any]],
+        machine: Machine,
+        whole_groups: bool = False,
     ) -> None:
         self.config, self.model, self.gpus, self.lengths, self.machine = config, model, gpus, lengths, machine
+        self.whole_groups = whole_groups
         self.parallel = config.generation.tensor_parallel
         self.push = push_seconds(config, model, machine, gpus)
         self._updates: dict[int, list[list[float]]] = {}
@@ -97,36 +104,31 @@ class Fleet:
         plan = memory_plan(with_settings(self.config, {"compute.num_processes": ranks}), self.model, H100)
         return all(phase.total - phase.parts["engine"] <= plan.usable_gib for phase in plan.phases[2:])
 
-    def updates(self, ranks: int) -> list[list[float]]:
-        """Seconds of each rank in each step's update; the slowest one is waited for."""
-        if ranks not in self._updates:
-            self._updates[ranks] = [
-                update_seconds(lengths, ranks, self.config, self.model, self.machine) for lengths in self.lengths
-            ]
-        return self._updates[ranks]
+    def updates(self, ranks: int, steps: int | None = None) -> list[list[float]]:
+        """Seconds of each rank in the update of each step; the slowest one is waited for."""
+        for lengths in self.lengths[len(known := self._updates.setdefault(ranks, [])) : steps]:
+            known.append(update_seconds(lengths, ranks, self.config, self.model, self.machine))
+        return known[:steps]
 
-    def drained(self, generators: int) -> list[list[float]]:
+    def drained(self, generators: int, steps: int | None = None) -> list[list[float]]:
         """Seconds that each engine takes for its part of each step, begun and ended empty."""
-        if generators not in self._drained:
-            self._drained[generators] = [
-                [_alone(self.alone, share) for share in deal_lengths(lengths, generators // self.parallel)]
-                for lengths in self.lengths
-            ]
-        return self._drained[generators]
-
-    def bound(self, division: tuple[int, int]) -> float:
-        """Seconds below which no schedule of a division gets: all generators always busy, or all trainers."""
-        generation = mean(mean(engines) for engines in self.drained(division[0]))
-        return max(generation, mean(max(ranks) for ranks in self.updates(division[1])))
+        for lengths in self.lengths[len(known := self._drained.setdefault(generators, [])) : steps]:
+            known.append([_alone(self.alone, share) for share in self._deal(lengths, generators // self.parallel)])
+        return known[:steps]
 
     def simulate(self, layout: str, ahead: int) -> Outcome:
         """The steady state of a layout; of a split one, with the best division into generators and trainers."""
         if layout == "colocated":
             return self.colocated(ahead)
-        if layout == "split":
-            return min((self.split(division, ahead) for division in self.divisions), key=lambda found: found.step_seconds)
-        tried = sorted(self.divisions, key=self.bound)[:DIVISIONS_TRIED]
-        return min((self.in_flight(division, ahead) for division in tried), key=lambda found: found.step_seconds)
+
+        def promise(division: tuple[int, int]) -> float:
+            engines, ranks = self.drained(division[0], SKETCHED), self.updates(division[1], SKETCHED)
+            update = mean(max(each) for each in ranks)
+            return max(mean(map(mean, engines)), update) if ahead else mean(map(max, engines)) + update
+
+        run = self.split if layout == "split" else self.in_flight
+        tried = sorted(self.divisions, key=promise)[:DIVISIONS_TRIED]
+        return min((run(division, ahead) for division in tried), key=lambda found: found.step_seconds)
 
     def split(self, division: tuple[int, int], ahead: int) -> Outcome:
         """Engines take their parts in the order of dispatch, and weights in between; trainers take whole batches in that order."""
@@ -176,8 +178,12 @@ class Fleet:
         return self._outcome(trained, (busy[-1] - busy[FILLING - 1]) / (len(busy) - FILLING), division)
 
     def _dispatch(self, engines: list[Engine], at: float, batch: int) -> None:
-        for engine, share in zip(engines, deal_lengths(self.lengths[batch % len(self.lengths)], len(engines)), strict=True):
+        shares = self._deal(self.lengths[batch % len(self.lengths)], len(engines))
+        for engine, share in zip(engines, shares, strict=True):
             engine.submit(at, batch, share)
+
+    def _deal(self, lengths: np.ndarray[Any, Any], engines: int) -> list[list[int]]:
+        return deal_lengths(lengths, engines, self.whole_groups)
 
     def _outcome(self, trained: list[float], generating: float, division: tuple[int, int]) -> Outcome:
         """From the mean seconds a step that an engine is busy."""
@@ -203,7 +209,7 @@ def lengths_of(config: RunConfig, source: Lengths, median_share: float, steps: i
 Outcomes = dict[tuple[str, int], dict[Layout, Outcome]]  # by configuration and number of GPUs
 
 
-def simulate(names: Sequence[str], source: Lengths, median_share: float) -> Outcomes:
+def simulate(names: Sequence[str], source: Lengths, median_share: float, whole_groups: bool) -> Outcomes:
     """Every layout of every configuration on every number of GPUs."""
     outcomes: Outcomes = {}
     for name in names:
@@ -212,7 +218,7 @@ def simulate(names: Sequence[str], source: Lengths, median_share: float) -> Outc
         assert model is not None
         lengths = lengths_of(config, source, median_share, STEPS)
         for gpus in GPUS:
-            fleet = Fleet(config, model, gpus, lengths, Machine())
+            fleet = Fleet(config, model, gpus, lengths, Machine(), whole_groups)
             outcomes[name, gpus] = {layout: fleet.simulate(*layout) for layout in LAYOUTS}
     return outcomes
 
@@ -265,9 +271,10 @@ def main() -> None:
     parser.add_argument(
         "--median-share", type=float, default=MEDIAN_SHARE, help="median response before the cut, as a share of L_R"
     )
+    parser.add_argument("--whole-groups", action="store_true", help="deal groups to engines, in place of single rollouts")
     chosen = parser.parse_args()
     source = Lengths()
-    outcomes = simulate(chosen.configs, source, chosen.median_share)
+    outcomes = simulate(chosen.configs, source, chosen.median_share, chosen.whole_groups)
     print(f"Simulated, not measured. Lengths: {source.source}; their median is {chosen.median_share} L_R.")
     print("\nSeconds a step (GPUs that generate : that train)\n")
     print(layout_table(outcomes, lambda name, gpus, found: step_cell(found, gpus)))

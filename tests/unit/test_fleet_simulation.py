@@ -101,7 +101,7 @@ def test_further_ahead_is_not_slower_and_all_idle_shares_are_shares():
     fleet = fleet_of(same=False)
     for layout in (fleet.colocated, lambda ahead: fleet.split((6, 2), ahead), lambda ahead: fleet.in_flight((6, 2), ahead)):
         found = [layout(ahead) for ahead in (0, 1, 2)]
-        assert found[0].step_seconds > found[1].step_seconds >= found[2].step_seconds * 0.98
+        assert found[0].step_seconds > found[1].step_seconds >= found[2].step_seconds * 0.95
         assert all(0 <= idle <= 1 for each in found for idle in (each.idle, each.generators_idle, each.trainers_idle))
 
 
@@ -117,7 +117,9 @@ def test_engines_get_all_rollouts_and_as_many_each():
         shares = deal_lengths(lengths, engines)
         assert sorted(chain(*shares)) == list(range(32 * 24))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert deal_lengths(lengths, 16)[3] == [*lengths[3], *lengths[19]]
+        assert len(deal_lengths(lengths, engines)[0]) == -(-32 * 24 // engines)
+    assert deal_lengths(lengths, 8)[3] == list(range(3, 32 * 24, 8))
+    assert deal_lengths(lengths, 16, whole_groups=True)[3] == [*lengths[3], *lengths[19]]
 
 
 @pytest.mark.skipif(not Lengths().groups, reason="no recorded rollouts")
@@ -133,7 +135,7 @@ def test_the_lognormal_is_that_of_the_recordings():
 
 def test_the_tables_say_that_they_are_simulated(monkeypatch, capsys):
     monkeypatch.setattr(fleet_simulation, "GPUS", (8,))
-    monkeypatch.setattr(fleet_simulation, "STEPS", 4)
+    monkeypatch.setattr(fleet_simulation, "STEPS", 6)
     monkeypatch.setattr("sys.argv", ["fleet_simulation.py", "--configs", "qwen3-4b-instruct", "--median-share", "0.1"])
     main()
     printed = capsys.readouterr().out
