@@ -46,11 +46,11 @@ def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool
     from pipeline_lib.stages.profile import imported_profile
 
     sessions = sessions_of(settings, force)
+    wait_for_server()
     if entry.name != "profile" and (imported := imported_profile(sessions[0].run)):
         console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim", markup=False)
         overrides = [*overrides, *imported]
         sessions = sessions_of(load_config(config, overrides), force)
-    wait_for_server()
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
     return result, [session.run.run_id for session in sessions]
 
