@@ -1,10 +1,11 @@
 """The profile stage: N rollouts per prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import RunConfig, digest
+from pipeline_lib.config import RunConfig, digest, stored_config
 from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
@@ -44,10 +45,12 @@ def imported_profile(run: Run) -> list[str]:
     profiled = Store(run.home).named("profiled_runs", name=run.config.name)
     if any(row["run_id"] == run.run_id for row in profiled):
         return []
-    for config in (Run.stored({**row, "control_of": None}).config for row in profiled):
-        is_same = config.model_copy(update={"profile": run.config.profile}).run_id == run.run_id
-        if is_same and config.profile.rollouts_file:
-            return rollouts_overrides(config.profile.rollouts_file)
+    for row in profiled:
+        with suppress(ValueError):  # a configuration of another version
+            config = stored_config(row["config"], RunConfig)
+            is_same = config.model_copy(update={"profile": run.config.profile}).run_id == run.run_id
+            if is_same and config.profile.rollouts_file:
+                return rollouts_overrides(config.profile.rollouts_file)
     return []
 
 
