@@ -1,7 +1,6 @@
 """`laconic run` and a command for each stage, made from the table of stages; those of some stages can do more."""
 
 import inspect
-import json
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -44,24 +43,35 @@ def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool
     begin_server()
     from flows.stages import stage_flow
     from pipeline_lib.runs.session import sessions_of
+    from pipeline_lib.stages.profile import imported_profile
 
     sessions = sessions_of(settings, force)
     wait_for_server()
+    if entry.name != "profile" and (imported := imported_profile(sessions[0].run)):
+        console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim", markup=False)
+        overrides = [*overrides, *imported]
+        sessions = sessions_of(load_config(config, overrides), force)
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
     return result, [session.run.run_id for session in sessions]
 
 
-def profile(
-    config: ConfigPath,
-    overrides: Overrides = [],  # noqa: B006
-    force: Force = False,
-    rollouts: Annotated[
-        str | None, typer.Option(help="Judge these rollouts (Parquet, JSONL, CSV) instead of sampling: profile.rollouts_file.")
-    ] = None,
-) -> None:
-    if rollouts:
-        overrides = [*overrides, 'profile.origin="imported"', f"profile.rollouts_file={json.dumps(rollouts)}"]
-    show_summaries(_run_stage(STAGES["profile"], config, overrides, force)[0])
+def _command_with_rollouts(entry: StageEntry) -> Callable[..., None]:
+    def command(
+        config: ConfigPath,
+        overrides: Overrides = [],  # noqa: B006
+        force: Force = False,
+        rollouts: Annotated[
+            str | None,
+            typer.Option(help="A profile of these rollouts (Parquet, JSONL, CSV), not of sampled ones: profile.rollouts_file."),
+        ] = None,
+    ) -> None:
+        if rollouts:
+            from pipeline_lib.stages.profile import rollouts_overrides
+
+            overrides = [*overrides, *rollouts_overrides(rollouts)]
+        show_summaries(_run_stage(entry, config, overrides, force)[0])
+
+    return command
 
 
 def evaluate(
@@ -134,7 +144,11 @@ def _plain_command(entry: StageEntry) -> Callable[..., None]:
     return command
 
 
-_with_more: dict[str, Callable[..., None]] = {"profile": profile, "evaluate": evaluate, "report": report}
+_with_more: dict[str, Callable[..., None]] = {
+    **{name: _command_with_rollouts(STAGES[name]) for name in ("profile", "filter")},
+    "evaluate": evaluate,
+    "report": report,
+}
 for _entry in STAGES.values():
     _command = _with_more.get(_entry.name) or _plain_command(_entry)
     _help = inspect.getdoc(_command) or _entry.help

@@ -42,8 +42,8 @@ def to_array(values: Sequence[Any]) -> pa.Array:
     """Values as an array of the type that holds each of them exactly, or of JSON texts."""
     try:
         array = pa.array(values)
-        # Objects of different keys would be given each other's.
-        if "struct" not in str(array.type):
+        # Objects of different keys are given each other's.
+        if "struct" not in str(array.type) or repr(array.to_pylist()) == repr(list(values)):
             return array
     except (pa.ArrowException, OverflowError):
         pass

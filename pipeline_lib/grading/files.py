@@ -83,7 +83,8 @@ class _Cases:
                 return [""] * table.num_rows
             return text_column(table, name, path, nullable=True, of_answers=of_answers)
 
-        self.golds, self.predictions, self.tests = column("gold", of_answers=True), column("prediction"), column("tests")
+        self.golds, self.predictions = column("gold", of_answers=True), column("prediction")
+        self.tests = column("tests", of_answers=True)  # JSON, as text or as it is
         self.tolerances = _tolerances(table, path) if "tolerance" in table.column_names else [None] * table.num_rows
         self.graders = [given or grader for given in column("grader")]
         for row, name in enumerate(self.graders, start=1):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline_lib.config import ControlConfig, PromptSource, RetrainConfig, RunConfig
 from pipeline_lib.files.home import below
+from pipeline_lib.files.jsonl import to_array
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.prompts import resolve_source
 from pipeline_lib.prompts.collecting import to_prompt
@@ -88,7 +90,8 @@ def unseen_prompts(source: PromptSource, seen: Collection[str], path: Path) -> P
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
+        table = pa.table({name: to_array([row.get(name) for row in rows]) for name in dict.fromkeys(chain(*rows))})
+        pq.write_table(table, temporary, compression="zstd")
     drawn = source.num_prompts if source.num_prompts is not None and source.num_prompts < len(ids) else None
     changed = {"kind": "file", "path": str(path), "local": None, "num_problems": None, "num_prompts": drawn}
     return resolved.model_copy(update=changed)

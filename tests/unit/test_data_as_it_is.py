@@ -16,6 +16,7 @@ from pipeline_lib.config import PromptSource
 from pipeline_lib.evaluation.recorded_rollouts import read_recorded_rollouts
 from pipeline_lib.files.tables import column_values, read_table, text_column, write_table
 from pipeline_lib.grading.files import grade_file
+from pipeline_lib.promotions.plan import unseen_prompts
 from pipeline_lib.prompts import load_source
 from pipeline_lib.prompts.tables import _rows
 
@@ -247,3 +248,12 @@ def test_rows_without_gold_are_counted(tmp_path: Path) -> None:
     assert (summary["agree with label (%)"], summary["false negatives"], sum(done)) == ("100.00", 0, 2_000)
     graded = list(map(json.loads, out.read_text().splitlines()))
     assert [(row["correct"], row["reason"]) for row in graded[6:10]] == [(True, "correct")] + [(None, "no_gold")] * 3
+
+
+def test_new_prompts_of_a_retraining_are_what_the_file_says(tmp_path: Path) -> None:
+    answers = ["1", '"x"', "18446744073709551615", '["1", 2]', '{"b": 1}', '{"a": 9007199254740993}']
+    source = PromptSource(name="t", kind="file", path=str(jsonl(tmp_path / "a.jsonl", answers)))
+    prompts = load_source(source).prompts
+    unseen = unseen_prompts(source, list(prompts)[:1], tmp_path / "new.parquet")
+    assert unseen is not None
+    assert list(load_source(unseen).prompts.values()) == list(prompts.values())[1:]

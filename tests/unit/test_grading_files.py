@@ -26,7 +26,7 @@ def test_rows_keep_their_columns_and_get_a_verdict_each(tmp_path: Path) -> None:
         {"gold": "x", "prediction": " x ", "grader": "exact", "source": "b"},
         {"gold": "2", "prediction": "\\boxed{2} but then \\boxed{", "source": "b"},
         {"prediction": program, "grader": "code", "tests": ADD_TESTS, "source": "c"},
-        {"prediction": "def add(a, b):\n    return a", "grader": "code", "tests": ADD_TESTS, "source": "c"},
+        {"prediction": "def add(a, b):\n    return a", "grader": "code", "tests": json.loads(ADD_TESTS), "source": "c"},
     ]
     out, seen = tmp_path / "out.parquet", []
     summary = grade_file(write(tmp_path, rows), out, on_start=seen.append, on_done=seen.append)
