@@ -63,7 +63,7 @@ def run_experiment(
         force: Run again what is done already
         pages: Folder of the page; empty: reports/ in the home
     """
-    return _run_and_write([name], seeds, overrides or [], lanes, force, pages)
+    return run_experiments.fn([name], seeds, overrides, lanes, force, pages)
 
 
 @flow(name="laconic-experiments", log_prints=True, **HOOKS)
@@ -76,13 +76,7 @@ def run_experiments(
     pages: str | None = None,
 ) -> list[dict[str, Any]]:
     """Several experiments on the same workers, then the page of each; `run_experiment` tells what one is."""
-    return _run_and_write(names, seeds, overrides or [], lanes, force, pages)
-
-
-def _run_and_write(
-    names: list[str], seeds: list[int] | None, overrides: list[str], lanes: int | None, force: bool, pages: str | None
-) -> list[dict[str, Any]]:
-    changes = tuple(overrides)
+    changes = tuple(overrides or ())
     experiments = [with_overrides(load_experiment(name), changes) for name in names]
     children_of: dict[str, list[ChildRun]] = {}
     todo: dict[str, ChildRun] = {}

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, show_results, show_summaries
-from flows.server.temporary import begin_server, is_temporary, wait_for_server
+from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, say, show_results, show_summaries
+from flows.server.temporary import begin_server, is_temporary, server_starting, wait_for_server
 from pipeline_lib.config import laconic_home, load_config, recorded_config
 from pipeline_lib.stages import STAGES, StageEntry
 
@@ -35,18 +35,17 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
         wait_for_server()
         result: Any = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
-    console.print(f"report: {result['report']}", soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool) -> tuple[Any, list[str]]:
     """What the flow of a stage returns, and the ids of the runs that it worked on."""
     settings = load_config(config, overrides)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.stages import stage_flow
-    from pipeline_lib.runs.session import sessions_of
+    with server_starting():
+        from flows.stages import stage_flow
+        from pipeline_lib.runs.session import sessions_of
 
-    sessions = sessions_of(settings, force)
-    wait_for_server()
+        sessions = sessions_of(settings, force)
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
     return result, [session.run.run_id for session in sessions]
 
@@ -79,10 +78,8 @@ def evaluate(
     """
     if rollouts:
         recorded = recorded_config(rollouts, config, overrides)
-        begin_server()
-        from flows.recorded import run_recorded_evaluation
-
-        wait_for_server()
+        with server_starting():
+            from flows.recorded import run_recorded_evaluation
         summary: Any = run_recorded_evaluation(recorded)
         run_ids = [summary["run_id"]]
     elif config is None:
@@ -119,12 +116,10 @@ def report(
         # loaded before Prefect's server.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
             run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
-        begin_server()
-        from flows.comparing import run_comparison
-
-        wait_for_server()
+        with server_starting():
+            from flows.comparing import run_comparison
         result = run_comparison(run_ids, str(out) if out else None)
-    console.print(f"report: {result['report']}", markup=False, soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _plain_command(entry: StageEntry) -> Callable[..., None]:
@@ -161,8 +156,6 @@ def experiment(
     names = experiment_names() if name == "all" else [name]
     for each in names:
         load_experiment(each)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.experiments import run_experiments
-
-    wait_for_server()
+    with server_starting():
+        from flows.experiments import run_experiments
     show_summaries(run_experiments(names, list(range(seeds)) if seeds else None, overrides, lanes, force, pages))
