@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from pipeline_lib.config import RunConfig, apply_override, load_config, parse_config
-from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_config, check_run, render_rules
+from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_run, render_rules
 from pipeline_lib.guidelines.model_size import model_size
 from pipeline_lib.guidelines.profile import DATABASE_FILE
 from pipeline_lib.guidelines.reward_shape import probe_reward
@@ -44,6 +44,12 @@ CLEAN: dict[str, Any] = {
     },
     "control": {"enabled": True, "rollout_limit_tokens": 16384},
 }
+
+
+def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
+    """The remarks on a configuration, and whether a profile stored in `home` was used."""
+    plan = PlannedRun.of(config, home)
+    return check_run(plan), plan.profile_status
 
 
 def planned(*overrides: str) -> RunConfig:
