@@ -31,10 +31,9 @@ from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.pipeline import run_for_all
 from pipeline_lib.tracking import is_behind
 from pipeline_lib.worker.pool import WorkerPool
+from tasks.experiment import is_recorded, record_child, refresh_child, write_finding
 from tasks.outbox import is_outage, outbox
-from tasks.record_experiment import is_recorded, record_child, refresh_child
 from tasks.stage import do_stage
-from tasks.write_finding import write_finding
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward
-from pipeline_lib.rewards.correct_lengths import correct_z_scores
 from pipeline_lib.section import Fraction, Section
 
 
@@ -25,6 +24,6 @@ class AroraZanetteReward(Reward[AroraZanetteParameters]):
     Parameters = AroraZanetteParameters
 
     def score(self, outcomes: Outcomes) -> FloatArray:
-        z_PN = correct_z_scores(outcomes, sample_std=False)
+        z_PN = outcomes.correct_z_scores(sample_std=False)
         paid_PN = outcomes.correct_PN & outcomes.finished_PN
         return paid_PN * (1.0 - self.parameters.alpha / (1.0 + np.exp(-z_PN)))

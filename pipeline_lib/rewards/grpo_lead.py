@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward, Weight
-from pipeline_lib.rewards.correct_lengths import correct_z_scores
 from pipeline_lib.section import Fraction, Section
 
 
@@ -40,7 +39,7 @@ class GrpoLeadReward(Reward[GrpoLeadParameters]):
     Parameters = GrpoLeadParameters
 
     def score(self, outcomes: Outcomes) -> FloatArray:
-        shaped_PN = np.exp(-self.parameters.alpha * correct_z_scores(outcomes, sample_std=True))
+        shaped_PN = np.exp(-self.parameters.alpha * outcomes.correct_z_scores(sample_std=True))
         rewards_PN: FloatArray = np.where(outcomes.correct_PN, shaped_PN, self.parameters.wrong_reward)
         return rewards_PN
 

@@ -16,14 +16,13 @@ from typing import Any
 import torch
 import transformers
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.config import WarmupConfig
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.tiny_world.corpus import Sample, draw_corpus, pack_batches
-from pipeline_lib.tiny_world.model import build_model
-from pipeline_lib.tiny_world.tokenizer import build_tokenizer
+from pipeline_lib.tiny_world.tokenizer import MODEL_MAX_TOKENS, build_tokenizer
 from pipeline_lib.tiny_world.warmup_gate import FamilyFigures, gate_reasons, measure_gate
 
 RECORD_FILE = "warmup.json"
@@ -31,6 +30,7 @@ FINAL_RATE_FRACTION = 0.02
 MAX_GRAD_NORM = 1.0
 PROGRESS_EVERY_STEPS = 50
 IGNORED_LABEL = -100
+ROPE_THETA = 10_000.0
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -76,6 +76,38 @@ def run_warmup(config: WarmupConfig, output_folder: Path, progress: Progress | N
     result = WarmupResult(output_folder, not reasons, reasons, training, gate)
     write_folder(model, tokenizer, config, result)
     return result
+
+
+def build_model(config: WarmupConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 in fp32 with random weights drawn from `config.seed`; the caller's random state is left as it was."""
+    architecture = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        intermediate_size=config.intermediate_size,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=MODEL_MAX_TOKENS,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen3ForCausalLM(architecture)  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=True,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return model
 
 
 def train(

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import PromptSource, RunConfig, TrackingConfig, load_config
-from pipeline_lib.promotions.decisions import Decisions, tracking_of_model
-from pipeline_lib.promotions.evidence import evaluation_rollouts
+from pipeline_lib.promotions.decisions import Decisions, evaluation_rollouts, tracking_of_model
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining, unseen_prompts
 from pipeline_lib.records import CheckpointRecord, DifficultyEstimate, Promotion, Rollout

@@ -11,10 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import WarmupConfig, load_config
 from pipeline_lib.tiny_world import BASE_FOLDER
-from pipeline_lib.tiny_world.model import build_model
 from pipeline_lib.tiny_world.problems import draw_problems
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
-from pipeline_lib.tiny_world.warmup import WarmupResult, run_warmup, write_folder
+from pipeline_lib.tiny_world.warmup import WarmupResult, build_model, run_warmup, write_folder
 from pipeline_lib.tiny_world.warmup_gate import sample_responses, summarise
 
 SHIPPED_CONFIG = Path(__file__).parents[2] / "configs" / "warmup.toml"

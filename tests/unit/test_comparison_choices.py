@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from matplotlib.transforms import Bbox
 
 from pipeline_lib.report.comparison.choosing import choose_prompts
+from pipeline_lib.report.comparison.collect import paired_differences
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison, run_keys, run_looks
 from pipeline_lib.report.comparison.figures import budget_curves, dynamics_overlaid
-from pipeline_lib.report.comparison.paired import paired_differences
 from pipeline_lib.report.comparison.pareto import pareto_figure, pareto_front
 from pipeline_lib.report.comparison.settings import differing_settings, run_labels
 from pipeline_lib.report.comparison.tables import comparison_budget_tables, overview

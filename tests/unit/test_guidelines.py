@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from pipeline_lib.config import RunConfig, apply_override, load_config, parse_config
 from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_run, render_rules
-from pipeline_lib.guidelines.model_size import model_size
+from pipeline_lib.guidelines.plan import model_size
 from pipeline_lib.guidelines.profile import DATABASE_FILE
 from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.records import DifficultyEstimate, Rollout, StageResult
