@@ -20,7 +20,6 @@ Load = Callable[[str, list[str], bool], Sequence[RunSession]]
 
 
 def load_sessions(config: str, overrides: list[str], force: bool) -> list[RunSession]:
-    """The runs of a configuration file."""
     return sessions_of(load_config(config, overrides), force)
 
 
@@ -31,7 +30,6 @@ def opened_in_flow(sessions: Sequence[RunSession]) -> AbstractContextManager[Seq
 
 
 def flow_run_id() -> str | None:
-    """The id of the flow run around, if there is one."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context and context.flow_run else None
 

@@ -25,7 +25,6 @@ def artifact_key(run_name: str, *what: str) -> str:
 
 
 def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """A table of plain values."""
     _publish(TableArtifact(table=readable(rows), key=artifact_key(run_name, what), description=description))
 
 
@@ -41,7 +40,6 @@ def _readable(value: Any) -> Any:
 
 
 def publish_markdown(run_name: str, what: str, markdown: str, description: str) -> None:
-    """A text."""
     _publish(MarkdownArtifact(markdown=markdown, key=artifact_key(run_name, what), description=description))
 
 
@@ -80,19 +78,15 @@ class LiveArtifact:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed since it was last written."""
         return time.monotonic() >= self._next
 
     def show_table(self, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-        """Show a table of plain values."""
         self._write(TableArtifact(key=self._key, description=description, table=readable(rows)))
 
     def show_image(self, png: bytes, description: str) -> None:
-        """Show a picture, which lies inside the artifact."""
         self._write(ImageArtifact(key=self._key, description=description, image_url=_png_address(png)))
 
     def show_progress(self, percent: float, description: str) -> None:
-        """Show a bar."""
         self._write(ProgressArtifact(key=self._key, description=description, progress=percent))
 
     def _write(self, artifact: Artifact) -> None:

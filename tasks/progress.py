@@ -37,7 +37,6 @@ class StageProgress(Progress):
         self._last_note = ""
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """Show that `done` of `total` are done."""
         note = visible_line(note)
         _bars.update(self._bar, completed=done, total=total, note=note)
         now = time.monotonic()

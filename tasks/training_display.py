@@ -38,7 +38,6 @@ class TrainingDisplay(TrainingView):
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed to show more."""
         return self._table.is_due or self._image.is_due
 
     def show(self, curve: Sequence[dict[str, Any]], finished: bool = False) -> None:

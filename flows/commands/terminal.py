@@ -55,7 +55,6 @@ def text_table(title: str | None, columns: list[str], rows: list[list[str]]) -> 
 
 
 def cell(value: Any) -> str:
-    """A value in a cell."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

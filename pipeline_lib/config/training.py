@@ -186,7 +186,6 @@ class WatchConfig(Section):
         return any(action in ("stop", "roll_back") for action in actions)
 
     def action(self, kind: str) -> AlarmAction:
-        """What an alarm of a kind does."""
         action: AlarmAction = getattr(self, kind)
         return action
 

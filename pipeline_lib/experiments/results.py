@@ -41,12 +41,10 @@ class ExperimentResults:
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """Arms and seeds whose child run is not recorded."""
         there = {(child.arm.name, child.seed) for child in self.children}
         return [(arm.name, seed) for arm in self.experiment.arms for seed in self.seeds if (arm.name, seed) not in there]
 
     def of_arm(self, arm: str) -> list[ChildResult]:
-        """The child runs of an arm, by seed."""
         return [child for child in self.children if child.arm.name == arm]
 
     def values(self) -> dict[tuple[str, str], dict[int, float]]:

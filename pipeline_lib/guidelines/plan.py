@@ -27,7 +27,6 @@ class ModelSize:
 
     @property
     def is_toy(self) -> bool:
-        """Far smaller than any model of the paper."""
         return self.num_parameters is not None and self.num_parameters < TOY_PARAMETERS
 
     @property
@@ -75,7 +74,6 @@ class PlannedRun:
 
     @cached_property
     def model(self) -> ModelSize:
-        """How large the base model is."""
         return model_size(self.config.base_model)
 
     @cached_property
@@ -90,7 +88,6 @@ class PlannedRun:
 
     @cached_property
     def reward(self) -> RewardShape:
-        """What the reward pays for."""
         return probe_reward(self.config.reward, self.limit_tokens)
 
     @cached_property
@@ -137,7 +134,6 @@ class PlannedRun:
 
     @property
     def may_select_hard(self) -> bool:
-        """Whether the filter lets hard prompts through."""
         rule = self.config.filter
         return rule.subset in ("hard", "all") or (rule.subset == "band" and rule.min_pass_rate <= 0.5)
 

@@ -27,12 +27,10 @@ class Recommendation:
 
     @property
     def target_tokens(self) -> int:
-        """The recommended L_T."""
         return self.step.setting.target_tokens
 
     @property
     def subset(self) -> str:
-        """The recommended prompts: easy, all or hard."""
         return self.step.setting.subset
 
 

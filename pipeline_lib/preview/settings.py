@@ -40,7 +40,6 @@ class PreviewSetting:
 
     @property
     def target_tokens(self) -> int:
-        """The reward's target length L_T."""
         return self.reward.target_tokens
 
 

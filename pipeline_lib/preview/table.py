@@ -94,7 +94,6 @@ def plain_rows(rows: Sequence[ComparedSetting]) -> list[dict[str, Any]]:
 
 
 def plain_preview(preview: Preview) -> dict[str, Any]:
-    """Everything, for JSON."""
     found = preview.recommendation
     recommendation = found and {
         "target_tokens": found.target_tokens,

@@ -64,7 +64,6 @@ class Decisions:
         return [self._apply(decision) for decision in pending][-1] if pending else None
 
     def champion(self) -> int | None:
-        """The version behind the alias champion."""
         return self.registry.aliases(self.model_name).get(CHAMPION)
 
     def judge(self, run: Run, kind: Kind, flow_run_id: str | None) -> tuple[Promotion, list[PromotionBudget]]:

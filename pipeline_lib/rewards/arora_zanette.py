@@ -13,8 +13,6 @@ from pipeline_lib.section import Fraction, Section
 
 
 class AroraZanetteParameters(Section):
-    """Settings of `arora_zanette`."""
-
     alpha: Fraction = Field(0.4, description="Most that length can cost a correct rollout (released models: 0.05 to 0.4).")
 
 

@@ -59,7 +59,6 @@ class Outcomes:
 
     @property
     def num_correct_P1(self) -> IntArray:
-        """Correct rollouts of each group."""
         num_correct_P1: IntArray = self.correct_PN.sum(axis=1, keepdims=True)
         return num_correct_P1
 

@@ -17,8 +17,6 @@ from pipeline_lib.section import Fraction, Section
 
 
 class GrpoLeadParameters(Section):
-    """Settings of `grpo_lead`."""
-
     alpha: Annotated[float, Field(gt=0.0, le=10.0)] = Field(0.05, description="Strength of the length term.")
     wrong_reward: Penalty = Field(-1.0, description="Reward of a wrong rollout.")
     easy_weight: Weight = Field(0.4, description="A: weight of the advantages on the easiest prompts.")

@@ -36,7 +36,6 @@ class RunSession:
             reserve_room(self._lock)
 
     def release(self) -> None:
-        """Let other processes work on the run."""
         if self._lock:
             self.give_room()
             self._lock.close()
@@ -49,19 +48,16 @@ class RunSession:
 
     @cached_property
     def store(self) -> "Store":
-        """The DuckDB store of the home."""
         from pipeline_lib.store.database import Store
 
         return Store(self.run.home)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """What the store says of the run."""
         return Ledger(self.store, self.run.run_id, self.run.config.name)
 
     @cached_property
     def tracker(self) -> "Tracker":
-        """The line to MLflow."""
         from pipeline_lib.tracking import Tracker
 
         return Tracker(self.run.config.tracking, self.run.home)

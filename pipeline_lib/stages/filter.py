@@ -57,7 +57,6 @@ class Filter(StageOfRuns):
         }
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """How many prompts were selected or not, by cause."""
         table = session.store.named("selection_causes", run_id=session.run.run_id)
         display.table(session.run.config.name, "selection", table, "Which prompts were selected, and why")
 

@@ -47,7 +47,6 @@ class ComparedRun:
         return sorted({row["step"] for row in self.budgets if row["step"] > 0})
 
     def rows_at(self, step: int) -> list[Row]:
-        """Rows of budget_results of the model at a step."""
         return [row for row in self.budgets if row["step"] == step]
 
     @property
