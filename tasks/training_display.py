@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -75,12 +76,5 @@ class TrainingDisplay(TrainingView):
                     "prefect.resource.name": config.name,
                     "laconic.pause_on_alarm": str(bool(pauses)).lower(),
                 },
-                payload={
-                    "run_id": alarm.run_id,
-                    "step": alarm.step,
-                    "kind": alarm.kind,
-                    "value": alarm.value,
-                    "threshold": alarm.threshold,
-                    "action": alarm.action,
-                },
+                payload=asdict(alarm),
             )

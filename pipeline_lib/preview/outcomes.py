@@ -133,8 +133,7 @@ def _stated_judgements(path: Path, recorded: Sequence[RecordedRollout]) -> list[
 def _own_judgements(
     path: Path, recorded: Sequence[RecordedRollout], config: RunConfig
 ) -> Iterable[tuple[RecordedRollout, bool]]:
-    prompts, _ = own_prompts(recorded)
-    pairs, _ = attach_prompts(recorded, prompts or load_prompts(config.prompts))
+    pairs, _ = attach_prompts(recorded, own_prompts(recorded) or load_prompts(config.prompts))
     if not pairs:
         raise ValueError(f"{path} holds no rollout of a problem of prompt source {config.prompts.name!r}, nor gold answers")
     judged = judge_recorded(pairs, config.prompts.grader, config.run_id, "profile")

@@ -112,7 +112,7 @@ def with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tup
     pairs: Pairs = []
     for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):
         own = [rollout for rollout in recorded if rollout.benchmark == benchmark]
-        prompts = known[benchmark] if benchmark in known else own_prompts(own)[0]
+        prompts = known[benchmark] if benchmark in known else own_prompts(own)
         answered = own if benchmark in known else [rollout for rollout in own if rollout.answer]
         pairs += attach_prompts(answered, prompts)[0]
     return pairs, len(recorded) - len(pairs)

@@ -32,7 +32,8 @@ PROGRESS_EVERY_STEPS = 50
 IGNORED_LABEL = -100
 ROPE_THETA = 10_000.0
 
-Progress = Callable[[dict[str, Any]], None]
+# Told of the tokens seen so far, and of the loss (nats per response token) of the newest steps.
+OnProgress = Callable[[int, float], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,19 +60,19 @@ class WarmupResult:
     gate: dict[str, FamilyFigures]
 
 
-def run_warmup(config: WarmupConfig, output_folder: Path, progress: Progress | None = None) -> WarmupResult:
+def run_warmup(config: WarmupConfig, output_folder: Path, on_progress: OnProgress = lambda *_: None) -> WarmupResult:
     """Train the tiny model from scratch, measure the gate and write the model folder, whatever the verdict.
 
-    `progress` is called with plain figures every 50 steps and after each family of the gate. The folder appears in one
-    rename. Raises ValueError when `output_folder` exists and was not written by a warm-up.
+    `on_progress` is called every 50 steps. The folder appears in one rename. Raises ValueError when `output_folder` exists and
+    was not written by a warm-up.
     """
     output_folder = Path(output_folder)
     check_output_folder(output_folder)
     with _threads(config.num_threads):
         tokenizer = build_tokenizer()
         model = build_model(config, tokenizer)
-        training = train(model, tokenizer, config, progress)
-        gate = measure_gate(model.eval(), tokenizer, config, progress)  # type: ignore[no-untyped-call]
+        training = train(model, tokenizer, config, on_progress)
+        gate = measure_gate(model.eval(), tokenizer, config)  # type: ignore[no-untyped-call]
     reasons = gate_reasons(gate, config)
     result = WarmupResult(output_folder, not reasons, reasons, training, gate)
     write_folder(model, tokenizer, config, result)
@@ -111,7 +112,7 @@ def build_model(config: WarmupConfig, tokenizer: PreTrainedTokenizerFast) -> Qwe
 
 
 def train(
-    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, config: WarmupConfig, progress: Progress | None = None
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, config: WarmupConfig, on_progress: OnProgress
 ) -> TrainingFigures:
     """Train in place on `train_tokens` tokens of the corpus, loss on response tokens only."""
     wall_start, cpu_start = time.perf_counter(), time.process_time()
@@ -125,18 +126,8 @@ def train(
         rate = config.learning_rate * rate_fraction(index, len(batches), config)
         losses.append(_optimize(model, optimizer, rate, *collate(batch, tokenizer.pad_token_id)))
         num_tokens += sum(len(sample.token_ids) for sample in batch)
-        if progress is not None and ((index + 1) % PROGRESS_EVERY_STEPS == 0 or index + 1 == len(batches)):
-            progress(
-                {
-                    "phase": "train",
-                    "step": index + 1,
-                    "steps": len(batches),
-                    "tokens": num_tokens,
-                    "loss": statistics.fmean(losses[-PROGRESS_EVERY_STEPS:]),
-                    "learning_rate": rate,
-                    "tokens_per_second": num_tokens / (time.perf_counter() - wall_start),
-                }
-            )
+        if (index + 1) % PROGRESS_EVERY_STEPS == 0 or index + 1 == len(batches):
+            on_progress(num_tokens, statistics.fmean(losses[-PROGRESS_EVERY_STEPS:]))
     return TrainingFigures(
         num_samples=len(samples),
         num_tokens=num_tokens,
