@@ -2,9 +2,7 @@
 
 import inspect
 import json
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,10 +110,7 @@ def report(
     if len(runs) == 1 and is_config(runs[0]):
         result, _ = _run_stage(STAGES["report"], runs[0], overrides, force)
     else:
-        # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
-        # loaded before Prefect's server.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-            run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
+        run_ids = choose_runs(laconic_home(), runs, overrides)  # a mistake is told before Prefect has started
         with server_starting():
             from flows.comparing import run_comparison
         result = run_comparison(run_ids, str(out) if out else None)

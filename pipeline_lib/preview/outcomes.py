@@ -6,7 +6,7 @@ Shape suffixes: P prompts, N the most rollouts of any prompt; rows of prompts wi
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from pipeline_lib.files.tables import read_table
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 from pipeline_lib.runs.run import Run
-
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
+from pipeline_lib.store.database import Store
 
 
 class NothingToPreviewError(ValueError):
@@ -83,7 +81,7 @@ class ProfileOutcomes:
         return self.lengths_PN[self.correct_PN]
 
 
-def stored_outcomes(store: "Store", run: Run, fingerprint: str) -> ProfileOutcomes:
+def stored_outcomes(store: Store, run: Run, fingerprint: str) -> ProfileOutcomes:
     """The rollouts of a run's profile, its own or another's with the same `fingerprint`.
 
     Raises NothingToPreviewError when there are none.

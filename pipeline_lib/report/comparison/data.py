@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline_lib.evaluation.paired_comparison import Interval
 from pipeline_lib.report.canvas import COLOURS, INK
-from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.report.data import Row, benchmark_names, last_trained
 from pipeline_lib.report.finding import BASE_STYLES, LINE_STYLES, Stroke
 
 
@@ -52,7 +52,7 @@ class ComparedRun:
     @property
     def last_rows(self) -> list[Row]:
         """Rows of budget_results of the last evaluated model; empty when only the base was evaluated, or nothing."""
-        return self.rows_at(self.steps[-1]) if self.steps else []
+        return last_trained(self.budgets)
 
 
 @dataclass(frozen=True, slots=True)
