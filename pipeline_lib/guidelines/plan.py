@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.guidelines.profile import Profile, SelectedPrompts, stored_profile
+from pipeline_lib.guidelines.profile import Profile, stored_profile
 from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
 from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan
 
@@ -91,7 +91,7 @@ class PlannedRun:
         return probe_reward(self.config.reward, self.limit_tokens)
 
     @cached_property
-    def selected(self) -> SelectedPrompts | None:
+    def selected(self) -> Profile | None:
         """The part of the profile that the filter keeps; None without a profile."""
         return self.profile.selected(self.config.filter) if self.profile else None
 

@@ -83,7 +83,7 @@ def example_pairs(store: Store, run: Run) -> list[tuple[Row, Row]]:
         {row["prompt_id"]: row for row in some if row["sample_index"] == 0}
         for some in ([row for row in rows if row["step"] == 0], last_trained(rows))
     )
-    common = sorted(before.keys() & after.keys(), key=lambda prompt_id: before[prompt_id]["num_tokens"])
+    common = sorted(before.keys() & after.keys(), key=lambda prompt_id: (before[prompt_id]["num_tokens"], prompt_id))
     chosen = (
         [common[round(index * (len(common) - 1) / (EXAMPLE_PAIRS - 1))] for index in range(EXAMPLE_PAIRS)] if common else []
     )
