@@ -44,7 +44,6 @@ def _command(name: str, command: Any) -> list[str]:
 
 
 def _word(argument: Any) -> str:
-    """An argument as it stands in the usage."""
     word = (argument.metavar or argument.name.upper()) + ("..." if argument.nargs == -1 else "")
     return word if argument.required else f"[{word}]"
 

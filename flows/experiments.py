@@ -29,7 +29,7 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.pipeline import run_for_all
-from pipeline_lib.tracking import is_behind
+from pipeline_lib.tracking import runs_behind
 from pipeline_lib.worker.pool import WorkerPool
 from tasks.experiment import is_recorded, record_child, refresh_child, write_finding
 from tasks.outbox import is_outage, outbox
@@ -106,8 +106,9 @@ def run_experiments(
 
 def _deliver(recorded: list[RunConfig]) -> None:
     """Send MLflow what it has not got of child runs that are done, until it is out of reach again."""
+    behind = runs_behind(laconic_home())
     for config in recorded:
-        if is_behind(laconic_home(), config.run_id):
+        if config.run_id in behind:
             with opened_in_flow([RunSession(Run.of(config))]) as [session]:
                 pass
             if not session.tracker.available:
@@ -144,8 +145,7 @@ def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
 @task(name="experiment-child", cache_policy=NO_CACHE)
 def _child_task(child: ChildRun, pool: WorkerPool, force: bool) -> None:
     with pool.worker(child.config) as worker:
-        session = RunSession(Run.of(child.config), force)
-        session.lend_worker(worker)
+        session = RunSession(Run.of(child.config), force, worker)
         started = time.monotonic()
         _run_as_flow(session)
         record_child.fn(child, session, time.monotonic() - started)

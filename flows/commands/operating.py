@@ -111,7 +111,6 @@ def rollback(model: Annotated[str, typer.Argument(help="Name of the model in the
 
 
 def _show(decision: dict[str, Any]) -> None:
-    """Print a decision: what was decided, why, and which version is the champion now."""
     say(f"{decision['decision_id']}: {decision['decision']}")
     say(decision["reason"])
     say(f"champion: version {'–' if decision['champion'] is None else decision['champion']}")

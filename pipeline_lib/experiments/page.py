@@ -130,7 +130,6 @@ def page_text(
 
 
 def verdict_sentence(judgements: Sequence[Judgement], verdict: Verdict, results: ExperimentResults) -> str:
-    """The verdict with how many claims came out how."""
     if not judgements:
         return f"{VERDICT_WORDS[verdict]}: this experiment makes no claim."
     judgements = [judgement for judgement in judgements if not judgement.claim.is_ours]

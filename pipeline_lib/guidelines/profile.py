@@ -34,7 +34,6 @@ class Profile:
 
     @property
     def description(self) -> str:
-        """Whose profile it is and how large."""
         num_rollouts = sum(len(group.lengths) for group in self.groups)
         known = f"{num_rollouts:,} rollouts" if num_rollouts else "pass rates only"
         return f"the stored profile of {self.run_id} was used ({len(self.estimates):,} prompts, {known})"

@@ -90,7 +90,6 @@ class Model:
 
 
 def series_colour(series: Sequence[RunSeries], wanted: RunSeries) -> str:
-    """The colour of a run in every figure."""
     if wanted.role == "main":
         return AFTER_COLOUR
     controls = [item.run_id for item in series if item.role == "control"]

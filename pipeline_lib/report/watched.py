@@ -25,7 +25,6 @@ def watch_notes(who: str, alarms: Sequence[Row], phases: Sequence[Row]) -> list[
 
 
 def alarm_sentence(who: str, alarm: Row) -> str:
-    """One alarm of a run; `who` names the run."""
     name = alarm["kind"].replace("_", " ")
     what, compared = (text.format(**alarm).replace("%", " %") for text in MEANINGS[alarm["kind"]])
     return f"Alarm in {who} at step {alarm['step']}, {name}: {what} ({compared}).{ACTIONS[alarm['action'] or 'warn']}"

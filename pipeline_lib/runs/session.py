@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class RunSession:
-    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored."""
+    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored.
 
-    def __init__(self, run: Run, force: bool = False) -> None:
+    `lent_worker` is one that other runs use after this one; it is ended only where this run leaves it in an unknown state.
+    """
+
+    def __init__(self, run: Run, force: bool = False, lent_worker: "WorkerProcess | None" = None) -> None:
         self.run = run
         self.force = force
-        self._worker: WorkerProcess | None = None
-        self._worker_is_lent = False
+        self._worker = lent_worker
+        self._worker_is_lent = lent_worker is not None
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
 
@@ -79,10 +82,6 @@ class RunSession:
             self._worker = WorkerProcess(run.config, run.base.location, run.home, will_train=True, devices=devices)
             self._worker.start()
         return self._worker
-
-    def lend_worker(self, worker: "WorkerProcess") -> None:
-        """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""
-        self._worker, self._worker_is_lent = worker, True
 
     def child(self, stage: str) -> str | None:
         """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach."""

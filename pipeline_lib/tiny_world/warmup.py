@@ -202,8 +202,8 @@ def write_folder(
     folder = result.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder) as temporary:
-        with _no_progress_bar():
-            model.save_pretrained(temporary)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / RECORD_FILE).write_text(json.dumps(record_of(config, result), indent=2) + "\n", encoding="utf-8")
         if folder.exists():
@@ -232,14 +232,3 @@ def _threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

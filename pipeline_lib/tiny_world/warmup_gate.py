@@ -130,7 +130,6 @@ def _sample_batch(
 
 
 def summarise(sampled: list[Sampled]) -> FamilyFigures:
-    """Figures of the sampled responses of one family."""
     by_style: dict[str, list[Sampled]] = defaultdict(list)
     by_operations: dict[str, list[Sampled]] = defaultdict(list)
     lines: dict[str, list[bool]] = defaultdict(list)

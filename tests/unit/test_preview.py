@@ -230,11 +230,11 @@ def synthetic(num_prompts: int, seed: int = 0) -> ProfileOutcomes:
 def test_the_recommendation_is_the_best_dense_candidate(config: RunConfig) -> None:
     found = make_preview(config, synthetic(400)).recommendation
     assert found is not None and found.is_dense
-    assert found.subset == "easy"
+    assert found.step.setting.subset == "easy"
     assert found.step.positive_fraction >= 0.25 and found.step.zero_variance_fraction <= 0.5
     assert found.step.score == max(step.score for step in found.candidates if has_dense_signal(step) and step.brevity > 0)
     assert all(step.setting.limit_tokens == step.setting.target_tokens for step in found.candidates)
-    assert f"easy prompts with L_R = L_T = {found.target_tokens} tokens" in found.sentences[0]
+    assert f"easy prompts with L_R = L_T = {found.step.setting.target_tokens} tokens" in found.sentences[0]
 
 
 def test_hard_prompts_alone_are_told_to_be_too_hard(config: RunConfig) -> None:

@@ -33,12 +33,10 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """Letter and label."""
         return f"{self.key}  {self.label}"
 
     @property
     def named_look(self) -> Stroke:
-        """The look, named by letter and label."""
         return replace(self.look, label=self.name)
 
     @property
@@ -115,7 +113,6 @@ class Comparison:
 
     @property
     def benchmarks(self) -> list[str]:
-        """The benchmarks in the order of the runs."""
         return benchmark_names([row for run in self.runs for row in run.budgets])
 
 
