@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.commands import looking, preparing, relocating, retraining, serving, stages
+from flows.commands import looking, operating, preparing, stages
 from flows.commands.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.server.environment import prepare_environment
 from flows.server.termination import end_when_told, termination_requested
@@ -71,7 +71,7 @@ def _say_what_is_missing() -> None:
         raise RuntimeError("\n".join(notes))
 
 
-for module in (stages, looking, preparing, serving, retraining, relocating):
+for module in (stages, looking, preparing, operating):
     app.add_typer(module.commands)
 
 

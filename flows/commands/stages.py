@@ -1,16 +1,14 @@
 """`laconic run` and a command for each stage, made from the table of stages; those of some stages can do more."""
 
 import inspect
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, show_results, show_summaries
-from flows.server.temporary import begin_server, is_temporary, wait_for_server
+from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, say, show_results, show_summaries
+from flows.server.temporary import begin_server, is_temporary, server_starting, wait_for_server
 from pipeline_lib.config import laconic_home, load_config, recorded_config
 from pipeline_lib.stages import STAGES, StageEntry
 
@@ -34,21 +32,20 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
         wait_for_server()
         result: Any = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
-    console.print(f"report: {result['report']}", soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool) -> tuple[Any, list[str]]:
     """What the flow of a stage returns, and the ids of the runs that it worked on."""
     settings = load_config(config, overrides)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.stages import stage_flow
-    from pipeline_lib.runs.session import sessions_of
-    from pipeline_lib.stages.profile import imported_profile
+    with server_starting():
+        from flows.stages import stage_flow
+        from pipeline_lib.runs.session import sessions_of
+        from pipeline_lib.stages.profile import imported_profile
 
-    sessions = sessions_of(settings, force)
-    wait_for_server()
+        sessions = sessions_of(settings, force)
     if entry.name != "profile" and (imported := imported_profile(sessions[0].run)):
-        console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim", markup=False)
+        console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim")
         overrides = [*overrides, *imported]
         sessions = sessions_of(load_config(config, overrides), force)
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
@@ -89,10 +86,8 @@ def evaluate(
     """
     if rollouts:
         recorded = recorded_config(rollouts, config, overrides)
-        begin_server()
-        from flows.recorded import run_recorded_evaluation
-
-        wait_for_server()
+        with server_starting():
+            from flows.recorded import run_recorded_evaluation
         summary: Any = run_recorded_evaluation(recorded)
         run_ids = [summary["run_id"]]
     elif config is None:
@@ -125,16 +120,11 @@ def report(
     if len(runs) == 1 and is_config(runs[0]):
         result, _ = _run_stage(STAGES["report"], runs[0], overrides, force)
     else:
-        # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
-        # loaded before Prefect's server.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-            run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
-        begin_server()
-        from flows.comparing import run_comparison
-
-        wait_for_server()
+        run_ids = choose_runs(laconic_home(), runs, overrides)  # a mistake is told before Prefect has started
+        with server_starting():
+            from flows.comparing import run_comparison
         result = run_comparison(run_ids, str(out) if out else None)
-    console.print(f"report: {result['report']}", markup=False, soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _plain_command(entry: StageEntry) -> Callable[..., None]:
@@ -175,8 +165,6 @@ def experiment(
     names = experiment_names() if name == "all" else [name]
     for each in names:
         load_experiment(each)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.experiments import run_experiments
-
-    wait_for_server()
+    with server_starting():
+        from flows.experiments import run_experiments
     show_summaries(run_experiments(names, list(range(seeds)) if seeds else None, overrides, lanes, force, pages))

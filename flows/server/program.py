@@ -24,7 +24,6 @@ GRACE_SECONDS = 5
 
 
 def main() -> None:
-    """Parse the command line and serve until terminated."""
     parser = argparse.ArgumentParser(prog="python -m flows.server.program")
     parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
     socket = parser.parse_args().temporary_socket
@@ -58,7 +57,6 @@ def serve(socket: int | None) -> None:
 
 
 def create_application(is_temporary: bool = False) -> Application:
-    """Prefect's application behind the guard."""
     from prefect.server.api.server import create_app
 
     application: Application = create_app(final=True, ephemeral=is_temporary)

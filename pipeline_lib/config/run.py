@@ -273,7 +273,6 @@ class RunConfig(Section):
 
     @property
     def registered_model(self) -> str:
-        """Name under which the run's models stand in the registry."""
         return self.tracking.registered_model or self.name
 
     @property

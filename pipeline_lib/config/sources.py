@@ -52,8 +52,8 @@ class PromptSource(Section):
     licence: str = Field("", description="Licence of the data, as its carrier states it; for readers.")
     family: Literal["sum", "wheel"] = Field("sum", description="tiny only: 'sum' (digits mod 10) or 'wheel' (mod 7).")
     min_operations: PositiveInt = Field(1, description="tiny only: fewest operations in a problem.")
-    max_operations: PositiveInt = Field(7, description="tiny only: most operations in a problem.")
-    max_operand: PositiveInt = Field(6, description="tiny only: largest operand; operands are drawn uniformly from 1.")
+    max_operations: PositiveInt = Field(7, le=26, description="tiny only: most operations in a problem, each with a letter.")
+    max_operand: PositiveInt = Field(6, le=9, description="tiny only: largest operand; operands are drawn uniformly from 1.")
     path: str | None = Field(
         None, description="file: a .parquet/.jsonl/.csv file or folder of them (also below LACONIC_DATA); hub: dataset id."
     )

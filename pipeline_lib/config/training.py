@@ -127,6 +127,8 @@ class TrainConfig(Section):
 
 
 AlarmAction = Literal["ignore", "warn", "stop", "roll_back"]
+# Those that may intervene; that of engine and trainer drifting apart only warns.
+ALARM_KINDS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 
 
 class WatchConfig(Section):
@@ -182,11 +184,9 @@ class WatchConfig(Section):
     @property
     def intervenes(self) -> bool:
         """Whether any alarm does more than warn."""
-        actions = (self.entropy_spike, self.length_collapse, self.length_rebound, self.reward_starvation)
-        return any(action in ("stop", "roll_back") for action in actions)
+        return any(self.action(kind) in ("stop", "roll_back") for kind in ALARM_KINDS)
 
     def action(self, kind: str) -> AlarmAction:
-        """What an alarm of a kind does."""
         action: AlarmAction = getattr(self, kind)
         return action
 

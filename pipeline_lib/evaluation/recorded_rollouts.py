@@ -162,14 +162,14 @@ def _words(text: str) -> str:
     return " ".join(text.split())
 
 
-def own_prompts(recorded: Sequence[RecordedRollout]) -> tuple[list[Prompt], int]:
-    """The prompts that the rollouts bring with them, one per benchmark and problem, and how many rollouts have no gold answer."""
+def own_prompts(recorded: Sequence[RecordedRollout]) -> list[Prompt]:
+    """The prompts that the rollouts bring with them: one per benchmark and problem that has a gold answer."""
     prompts: dict[tuple[str, str], Prompt] = {}
     for rollout in recorded:
         if rollout.answer:
             key = (rollout.benchmark, rollout.prompt_id)
             prompts.setdefault(key, Prompt(rollout.prompt_id, rollout.benchmark, "math", rollout.problem, rollout.answer))
-    return list(prompts.values()), sum(not rollout.answer for rollout in recorded)
+    return list(prompts.values())
 
 
 def judge_recorded(

@@ -29,9 +29,6 @@ PREVIOUS = "previous"
 class RetrainingPlan:
     """The retraining that comes next. `config` is None when there is no new prompt to train on."""
 
-    model_name: str
-    number: int  # how many retrainings of the model were decided before
-    champion_version: int | None
     base_model: str
     config: RunConfig | None
 
@@ -55,7 +52,7 @@ def plan_retraining(config: RunConfig, champion_version: int | None, store: "Sto
     planned = pinned(config.model_copy(update=changed))
     prompts = _prompts(planned, config.retrain, number, store)
     final = planned.model_copy(update={"prompts": prompts}) if prompts else None
-    return RetrainingPlan(name, number, champion_version, planned.base_model, final)
+    return RetrainingPlan(planned.base_model, final)
 
 
 def _prompts(planned: RunConfig, retrain: RetrainConfig, number: int, store: "Store") -> PromptSource | None:

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class RunSession:
-    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored."""
+    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored.
 
-    def __init__(self, run: Run, force: bool = False) -> None:
+    `lent_worker` is one that other runs use after this one; it is ended only where this run leaves it in an unknown state.
+    """
+
+    def __init__(self, run: Run, force: bool = False, lent_worker: "WorkerProcess | None" = None) -> None:
         self.run = run
         self.force = force
-        self._worker: WorkerProcess | None = None
-        self._worker_is_lent = False
+        self._worker = lent_worker
+        self._worker_is_lent = lent_worker is not None
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
 
@@ -36,7 +39,6 @@ class RunSession:
             reserve_room(self._lock)
 
     def release(self) -> None:
-        """Let other processes work on the run."""
         if self._lock:
             self.give_room()
             self._lock.close()
@@ -49,19 +51,16 @@ class RunSession:
 
     @cached_property
     def store(self) -> "Store":
-        """The DuckDB store of the home."""
         from pipeline_lib.store.database import Store
 
         return Store(self.run.home)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """What the store says of the run."""
         return Ledger(self.store, self.run.run_id, self.run.config.name)
 
     @cached_property
     def tracker(self) -> "Tracker":
-        """The line to MLflow."""
         from pipeline_lib.tracking import Tracker
 
         return Tracker(self.run.config.tracking, self.run.home)
@@ -83,10 +82,6 @@ class RunSession:
             self._worker = WorkerProcess(run.config, run.base.location, run.home, will_train=True, devices=devices)
             self._worker.start()
         return self._worker
-
-    def lend_worker(self, worker: "WorkerProcess") -> None:
-        """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""
-        self._worker, self._worker_is_lent = worker, True
 
     def child(self, stage: str) -> str | None:
         """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach."""

@@ -98,7 +98,6 @@ class Profile(StageOfRuns):
         return {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """The histogram of pass rates."""
         histogram = "\n".join(pass_rate_histogram(stored_estimates(session)))
         text = f"```\n{histogram}\n```"
         display.markdown(session.run.config.name, "pass-rate-histogram", text, "Pass rates of the profiled prompts")
@@ -108,7 +107,6 @@ STAGE = Profile()
 
 
 def _sample(session: RunSession, content: SourceContent, shard_prefix: str, display: Display) -> Summary:
-    """Rollouts of the base model."""
     run, profile = session.run, session.run.config.profile
     prompts: list[Prompt] = list(content.prompts.values())
     prompts_file = run.training_folder() / "profile-prompts.json"

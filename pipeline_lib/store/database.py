@@ -127,16 +127,11 @@ class Store:
             assert (rollout.run_id, rollout.stage) == (run_id, stage), "a rollout of another run or stage"
         return write_rollout_file(below(self._rollout_folder(run_id, stage), f"{name}.parquet"), rollouts)
 
-    def delete_rollout_files(self, run_id: str, stage: Stage, prefix: str = "", keep_prefixes: Sequence[str] = ()) -> int:
-        """Delete the files whose name (as given to `write_rollouts`) starts with `prefix` and with none of `keep_prefixes`.
-
-        Returns how many.
-        """
-        names = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if path.stem.startswith(prefix)]
-        paths = [path for path in names if not path.stem.startswith(tuple(keep_prefixes))]
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return len(paths)
+    def delete_rollout_files(self, run_id: str, stage: Stage, keep_prefixes: Sequence[str] = ()) -> None:
+        """Delete the files whose name (as given to `write_rollouts`) starts with none of `keep_prefixes`."""
+        for path in self._rollout_folder(run_id, stage).glob("*.parquet"):
+            if not path.stem.startswith(tuple(keep_prefixes)):
+                path.unlink(missing_ok=True)
 
     def export(
         self, folder: Path, only_tables: Sequence[str] | None = None, only_runs: Sequence[str] | None = None
