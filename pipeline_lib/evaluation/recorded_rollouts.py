@@ -7,6 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from pipeline_lib.files.markdown import one_line
 from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.prompts.collecting import digest_problem
@@ -151,15 +152,11 @@ def attach_prompts(
         prompt = by_text.get(digest_problem(rollout.problem)) if rollout.problem else None
         same_id = by_id.get(rollout.prompt_id)
         # Ids may be row numbers of another data set: a text that is given must be in the problem.
-        if prompt is None and same_id is not None and _words(rollout.problem) in _words(same_id.problem):
+        if prompt is None and same_id is not None and one_line(rollout.problem) in one_line(same_id.problem):
             prompt = same_id
         if prompt is not None:
             pairs.append((rollout, prompt))
     return pairs, len(recorded) - len(pairs)
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())
 
 
 def own_prompts(recorded: Sequence[RecordedRollout]) -> list[Prompt]:

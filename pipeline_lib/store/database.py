@@ -15,7 +15,7 @@ from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing, write_whole
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, sound_paths, warn_of_damaged
+from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, rollout_paths, warn_of_damaged
 from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, in_words
 from pipeline_lib.store.rollout_files import write_rollout_file
@@ -181,7 +181,8 @@ class Store:
                 raise
         damaged = rewrite_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
         warn_of_damaged(damaged, self._warned_of, is_needed)
-        with self._connection(read_only=True, files=sound_paths(self.rollouts_folder, damaged)) as connection:
+        sound = [path for path in rollout_paths(self.rollouts_folder) if path not in damaged]
+        with self._connection(read_only=True, files=sound) as connection:
             return answer(connection)
 
     @contextmanager
