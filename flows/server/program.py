@@ -7,7 +7,7 @@ from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 import argparse
 import os
 
-from pipeline_lib.processes import end_without_owner
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
 from pipeline_lib.services.password import server_environment
 
@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.server.program")
     parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
     socket = parser.parse_args().temporary_socket
+    collect_garbage_rarely()
     # Before Prefect is imported, which reads them.
     for name, value in (CLOSED | server_environment()).items():
         os.environ.setdefault(name, value)

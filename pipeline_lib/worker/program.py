@@ -21,7 +21,7 @@ import psutil
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 from pipeline_lib.messages.faults import explain, will_repeat
-from pipeline_lib.processes import end_without_owner, signal_when_parent_dies
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, signal_when_parent_dies
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
@@ -38,6 +38,7 @@ def main() -> None:
     arguments, _ = parser.parse_known_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     end_with_owner(arguments.owner)
+    collect_garbage_rarely()
     try:
         serve(arguments.folder)
     except Exception as error:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from loopback import free_port, rank_variables
+from loopback import free_port, rank_variables, run_ranks
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
@@ -348,7 +348,7 @@ def ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two ranks have left what they saw, and `unbroken.pt` is that of one alone."""
     folder = tmp_path_factory.mktemp("ranks")
     torch.save(save_and_go_on(folder / "of-one", [0, 1, 2, 3]), folder / "unbroken.pt")
-    torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
+    run_ranks(act_as_rank, free_port(), str(folder), imported="pipeline_lib.training.trainer")
     return folder
 
 

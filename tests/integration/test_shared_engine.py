@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from gaps import measure_logprob_gap
-from loopback import free_port, rank_variables
+from loopback import free_port, rank_variables, run_ranks
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from pipeline_lib.config import GenerationConfig
@@ -16,6 +16,7 @@ from pipeline_lib.generation.checksums import checksum
 from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import ANY_PROMPTS, ParityError, folder_scores
 from pipeline_lib.generation.protocol import EngineRanks, Generator, Sampling
+from pipeline_lib.generation.vllm_engine import configure_environment
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.ranks import generation_group, init_distributed
 
@@ -122,7 +123,8 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         torch.manual_seed(seed)
         AutoModelForCausalLM.from_config(Qwen3MoeConfig(**SHAPE)).float().save_pretrained(folder / name)
         AutoTokenizer.from_pretrained(BASE_FOLDER).save_pretrained(folder / name)
-    torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
+    configure_environment()  # before vLLM is imported
+    run_ranks(act_as_rank, free_port(), str(folder), imported="vllm.entrypoints.llm")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
