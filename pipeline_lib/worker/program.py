@@ -109,7 +109,7 @@ class Worker:
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
-        self._weights: str | None = None
+        self._weights: str | None = "as loaded"  # nothing that a job names: the first asks for a proof, whatever it names
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
         self._generator = make_generator(
             base_folder,
