@@ -43,7 +43,8 @@ def test_equal_texts_take_no_algebra_and_no_time():
     assert len(pairs) / (perf_counter() - start) > 3000
 
 
-def test_the_tables_stand_side_by_side_and_a_missing_file_is_one_line(capsys, tmp_path):
+@pytest.mark.slow
+def test_the_tables_stand_side_by_side(capsys, tmp_path):
     cases = tmp_path / "cases.jsonl"
     cases.write_text(
         '{"id": "a", "gold": "5", "prediction": "\\\\boxed{5}", "label": true}\n'
@@ -54,6 +55,9 @@ def test_the_tables_stand_side_by_side_and_a_missing_file_is_one_line(capsys, tm
     shown = capsys.readouterr().out
     assert "| Laconic | 2 | 50.00% | 1 | 0 |" in shown and "| math-verify | 2 | 50.00% | 1 | 0 |" in shown
     assert "| b | wrong | correct | `5` | `5` |" in shown
+
+
+def test_a_missing_file_is_one_line(capsys, tmp_path):
     with pytest.raises(SystemExit) as exit_info:
         main([str(tmp_path / "none.parquet")])
     assert exit_info.value.code == 2

@@ -132,7 +132,12 @@ def _multiplied(tokens: Tokens) -> Readings | None:
 
 def _list(tokens: Tokens) -> Readings | None:
     """Items between commas, semicolons, "and", "or"; semicolons part before the rest, and "or" before a comma that is none of its."""
-    for separators in ((";",), ("or", "\\or"), (",", "and", "or", "\\and", "\\or")):
+    condition = next((place for place in range(1, len(tokens)) if tokens[place].text == "("), 0)
+    is_last = bool(condition) and tokens[-1].text == ")" and closing(tokens, condition) == len(tokens) - 1
+    if is_last and any(token.text == "\\in" for token in tokens[condition:]):
+        # k pi (k in Z).
+        return _listed([tokens[:condition], tokens[condition + 1 : -1]])
+    for separators in ((";",), ("or", "\\or"), (",", "and", "or", "\\and", "\\or", "for", "where")):
         parts = split(tokens, lambda token, separators=separators: token.text in separators and token.kind != "number")  # type: ignore[misc]
         if len(parts) == 1:
             continue

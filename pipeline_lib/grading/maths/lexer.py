@@ -179,8 +179,9 @@ _TOKEN = re.compile(
 _GROUPS = re.compile(r"(?<=[0-9])\s*(?:\{\s*,\s*\}|\\[,;:! ]|,\\[,;:!])\s*(?=[0-9]{3}(?![0-9]))")
 _SPACED_GROUPS = re.compile(r"(?<![0-9.,/^_] )(?<![0-9.,/^_])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9/])(?! [0-9])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z({\[\])}%$,;:!])")
+_NOT = re.compile(r"\\not\s*(?:=|\\in(?![a-z]))")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]](?![0-9]*(?:pt|em|ex)\])")
-_CURRENCY_DOLLAR = re.compile(r"(?<!\\)\$(?=\s*[0-9.])")
+_CURRENCY_DOLLAR = re.compile(r"(?<!\\)\$(?=\s*[0-9.])|(?<=[0-9])\$|(?<=[0-9] )\$")
 _SIGNS = {
     "<=": "\\leq", ">=": "\\geq", "!=": "\\neq", ":=": "=", "==": "=", "\\%": "%", "％": "%", "\\$": "$", "\\|": "||", "\\_": "_",
     "<": "<", "\\#": "#", "\\&": "&",
@@ -197,9 +198,9 @@ def lex(text: str) -> Tokens | None:
     if "\\\\" in text and "\\begin" not in text:
         text = _DOUBLED_BACKSLASH.sub(r"\\", text)
     text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), _GROUPS.sub("", _DELIMITERS.sub(" ", text)))
-    text = text.replace("{:}", ":")
+    text = _NOT.sub(lambda match: "\\notin " if "in" in match[0] else "\\neq ", text.replace("{:}", ":"))
     if "$" in text:
-        # A pair of dollars delimits mathematics, a single one before a number is money; \$ always is.
+        # A pair of dollars delimits mathematics, a single one beside a number is money; \$ always is.
         paired = len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
         text = re.sub(r"(?<!\\)\$", " ", text if paired else _CURRENCY_DOLLAR.sub(r"\\$", text))
     tokens = _scan(text, False)

@@ -98,8 +98,11 @@ def _placed(names: Items, values: Items) -> Assignments | None:
     keys = [name_of(item)[0] for item in names.items]
     if len(keys) != len(values.items) or None in keys or len(set(keys)) != len(keys):
         return None
-    order = tuple(str(key) for key in keys)
-    return Assignments(tuple(zip(order, values.items, strict=True)), order)
+    stated = tuple(str(key) for key in keys)
+    order = tuple(sorted(stated))
+    # (x, y) has its order in the alphabet whichever way it is written; of names such as (m, b) only the writer knows.
+    neighbours = all(len(name) == 1 for name in order) and ord(order[-1]) - ord(order[0]) == len(order) - 1
+    return Assignments(tuple(zip(stated, values.items, strict=True)), order if neighbours else stated)
 
 
 def _without_points(terms: tuple[Readings, ...]) -> Union | None:
@@ -165,7 +168,7 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
     for answer in term:
         if isinstance(answer, Expression):
             return _tree_name(answer.tree)
-        if isinstance(answer, Text) and len(answer.words) <= 3 and answer.words[0].isalpha():
+        if isinstance(answer, Text) and len(answer.words) <= 3 and all(word.isalpha() for word in answer.words):
             return " ".join(answer.words), False
         if isinstance(answer, Items) and answer.ends == "()" and all(name_of(item)[0] for item in answer.items):
             return "(" + ",".join(str(name_of(item)[0]) for item in answer.items) + ")", False

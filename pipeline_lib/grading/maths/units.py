@@ -121,6 +121,9 @@ def read_unit(tokens: Tokens, plain: bool = False) -> tuple[int, Unit] | None:
                 last, power, sign = name, 1, 1
         elif not match["joint"]:
             return None
+    # A dangling "per", or nothing at all, is no unit.
+    if sign < 0 or power > 1 or (not powers and scale == 1):
+        return None
     return scale, tuple(sorted((name, count) for name, count in powers.items() if name and count))
 
 
