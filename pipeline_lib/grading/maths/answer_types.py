@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline_lib.grading.maths.expressions import Tree
+from pipeline_lib.grading.maths.trees import Tree
 from pipeline_lib.grading.maths.units import Unit
 
 

@@ -36,9 +36,9 @@ from pipeline_lib.grading.maths.atoms import (
     valued,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
-from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens, lex
+from pipeline_lib.grading.maths.lexer import CLOSING, Token, Tokens, lex
 from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
-from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, split, trimmed
+from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed
 
 _RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\leq": "<=", "\\geq": ">=", "\\neq": "!=", "\\approx": "~", "≈": "~", "\\equiv": "\\equiv",
@@ -141,17 +141,14 @@ def _list(tokens: Tokens) -> Readings | None:
         parts = split(tokens, lambda token, separators=separators: token.text in separators and token.kind != "number")  # type: ignore[misc]
         if len(parts) == 1:
             continue
-        if "or" in separators[:1] and (any(part and part[-1].text == "," for part in parts) or not _are_lists(parts)):
+        nested = any(len(split(part, lambda token: token.text in (",", "and"))) > 1 for part in parts)
+        if "or" in separators[:1] and (any(part and part[-1].text == "," for part in parts) or not nested):
             continue
         is_or = any(token.text in ("or", "\\or") for token in tokens)
         if len(parts) == 2 and (not parts[0] or not parts[1]):
             return None
         return _listed([part for part in parts if part], is_or)
     return None
-
-
-def _are_lists(parts: list[Tokens]) -> bool:
-    return any(len(split(part, lambda token: token.text in (",", "and"))) > 1 for part in parts)
 
 
 def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
@@ -197,9 +194,7 @@ def _relation(tokens: Tokens) -> Readings | None:
     for token in tokens:
         if depth == 0 and token.text in _RELATIONS:
             signs.append(_RELATIONS[token.text])
-        depth += (token.text in OPENING or token.text.startswith("\\begin{")) - (
-            token.text in CLOSING or token.text.startswith("\\end{")
-        )
+        depth += depth_change(token.text)
     terms = [whole(part) for part in parts]
     if not all(terms) or any(isinstance(term[0], Relation | Named | Chain) for term in terms):
         return None

@@ -14,16 +14,10 @@ from pipeline_lib.grading.maths.answer_types import (
     Text,
     Time,
 )
-from pipeline_lib.grading.maths.expressions import (
-    BeyondComputing,
-    Tree,
-    expand_signs,
-    parse_expression,
-    rational_value,
-    symbols,
-)
+from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Tokens
 from pipeline_lib.grading.maths.splitting import split
+from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, expand_signs, rational_value, symbols
 from pipeline_lib.grading.maths.units import conversion, is_unit_start, read_unit
 
 _BASES = dict(zip((

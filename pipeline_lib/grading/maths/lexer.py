@@ -6,9 +6,10 @@ grammar accepts.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
+
+from pipeline_lib.grading.maths.characters import plain_characters
 
 LONGEST_ANSWER = 10_000
 MOST_TOKENS = 1_200
@@ -25,21 +26,6 @@ class Token(NamedTuple):
 
 
 Tokens = tuple[Token, ...]
-
-_CHARACTERS = {
-    "−": "-", "–": "-", "—": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/",
-    "⁄": "/", "≤": r"\leq ", "≥": r"\geq ", "⩽": r"\leq ", "⩾": r"\geq ", "≠": r"\neq ", "≈": r"\approx ", "≡": r"\equiv ",
-    "∞": r"\infty ", "π": r"\pi ", "√": r"\sqrt ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
-    "∅": r"\emptyset ", "′": "'", "’": "'", "″": "''", "“": '"', "”": '"', "º": "°", "∘": "°", "℃": r"°\text{C}", "℉": r"°\text{F}",
-    "。": ".", "、": ",", "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "∶": ":", "⟨": "(", "⟩": ")", "〈": "(", "〉": ")",
-    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "…": r"\ldots ", "⋯": r"\ldots ",
-    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "¢": r"\text{ cents}",
-    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ",
-    "φ": r"\phi ", "ω": r"\omega ", "Ω": r"\Omega ", "σ": r"\sigma ", "ε": r"\epsilon ", "→": r"\to ",
-}  # fmt: skip
-# Digits above or below the line; as plain digits they would join the number in front: 2¹⁰ is not 210.
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
-_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+")
 
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "le": "leq", "leqslant": "leq", "leqq": "leq", "ge": "geq", "geqslant": "geq",
@@ -194,7 +180,7 @@ def lex(text: str) -> Tokens | None:
     text = text.strip()
     if len(text) > LONGEST_ANSWER:
         return None
-    text = _plain_characters(text)
+    text = plain_characters(text)
     if "\\\\" in text and "\\begin" not in text:
         text = _DOUBLED_BACKSLASH.sub(r"\\", text)
     text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), _GROUPS.sub("", _DELIMITERS.sub(" ", text)))
@@ -309,26 +295,3 @@ def _depth(tokens: list[Token]) -> int:
         deepest = max(deepest, depth)
     # Bars open and close alike; a parser tries every way to pair them.
     return max(deepest, 2 * bars)
-
-
-def _plain_characters(text: str) -> str:
-    if text.isascii() and text.isprintable():
-        return text
-    text = _RAISED.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0])}}}", text)
-    text = _LOWERED.sub(lambda match: f"_{{{unicodedata.normalize('NFKC', match[0])}}}", text)
-    return "".join(_CHARACTERS.get(character) or _plain_character(character) for character in text)
-
-
-def _plain_character(character: str) -> str:
-    if character.isascii():
-        return character if character.isprintable() else " " if character.isspace() else ""
-    category = unicodedata.category(character)
-    if category == "Nd":
-        return str(unicodedata.digit(character))
-    if category in ("Cc", "Cf", "Cs", "Co", "Cn"):
-        return ""
-    if category == "Zs":
-        return " "
-    plain = unicodedata.normalize("NFKC", character)
-    numerator, slash, denominator = plain.partition("⁄")
-    return rf"\frac{{{numerator}}}{{{denominator}}}" if slash and denominator else plain

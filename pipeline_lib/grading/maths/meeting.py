@@ -25,16 +25,22 @@ from pipeline_lib.grading.maths.answer_types import (
     Time,
     Union,
 )
-from pipeline_lib.grading.maths.expressions import BeyondComputing, Tree, rational_value, renamed, symbols
+from pipeline_lib.grading.maths.equality import (
+    DECIMAL_TOLERANCE,
+    checked,
+    equal,
+    exact_of,
+    is_rounding,
+    near,
+    rename,
+    times,
+    tree_of,
+    unified,
+)
 from pipeline_lib.grading.maths.nodes import Node, all_of, any_of, matched
 from pipeline_lib.grading.maths.units import DEGREE, PERCENT, conversion
 
-# Two decimals are equal when they differ by no more than this, absolutely (OlympiadBench's judge) and relative to the gold one.
-DECIMAL_TOLERANCE = Fraction(1, 10**8)
-# A rounded decimal stands for an exact value when it shows at least so many decimals and significant digits.
-LEAST_ROUNDED_DIGITS = 4
 _SYMMETRIC = frozenset(("\\parallel", "\\perp", "\\sim", "\\cong", "\\cap", "\\iff"))
-_INFINITE: frozenset[Tree] = frozenset((("c", "oo"), ("*", ("n", "-1"), ("c", "oo"))))
 
 
 class Meeting:
@@ -69,7 +75,7 @@ class Meeting:
         size = min(Fraction(1), abs(gold.value))
         if (gold.decimals is not None or answer.decimals is not None) and difference <= DECIMAL_TOLERANCE * size:
             return True
-        return _is_rounding(answer, difference, gold) or _is_rounding(gold, difference, answer)
+        return is_rounding(answer, difference, gold) or is_rounding(gold, difference, answer)
 
     def trees(self, gold: Number | Expression, answer: Number | Expression) -> Node:
         if isinstance(gold, Number) and isinstance(answer, Number):
@@ -80,7 +86,7 @@ class Meeting:
         factor = None if gold.bare and answer.bare else conversion(answer.unit, gold.unit)
         if factor is None:
             return False
-        return self.trees(gold.amount, answer.amount if factor == 1 else _times(answer.amount, factor))
+        return self.trees(gold.amount, answer.amount if factor == 1 else times(answer.amount, factor))
 
     def quantity_and_number(self, gold: Answer, answer: Answer) -> Node:
         quantity, number = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
@@ -89,7 +95,7 @@ class Meeting:
             return False
         amounts = [quantity.amount]
         if quantity.unit == PERCENT:
-            amounts.append(_times(quantity.amount, Fraction(1, 100)))
+            amounts.append(times(quantity.amount, Fraction(1, 100)))
         elif quantity.unit == DEGREE and not isinstance(number, Number):
             amounts.append(Expression(("/", ("*", quantity.amount.tree, ("c", "pi")), ("n", "180"))))
         in_order = [(number, amount) if number is gold else (amount, number) for amount in amounts]
@@ -200,10 +206,10 @@ class Meeting:
     def relations(self, gold: Relation, answer: Relation) -> Node:
         if gold.signs != answer.signs:
             return False
-        pairs = [[_tree_of(term) for term in side.terms] for side in (gold, answer)]
+        pairs = [[tree_of(term) for term in side.terms] for side in (gold, answer)]
         if len(gold.signs) == 1 and gold.signs[0] in ("=", "!=", "<", "<=") and None not in pairs[0] + pairs[1]:
-            unified = _unified([tree for side in pairs for tree in side if tree is not None])
-            return _checked(["relation", gold.signs[0], unified[:2], unified[2:]], unified[:2], unified[2:])
+            trees = unified([tree for side in pairs for tree in side if tree is not None])
+            return checked(["relation", gold.signs[0], trees[:2], trees[2:]], trees[:2], trees[2:])
         in_order = self.in_order(gold.terms, answer.terms)
         if gold.signs[0] in _SYMMETRIC:
             return any_of([in_order, self.in_order(gold.terms, answer.terms[::-1])])
@@ -234,7 +240,7 @@ class Meeting:
         for side in (gold, answer):
             if isinstance(side, Chain):
                 for sign, one, other in zip(side.signs, side.terms, side.terms[1:], strict=False):
-                    nodes.append(self.compare(one, other) if sign == "=" else _near(one, other))
+                    nodes.append(self.compare(one, other) if sign == "=" else near(one, other))
                 values.append(
                     [side.terms[-1], *(term for term, sign in zip(side.terms, side.signs, strict=False) if sign == "~")]
                 )
@@ -245,7 +251,7 @@ class Meeting:
     def congruences(self, gold: Congruence, answer: Congruence) -> Node:
         if gold.name and answer.name and gold.name != answer.name:
             return False
-        values = [_exact(tree) for tree in (gold.value, answer.value, gold.modulus, answer.modulus)]
+        values = [exact_of(tree) for tree in (gold.value, answer.value, gold.modulus, answer.modulus)]
         if None in values:
             return all_of([equal(gold.modulus, answer.modulus), equal(gold.value, answer.value)])
         first, second, modulus, other = (value or Fraction(0) for value in values)
@@ -255,7 +261,7 @@ class Meeting:
         if [over for _, over in gold.parameters] != [over for _, over in answer.parameters]:
             return False
         names = {other: name for (name, _), (other, _) in zip(gold.parameters, answer.parameters, strict=True)}
-        return self.compare(gold.value, _rename(answer.value, names))
+        return self.compare(gold.value, rename(answer.value, names))
 
     # Digits and words.
 
@@ -291,98 +297,3 @@ class Meeting:
 
     def texts(self, gold: Text, answer: Text) -> Node:
         return gold.words == answer.words
-
-
-def _is_rounding(shown: Number, difference: Fraction, exact: Number) -> bool:
-    """Whether a decimal with enough digits is the correct rounding of a value that is not itself given as a decimal."""
-    if shown.decimals is None or shown.significant is None or exact.decimals is not None:
-        return False
-    if shown.decimals < LEAST_ROUNDED_DIGITS or shown.significant < LEAST_ROUNDED_DIGITS:
-        return False
-    return difference <= Fraction(1, 2 * 10**shown.decimals)
-
-
-def _times(amount: Number | Expression, factor: Fraction) -> Number | Expression:
-    tree: Tree = ("*", amount.tree, ("n", str(factor)))
-    return Number(amount.value * factor, tree, amount.decimals) if isinstance(amount, Number) else Expression(tree)
-
-
-def _tree_of(readings: Readings) -> Tree | None:
-    return next((answer.tree for answer in readings if isinstance(answer, Number | Expression)), None)
-
-
-def _exact(tree: Tree) -> Fraction | None:
-    try:
-        return rational_value(tree)
-    except (BeyondComputing, ZeroDivisionError):
-        return None
-
-
-def equal(gold: Tree, answer: Tree) -> Node:
-    """Whether two trees have the same value; a question unless that is plain."""
-    if gold == answer and "latex" not in (gold[0], answer[0]):
-        return _checked(True, [gold], [answer])
-    values = [_exact(tree) for tree in (gold, answer)]
-    if None not in values:
-        return values[0] == values[1]
-    bare = [tree[0] in ("s", "n") or tree in _INFINITE for tree in (gold, answer)]
-    gold, answer = _unified([gold, answer])
-    if all(bare):
-        return gold == answer
-    return _checked(["equal", gold, answer], [gold], [answer])
-
-
-def _checked(node: Node, golds: list[Tree], answers: list[Tree]) -> Node:
-    """The node, or "beyond" and "undefined" where a part of a tree has no value that can be computed."""
-    for trees, undefined in ((golds, ["undefined"]), (answers, False)):
-        for tree in trees:
-            try:
-                rational_value(tree)
-            except BeyondComputing:
-                return ["beyond"]
-            except ZeroDivisionError:
-                return undefined
-    return node
-
-
-def _unified(trees: list[Tree]) -> list[Tree]:
-    """A letter that gold answer and prediction use in one case only, each in another, is the same variable: N + 1 and n + 1."""
-    half = len(trees) // 2
-    golds, answers = (set().union(*(symbols(tree) for tree in side)) for side in (trees[:half], trees[half:]))
-    names = {}
-    for name in answers - golds:
-        other = name.swapcase()
-        if len(name) == 1 and other in golds and other not in answers:
-            names[name] = other
-    return [*trees[:half], *(renamed(tree, names) for tree in trees[half:])] if names else trees
-
-
-def _near(one: Readings, other: Readings) -> Node:
-    r"""Whether one side of \approx is a rounding of the other to the digits it shows."""
-    numbers = [
-        next((answer for answer in side if isinstance(answer, Number | Expression | Quantity)), None) for side in (one, other)
-    ]
-    amounts = [side.amount if isinstance(side, Quantity) else side for side in numbers]
-    nodes: list[Node] = []
-    for shown, exact in (amounts, amounts[::-1]):
-        if isinstance(shown, Number) and exact is not None:
-            decimals = shown.decimals or 0
-            if isinstance(exact, Number):
-                nodes.append(abs(shown.value - exact.value) < Fraction(1, 10**decimals))
-            else:
-                nodes.append(_checked(["near", exact.tree, str(shown.value), decimals], [exact.tree], []))
-    return any_of(nodes)
-
-
-def _rename(readings: Readings, names: dict[str, str]) -> Readings:
-    changed: list[Answer] = []
-    for answer in readings:
-        if isinstance(answer, Expression):
-            changed.append(Expression(renamed(answer.tree, names)))
-        elif isinstance(answer, Items):
-            changed.append(Items(answer.kind, tuple(_rename(item, names) for item in answer.items), answer.ends))
-        elif isinstance(answer, Named):
-            changed.append(Named(answer.name, _rename(answer.value, names), answer.compound))
-        else:
-            changed.append(answer)
-    return tuple(changed)

@@ -20,7 +20,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Union,
 )
 from pipeline_lib.grading.maths.atoms import INFINITY, MINUS_INFINITY, interval, valued
-from pipeline_lib.grading.maths.expressions import BeyondComputing, Tree, rational_value, symbols
+from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, rational_value, symbols
 
 # Where |x| may stand among two or three terms.
 _BOUNDED_PLACES = ((2, 0), (2, 1), (3, 1))

@@ -8,12 +8,17 @@ from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens
 MOST_ITEMS = 64
 
 
+def depth_change(text: str) -> int:
+    """1 where a token opens a bracket or an environment, -1 where it closes one."""
+    return (text in OPENING or text.startswith("\\begin{")) - (text in CLOSING or text.startswith("\\end{"))
+
+
 def closing(tokens: Tokens, start: int) -> int | None:
     """Where the bracket or environment closes that opens at `start`; brackets of all kinds are counted alike."""
     depth = 0
     for index in range(start, len(tokens)):
         text = tokens[index].text
-        depth += (text in OPENING or text.startswith("\\begin{")) - (text in CLOSING or text.startswith("\\end{"))
+        depth += depth_change(text)
         if depth <= 0:
             return index if depth == 0 and index > start else None
     return None
@@ -29,7 +34,7 @@ def split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]
             start = index + 1
         # C) or D): a round bracket that nothing opened.
         if depth or text != ")":
-            depth += (text in OPENING or text.startswith("\\begin{")) - (text in CLOSING or text.startswith("\\end{"))
+            depth += depth_change(text)
     return [*parts, tokens[start:]]
 
 
