@@ -140,7 +140,7 @@ def listed(source: Random) -> Drawn:
     items = several(source)
     turned = items[::-1]
     texts = [joined(items), joined(turned), joined(items, r" \text{ and } "), f"\\{{{joined(turned)}\\}}"]
-    edits = [joined(items[1:]), joined([*items, 77]), joined(edited(source, items)), joined([-item - 1 for item in items])]
+    edits = [joined(items[1:]), joined([*items, 77]), joined(edited(source, items)), joined([item + 107 for item in items])]
     # In a pair the brackets may mean an interval.
     return texts, [*edits, f"({joined(items)})"] if len(items) == 2 else edits
 

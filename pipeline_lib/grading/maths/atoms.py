@@ -28,7 +28,7 @@ _BASES = dict(zip((
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 LONGEST_UNIT = 24
-_BASED = re.compile(r"(-?)(\()?([0-9A-Z]+)(?(2)\))_\{?(?:base)?(\d{1,2}|[a-z]+)\}?")
+_BASED = re.compile(r"(-?)(\()?([0-9A-Z]+)(?(2)\))_\{?(?:base)?\(?(\d{1,2}|[a-z]+)\)?\}?")
 
 _TIME = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?", re.IGNORECASE)
 

@@ -54,8 +54,10 @@ class Cursor:
         return text
 
     def starts_factor(self) -> bool:
-        """Whether what follows multiplies without a sign; a number never does."""
+        """Whether what follows multiplies without a sign; a number only behind a bracket."""
         text, kind = self.peek(), self.kind()
+        if kind == "number":
+            return self.tokens[self.position - 1].text == ")"
         if kind == "command":
             return text[1:] in GREEK or text[1:] in CONSTANTS or text[1:] in FUNCTIONS or text in ACCENTS or text in (
                 "\\frac", "\\binom", "\\lfloor", "\\lceil",
@@ -112,7 +114,7 @@ def _single_letters(tokens: Tokens) -> Iterator[Token]:
             yield Token("command", f"\\{word}", token.spaced)
         elif index and _in_subscript(tokens, index):
             yield token
-        elif token.upright or not ((glued and word.islower()) or is_product(word)):
+        elif token.upright or not ((glued and (word.islower() or _has_exponent(tokens, index))) or is_product(word)):
             match = _WORD_FUNCTION.fullmatch(word)
             if match is None or token.upright:
                 raise NotWhole
@@ -120,6 +122,10 @@ def _single_letters(tokens: Tokens) -> Iterator[Token]:
             yield from (Token("word", letter) for letter in match[2])
         else:
             yield from (Token("word", letter, token.spaced and not place) for place, letter in enumerate(word))
+
+
+def _has_exponent(tokens: Tokens, index: int) -> bool:
+    return index + 1 < len(tokens) and tokens[index + 1].text == "^"
 
 
 def _in_subscript(tokens: Tokens, index: int) -> bool:
