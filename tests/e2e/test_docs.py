@@ -122,8 +122,6 @@ def test_own_benchmark(checkout: Checkout, tutorial: str) -> None:
 
 def test_backup_and_restore(checkout: Checkout, tutorial: str) -> None:
     """The former home is out of reach while the restored one is used."""
-    import mlflow
-
     home = Path(checkout.environment["LACONIC_HOME"])
     page = "howto/backup-restore.md"
     printed = checkout.run(page)
@@ -137,6 +135,11 @@ def test_backup_and_restore(checkout: Checkout, tutorial: str) -> None:
         script = """
             laconic sql "select path from checkpoints" --format csv
             laconic train configs/smoke.toml
+            python -c "
+import os
+import mlflow
+mlflow.set_tracking_uri(f'sqlite:///{os.environ[\\"LACONIC_HOME\\"]}/mlflow.db')
+print('model in', mlflow.artifacts.download_artifacts('models:/smoke@challenger'))"
         """
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -146,14 +149,12 @@ def test_backup_and_restore(checkout: Checkout, tutorial: str) -> None:
             text=True,
             check=False,
         )
-        store = f"sqlite:///{restored}/mlflow.db"
-        model = mlflow.artifacts.download_artifacts("models:/smoke@challenger", tracking_uri=store, registry_uri=store)
     finally:
         away.rename(home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert str(home) not in done.stdout
     assert f"{restored}/checkpoints/smoke-" in done.stdout
-    assert model.startswith(f"{restored}/mlartifacts/")
+    assert f"model in {restored}/mlartifacts/" in done.stdout
 
 
 OWN_TESTS = (
