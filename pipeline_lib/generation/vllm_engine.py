@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib.config import GenerationConfig
 from pipeline_lib.generation.checksums import Checksums, digest_of, require_sent_weights
 from pipeline_lib.generation.parity import ParityError, require_folder_parity
-from pipeline_lib.generation.protocol import EngineRanks, OnFinished, Sampling
+from pipeline_lib.generation.protocol import EngineRanks, More, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
@@ -97,15 +97,40 @@ class VllmGenerator:
         return name
 
     def generate(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+        self,
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
+        more: More | None = None,
     ) -> list[Completion]:
-        """See `Generator.generate`."""
+        """See `Generator.generate`; `more` is asked before each step."""
+        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
+        asked: list[list[int]] = []
+        self._add(asked, zip(prompts, seeds, strict=True), sampling)
+        completions: dict[int, Completion] = {}
+        try:
+            while engine.has_unfinished_requests():
+                if more:
+                    self._add(asked, more(), sampling)
+                for output in engine.step():
+                    self._require_version(output.outputs[0])
+                    number = int(output.request_id)
+                    completions[number] = _completion(tokenizer, asked[number], output.outputs[0])
+                    if on_finished:
+                        on_finished(number, completions[number])
+        except BaseException:
+            engine.abort_request([str(number) for number in range(len(asked)) if number not in completions])
+            raise
+        return [completions[number] for number in range(len(asked))]
+
+    def _add(self, asked: list[list[int]], added: Iterable[tuple[list[int], int]], sampling: Sampling) -> None:
+        """Hand prompts with their seeds to the engine, numbered on from those that it has been asked for."""
         from vllm import SamplingParams
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
 
-        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
-        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        for prompt, seed in added:
             parameters = SamplingParams(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -117,16 +142,8 @@ class VllmGenerator:
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            engine.add_request(str(number), tokens_input(prompt), parameters)
-        completions: dict[int, Completion] = {}
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                self._require_version(output.outputs[0])
-                number = int(output.request_id)
-                completions[number] = _completion(tokenizer, prompts[number], output.outputs[0])
-                if on_finished:
-                    on_finished(number, completions[number])
-        return [completions[number] for number in range(len(prompts))]
+            self._llm.llm_engine.add_request(str(len(asked)), tokens_input(prompt), parameters)
+            asked.append(prompt)
 
     def _require_version(self, output: Any) -> None:
         versions = {span.version for span in output.weight_versions or ()}

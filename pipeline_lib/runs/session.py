@@ -11,9 +11,9 @@ from pipeline_lib.runs.ledger import Ledger, git_commit
 from pipeline_lib.runs.run import Run, runs_of
 
 if TYPE_CHECKING:
+    from pipeline_lib.fleet.fleets import Fleet
     from pipeline_lib.store.database import Store
     from pipeline_lib.tracking import Tracker
-    from pipeline_lib.worker.process import WorkerProcess
 
 
 class RunSession:
@@ -22,7 +22,7 @@ class RunSession:
     def __init__(self, run: Run, force: bool = False) -> None:
         self.run = run
         self.force = force
-        self._worker: WorkerProcess | None = None
+        self._worker: Fleet | None = None
         self._worker_is_lent = False
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
@@ -73,18 +73,18 @@ class RunSession:
         return row["mlflow_run_id"] if row else None
 
     @property
-    def worker(self) -> "WorkerProcess":
+    def worker(self) -> "Fleet":
         """The run's worker, started on first use and shared by the stages: its engine costs tens of seconds to start."""
         if self._worker is None:
-            from pipeline_lib.worker.process import WorkerProcess
+            from pipeline_lib.fleet.fleets import make_fleet
 
             run = self.run
             devices = run.config.control.devices if run.control_of else ()
-            self._worker = WorkerProcess(run.config, run.base.location, run.home, will_train=True, devices=devices)
+            self._worker = make_fleet(run.config, run.base.location, run.home, devices, self.ledger.note_fleet)
             self._worker.start()
         return self._worker
 
-    def lend_worker(self, worker: "WorkerProcess") -> None:
+    def lend_worker(self, worker: "Fleet") -> None:
         """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""
         self._worker, self._worker_is_lent = worker, True
 

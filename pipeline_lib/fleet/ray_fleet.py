@@ -1,0 +1,358 @@
+"""The fleet on Ray: trainer ranks, generators and their dispatcher are actors, which end with the process that started them.
+
+Ray places them, carries calls and weights, and says who has died; everything else is in the modules beside this one.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.files.home import below
+from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
+from pipeline_lib.fleet.engine_host import EngineHost, News, Request
+from pipeline_lib.fleet.fleets import OnEvents
+from pipeline_lib.fleet.trainer_rank import TrainerRank, write_log
+from pipeline_lib.generation.protocol import Generator
+from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
+from pipeline_lib.messages.faults import explain, one_line, will_repeat
+from pipeline_lib.records import FleetEvent
+from pipeline_lib.worker.process import WorkerFailed
+
+POLL_SECONDS = 0.1
+EVENT_SECONDS = 1.0
+START_SECONDS = 600.0
+# Of this process's environment, what its actors are to have on whatever node.
+HANDED_ON = ("HF_", "VLLM_", "NCCL_", "GLOO_", "LACONIC_", "PYTHONPATH", "DO_NOT_TRACK")
+
+logger = logging.getLogger(__name__)
+
+
+class Connection:
+    """This process's connection to a cluster, which the fleets in it share; the last to leave ends it, and a cluster of its own."""
+
+    _lock = threading.Lock()
+    _users = 0
+    _folder: str | None = None
+
+    @classmethod
+    def join(cls, address: str, num_cpus: int) -> None:
+        """Connect; without an address to a new cluster on this machine, reached from it alone."""
+        with cls._lock:
+            if not cls._users and not ray.is_initialized():
+                silent: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+                if address:
+                    ray.init(address, **silent)
+                else:
+                    # Short: the paths of sockets have a limit.
+                    cls._folder = tempfile.mkdtemp(prefix="laconic-", dir="/tmp")
+                    ray.init(num_cpus=num_cpus, include_dashboard=False, _temp_dir=cls._folder, **silent)
+            cls._users += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        """Give the connection up."""
+        with cls._lock:
+            cls._users -= 1
+            if not cls._users:
+                ray.shutdown()
+                if cls._folder:
+                    shutil.rmtree(cls._folder, ignore_errors=True)
+                    cls._folder = None
+
+
+class GeneratorActor(EngineHost):
+    """An engine that has all GPUs of its actor, however many."""
+
+    def __init__(self, config: RunConfig, base_folder: str, folder: Path, name: str) -> None:
+        def make_engine() -> Generator:
+            write_log(folder, name)
+            from pipeline_lib.generation.engines import make_generator
+
+            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision)
+
+        super().__init__(make_engine, folder)
+
+    def where(self) -> str:
+        """The node."""
+        return str(ray.util.get_node_ip_address())
+
+
+class RemoteEngine:
+    """An engine as the dispatcher knows it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def where(self) -> str:
+        """See `Engine.where`."""
+        return str(await self._actor.where.remote())
+
+    async def give(self, requests: list[Request]) -> None:
+        """See `EngineHost.give`."""
+        await self._actor.give.remote(requests)
+
+    async def load(self, version: str, folder: str | None, packed: Any) -> None:
+        """See `EngineHost.load`; `packed` is a list with the reference, which the actor gets the content of."""
+        await self._actor.load.remote(version, folder, packed[0] if packed else None)
+
+    async def drop(self) -> None:
+        """See `EngineHost.drop`."""
+        await self._actor.drop.remote()
+
+    async def news(self, wait_seconds: float) -> News:
+        """See `EngineHost.news`."""
+        news: News = await self._actor.news.remote(wait_seconds)
+        return news
+
+    def kill(self) -> None:
+        """See `Engine.kill`; one that is stopped takes Ray a few seconds."""
+        ray.kill(self._actor)
+
+
+class RayFleet:
+    """A `Fleet` on the cluster at `fleet.address`. Trainer ranks are placed first, all or none; generators where there is room."""
+
+    def __init__(self, config: RunConfig, base_folder: str, home: Path, on_events: OnEvents) -> None:
+        self._config, self._home, self._base_folder, self._on_events = config, home, base_folder, on_events
+        self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder}
+        self._started: Future[None] | None = None
+        self._dispatcher: Any = None
+        self._trainers: list[Any] = []
+        self._nodes: list[str] = []
+        self._places: PlacementGroup | None = None
+        self._next_job = 0
+        self._changing = threading.RLock()
+        self._is_connected, self._is_ended = False, False
+        self._events_due = 0.0
+
+    def start(self) -> None:
+        """See `Fleet.start`; returns at once."""
+        with self._changing:
+            if self._is_ended:
+                raise WorkerFailed(f"the fleet of {self._config.run_id} was ended")
+            if self._started is None:
+                # A thread of its own: Ray then leaves the signals of this process alone.
+                self._started = Future()
+                threading.Thread(target=self._start, args=(self._started,), daemon=True, name="fleet").start()
+
+    def _start(self, started: "Future[None]") -> None:
+        try:
+            with self._changing:
+                if not self._is_connected:
+                    Connection.join(self._config.fleet.address, self._num_cpus())
+                    self._is_connected = True
+            self._start_actors()
+            started.set_result(None)
+        except BaseException as error:
+            started.set_exception(error)
+
+    def _num_cpus(self) -> int:
+        return self._config.compute.num_processes + self._config.fleet.generators * self._config.generation.tensor_parallel
+
+    def _start_actors(self) -> None:
+        config, world_size = self._config, self._config.compute.num_processes
+        self.folder = below(self._home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
+        self.folder.mkdir(parents=True)
+        write_json(self.folder / "worker.json", self._settings)
+        self._next_job = 0
+        for rank in range(world_size):
+            reserve_failure(self.folder, rank)
+        if self._places is None:
+            self._places = self._reserve()
+        if self._dispatcher is None:
+            self._dispatcher = self._start_dispatcher()
+            ray.get(self._dispatcher.start.remote())
+        placed = PlacementGroupSchedulingStrategy(self._places)
+        options = {
+            "num_cpus": 1,
+            "num_gpus": int(_has_gpus()),
+            "runtime_env": self._environment(),
+            "scheduling_strategy": placed,
+        }
+        actor = ray.remote(TrainerActor).options(**options)
+        self._trainers = [actor.remote(rank, world_size, self.folder) for rank in range(world_size)]
+        meeting_point = ray.get(self._trainers[0].meeting_point.remote())
+        call = partial(ask, self._dispatcher)
+        self._nodes = ray.get([trainer.join.remote(meeting_point, call, _put) for trainer in self._trainers])
+
+    def _reserve(self) -> PlacementGroup:
+        """Room for the trainer. Raises FleetError where there is too little for it and a generator in the whole cluster."""
+        each, parallel = {"CPU": 1, "GPU": int(_has_gpus())}, self._config.generation.tensor_parallel
+        world_size, there = self._config.compute.num_processes, ray.cluster_resources()
+        for kind, number in each.items():
+            if there.get(kind, 0) < (needed := number * (world_size + parallel)):
+                raise FleetError(
+                    f"the cluster has {there.get(kind, 0):g} {kind}s, and {world_size} trainer ranks (compute.num_processes) beside a "
+                    f"generator (generation.tensor_parallel = {parallel}) need {needed}"
+                )
+        places = placement_group([{kind: number for kind, number in each.items() if number}] * world_size, strategy="PACK")
+        try:
+            ray.get(places.ready(), timeout=START_SECONDS)
+        except GetTimeoutError:
+            remove_placement_group(places)
+            raise FleetError(f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster") from None
+        return places
+
+    def _start_dispatcher(self) -> Any:
+        """On the node of this process; it starts the generators, and is told to forget the trainer's wishes when that is another."""
+        config, base_folder, folder = self._config, self._base_folder, self.folder
+        parallel = config.generation.tensor_parallel
+        options = {
+            "num_cpus": parallel,
+            "num_gpus": parallel * int(_has_gpus()),
+            "max_concurrency": 8,
+            "runtime_env": self._environment(),
+        }
+
+        def start_engine(name: str) -> RemoteEngine:
+            return RemoteEngine(ray.remote(GeneratorActor).options(**options).remote(config, base_folder, folder, name))
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(Dispatcher).options(num_cpus=0, scheduling_strategy=here, runtime_env=self._environment())
+        fleet = config.fleet
+        return actor.remote(start_engine, fleet.generators, config.generation.max_num_seqs, base_folder, fleet.deadline_seconds)
+
+    def _environment(self) -> dict[str, Any]:
+        """Must be there before torch is imported, as in a worker."""
+        handed_on = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
+        threads = str(self._config.compute.num_threads)
+        return {"env_vars": {**handed_on, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}}
+
+    @property
+    def is_running(self) -> bool:
+        """See `Fleet.is_running`."""
+        return self._started is not None and not self._is_ended
+
+    def run(self, job: GenerateJob | TrainJob, on_progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
+        """See `Fleet.run`."""
+        self._wait_for_start()
+        number, self._next_job = self._next_job, self._next_job + 1
+        write_json(self.folder / f"{number:04d}.json", job.model_dump(mode="json"))
+        progress_path, seen = self.folder / f"{number:04d}.progress.json", None
+        left = {trainer.run.remote(number): rank for rank, trainer in enumerate(self._trainers)}
+        while left:
+            done, _ = ray.wait(list(left), timeout=POLL_SECONDS)
+            if on_progress and progress_path.exists() and (progress := read_json(progress_path)) != seen:
+                on_progress(seen := progress)
+            try:
+                self._hand_on_events()
+                for reference in done:
+                    ray.get(reference)
+                    del left[reference]
+            except RayError as error:
+                raise self._failure(error, left.get(done[0]) if done else None) from error
+        self._hand_on_events(at_once=True)
+        return read_json(self.folder / f"{number:04d}.result.json")["value"]
+
+    def _wait_for_start(self) -> None:
+        self.start()
+        assert self._started is not None
+        try:
+            self._started.result()
+        except RayTaskError as error:
+            raise WorkerFailed(self._line(error.cause), will_repeat(error.cause)) from error
+        except Exception as error:
+            raise WorkerFailed(self._line(error), self._is_ended or will_repeat(error)) from error
+
+    def _line(self, error: BaseException) -> str:
+        return f"{explain(error, self._home)} (log: {self.folder})"
+
+    def _failure(self, error: RayError, rank: int | None) -> WorkerFailed:
+        """What a rank has noted, or else that it died without a word."""
+        actor, node = ("the dispatcher", "") if rank is None else (f"trainer-{rank}", self._nodes[rank])
+        failure = read_failure(self.folder)
+        line = failure["line"] if failure else f"{actor} of the fleet died: {one_line(str(error))[:300]}"
+        with suppress(Exception):
+            self._hand_on_events(at_once=True)
+        self._on_events([FleetEvent(self._config.run_id, datetime.now(UTC), actor, node, "died", "", None, None, line)])
+        repeats = bool(failure and failure["repeats"]) or self._is_ended
+        return WorkerFailed(f"{line} (log: {self.folder})", repeats)
+
+    def _hand_on_events(self, at_once: bool = False) -> None:
+        if self._dispatcher and (at_once or time.monotonic() > self._events_due):
+            self._events_due = time.monotonic() + EVENT_SECONDS
+            if events := ask(self._dispatcher, "events"):
+                self._on_events([replace(event, run_id=self._config.run_id) for event in events])
+
+    def restart(self) -> None:
+        """See `Fleet.restart`: the trainer is another, the generators stay as long as their dispatcher lives."""
+        with self._changing:
+            if self._is_ended:
+                raise WorkerFailed(f"the fleet of {self._config.run_id} was ended")
+            self._end_trainers()
+            if self._dispatcher:
+                try:
+                    ray.get(self._dispatcher.reset.remote())
+                except RayError:
+                    self._dispatcher = None  # its generators went with it
+            self._started = None
+            self.start()
+
+    def close(self) -> None:
+        """See `Fleet.close`."""
+        with suppress(Exception):
+            if self._started and self._started.done() and not self._is_ended:
+                self._hand_on_events(at_once=True)
+        self.kill()
+
+    def kill(self) -> None:
+        """See `Fleet.kill`."""
+        self._is_ended = True
+        with self._changing:
+            if not self._is_connected:
+                return
+            self._is_connected = False
+            with suppress(RayError):
+                self._end_trainers()
+                if self._dispatcher:
+                    ray.kill(self._dispatcher)
+                if self._places:
+                    remove_placement_group(self._places)
+            Connection.leave()
+
+    def _end_trainers(self) -> None:
+        for trainer in self._trainers:
+            ray.kill(trainer)
+        self._trainers = []
+
+
+class TrainerActor(TrainerRank):
+    """A rank that meets the others at the address by which Ray knows its node."""
+
+    def __init__(self, rank: int, world_size: int, folder: Path) -> None:
+        super().__init__(rank, world_size, folder, str(ray.util.get_node_ip_address()))
+
+
+def ask(dispatcher: Any, method: str, *arguments: Any) -> Any:
+    """Call the dispatcher, and raise what it raises."""
+    try:
+        return ray.get(getattr(dispatcher, method).remote(*arguments))
+    except RayTaskError as error:
+        raise error.cause from None
+
+
+def _put(content: Any) -> list[Any]:
+    """Leave something in the object store; in a list, a reference is handed on as such."""
+    return [ray.put(content)]
+
+
+def _has_gpus() -> bool:
+    return bool(ray.cluster_resources().get("GPU", 0))
