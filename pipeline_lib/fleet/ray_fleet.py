@@ -163,6 +163,8 @@ class RayFleet:
             started.set_result(None)
         except BaseException as error:
             started.set_exception(error)
+        if self._is_ended:  # meanwhile
+            self._end()
 
     def _num_cpus(self) -> int:
         return self._config.compute.num_processes + self._config.fleet.generators * self._config.generation.tensor_parallel
@@ -314,8 +316,12 @@ class RayFleet:
         self.kill()
 
     def kill(self) -> None:
-        """See `Fleet.kill`."""
+        """See `Fleet.kill`; where it is still being started, that ends it."""
         self._is_ended = True
+        if self._started and (self._started.done() or self._dispatcher):
+            self._end()
+
+    def _end(self) -> None:
         with self._changing:
             if not self._is_connected:
                 return

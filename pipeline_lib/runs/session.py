@@ -1,5 +1,6 @@
 """The session that works on a run: its lock, worker, store, ledger and tracker, opened when first needed."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import remove_unfinished
 from pipeline_lib.processes import give_room, lock_run, reserve_room
+from pipeline_lib.records import FleetEvent
 from pipeline_lib.runs.ledger import Ledger, git_commit
 from pipeline_lib.runs.run import Run, runs_of
 
@@ -26,6 +28,7 @@ class RunSession:
         self._worker_is_lent = False
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
+        self.show_fleet: Callable[[Run, list[FleetEvent]], None] = lambda run, events: None
 
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
@@ -80,9 +83,13 @@ class RunSession:
 
             run = self.run
             devices = run.config.control.devices if run.control_of else ()
-            self._worker = make_fleet(run.config, run.base.location, run.home, devices, self.ledger.note_fleet)
+            self._worker = make_fleet(run.config, run.base.location, run.home, devices, self._note_fleet)
             self._worker.start()
         return self._worker
+
+    def _note_fleet(self, events: list[FleetEvent]) -> None:
+        self.ledger.note_fleet(events)
+        self.show_fleet(self.run, events)
 
     def lend_worker(self, worker: "Fleet") -> None:
         """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""

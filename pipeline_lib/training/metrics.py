@@ -28,6 +28,11 @@ class StepClock:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._parts: dict[str, float] = {}
+        self.seconds_generating = 0.0
+
+    def generated(self, seconds: float) -> None:
+        """What the step is trained on took so long to generate, whether the step has waited for it or not."""
+        self.seconds_generating += seconds
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds towards a part."""
@@ -86,7 +91,7 @@ def measure(
         policy_lag=sums["policy_lag"] / max(sums["used"], 1.0),
         optimizer_steps=update.optimizer_steps,
         num_rollouts=int(num),
-        tokens_per_second=sums["tokens"] / clock.seconds("generation"),
+        tokens_per_second=sums["tokens"] / clock.seconds_generating,
         generation_seconds=clock.seconds("generation"),
         update_seconds=clock.seconds("update"),
         sync_seconds=clock.seconds("sync"),
