@@ -10,8 +10,6 @@ from pipeline_lib.jobs import GenerateJob, TrainJob
 from pipeline_lib.records import FleetEvent
 from pipeline_lib.worker.process import WorkerProcess
 
-OnEvents = Callable[[list[FleetEvent]], None]
-
 
 class Fleet(Protocol):
     """Engines and trainer of one run; jobs are data, and what they make is files that this process sees, too."""
@@ -47,7 +45,7 @@ def make_fleet(
     base_folder: str,
     home: Path,
     devices: Sequence[int] = (),
-    on_events: OnEvents = lambda events: None,
+    on_events: Callable[[list[FleetEvent]], None] = lambda events: None,
 ) -> Fleet:
     """The fleet that `fleet.kind` names; `devices` as for a worker, `on_events` hears what happens to actors.
 

@@ -28,7 +28,6 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
 from pipeline_lib.fleet.engine_host import EngineHost, News, Request
-from pipeline_lib.fleet.fleets import OnEvents
 from pipeline_lib.fleet.trainer_rank import TrainerRank, write_log
 from pipeline_lib.generation.protocol import Generator
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
@@ -130,7 +129,7 @@ class RemoteEngine:
 class RayFleet:
     """A `Fleet` on the cluster at `fleet.address`. Trainer ranks are placed first, all or none; generators where there is room."""
 
-    def __init__(self, config: RunConfig, base_folder: str, home: Path, on_events: OnEvents) -> None:
+    def __init__(self, config: RunConfig, base_folder: str, home: Path, on_events: Callable[[list[FleetEvent]], None]) -> None:
         self._config, self._home, self._base_folder, self._on_events = config, home, base_folder, on_events
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder}
         self._started: Future[None] | None = None

@@ -61,7 +61,10 @@ class VllmGenerator:
         if world_size > 1:
             # Each rank its engine, or its part of one, inside the process group of the launcher.
             placement["distributed_executor_backend"] = "external_launcher"
-            placement["tensor_parallel_size"] = config.tensor_parallel
+        elif config.tensor_parallel > 1:
+            placement["distributed_executor_backend"] = "mp"  # processes of its own, for an engine apart from the trainer
+        placement["tensor_parallel_size"] = config.tensor_parallel
+        self._has_processes = world_size == 1 < config.tensor_parallel
         shared_memory = self._name_shared_memory() if self._on_cpu and ranks else None
         self._llm = LLM(
             model=model,
@@ -169,11 +172,14 @@ class VllmGenerator:
         from pipeline_lib.generation.vllm_weights import reload
 
         self._wake("weights")
-        [reloaded] = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
+        if named_weights is not None and self._has_processes:
+            named_weights = list(named_weights)
+        parts = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
         self._wake("kv_cache")
         self._sleeps = False
-        held: Checksums = sum(self._ranks.gather(reloaded.held), start=Counter())
-        require_sent_weights(reloaded.sent, held, version, reloaded.fused, reloaded.unseen)
+        own: Checksums = sum((part.held for part in parts), start=Counter())
+        held: Checksums = sum(self._ranks.gather(own), start=Counter())
+        require_sent_weights(parts[0].sent, held, version, parts[0].fused, parts[0].unseen)
         self._llm.reset_prefix_cache()
         self._llm.update_weight_version(version)
         self._version = version

@@ -292,6 +292,26 @@ def test_a_node_that_is_lost_costs_its_generator_and_one_that_joins_is_used(
     assert len({event.actor for event in crew[2] if event.kind == "generated"}) == 2
 
 
+def train_alone(folder: Path, *changes: str) -> Training:
+    """A short run on vLLM, in a fleet of its own."""
+    folder.mkdir()
+    training = Training(folder, configure("generation.engine=vllm", "compute.num_processes=1", "train.steps=2", *changes))
+    fleet = make_fleet(training.config, str(BASE_FOLDER), folder / "home")
+    try:
+        fleet.run(training.profile())
+        fleet.run(training.job())
+    finally:
+        fleet.close()
+    return training
+
+
+def test_vllm_in_actors_makes_the_run_of_the_embedded_one(folder: Path) -> None:
+    """On a cluster that the run starts and ends; with a part of the weights in each of two processes, too."""
+    embedded = train_alone(folder / "vllm")
+    assert_same(train_alone(folder / "vllm-ray", "fleet.kind=ray"), embedded)
+    assert_same(train_alone(folder / "vllm-parts", "fleet.kind=ray", "generation.tensor_parallel=2"), embedded)
+
+
 DRIVER = """
 import os, sys
 from pathlib import Path
