@@ -37,14 +37,9 @@ class FleetError(Explained):
 class Engine(Protocol):
     """An `EngineHost` elsewhere."""
 
-    async def where(self) -> str:
-        """The node it is on; returns when there is room for it and it has been started."""
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
         ...
-
-    async def give(self, requests: list[Request]) -> None: ...
-    async def load(self, version: str, folder: str | None, packed: Any) -> None: ...
-    async def drop(self) -> None: ...
-    async def news(self, wait_seconds: float) -> News: ...
 
     def kill(self) -> None:
         """End it at once."""
@@ -53,7 +48,10 @@ class Engine(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Round:
-    """Weights, and the requests to be generated with them that no engine has yet."""
+    """Weights, and the requests to be generated with them that no engine has yet.
+
+    `packed` is a list of what stands for them, which an object store would otherwise hand to the dispatcher in full.
+    """
 
     version: str
     folder: str | None
@@ -161,7 +159,7 @@ class Dispatcher:
         for lane in self._lanes:
             lane.held.clear()
             if lane.is_ready:
-                await self._attempt(lane, lane.engine.drop())
+                await self._attempt(lane, lane.engine.call("drop"))
         await self._feed()
 
     async def note(self, event: FleetEvent) -> None:
@@ -191,9 +189,9 @@ class Dispatcher:
     async def _follow(self, lane: Lane) -> None:
         """Hear an engine's news for as long as it lives."""
         try:
-            lane.node = await lane.engine.where()
+            lane.node = await lane.engine.call("where")
             while lane in self._lanes:
-                news = await asyncio.wait_for(lane.engine.news(NEWS_SECONDS), self._deadline + NEWS_SECONDS)
+                news: News = await asyncio.wait_for(lane.engine.call("news", NEWS_SECONDS), self._deadline + NEWS_SECONDS)
                 if news.failure and news.failure[1]:
                     self._error = news.failure[0]
                 elif news.failure:
@@ -257,18 +255,19 @@ class Dispatcher:
         for lane in free:
             if lane.round is not target and not lane.held:
                 lane.loading, lane.since = target, time.monotonic()
-                orders.append(self._attempt(lane, lane.engine.load(target.version, target.folder, target.packed)))
+                packed = target.packed[0] if target.packed else None
+                orders.append(self._attempt(lane, lane.engine.call("load", target.version, target.folder, packed)))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
         for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, self._capacity).items():
             lane = lanes[name]
             lane.since = lane.since if lane.held else time.monotonic()
             lane.held |= {request.key: request for request in requests}
-            orders.append(self._attempt(lane, lane.engine.give(requests)))
+            orders.append(self._attempt(lane, lane.engine.call("give", requests)))
         await asyncio.gather(*orders)
         async with self._changed:
             self._changed.notify_all()
 
-    async def _attempt(self, lane: Lane, call: Coroutine[Any, Any, None]) -> None:
+    async def _attempt(self, lane: Lane, call: Coroutine[Any, Any, Any]) -> None:
         """Whether an engine has died is for its news to say; one that hangs holds up nobody."""
         try:
             await asyncio.wait_for(call, NEWS_SECONDS)

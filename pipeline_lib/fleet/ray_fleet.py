@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
-from pipeline_lib.fleet.engine_host import EngineHost, News, Request
+from pipeline_lib.fleet.engine_host import EngineHost
 from pipeline_lib.fleet.trainer_rank import TrainerRank, write_log
 from pipeline_lib.generation.protocol import Generator
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
@@ -56,6 +56,7 @@ class Connection:
         """Connect; without an address to a new cluster on this machine, reached from it alone."""
         with cls._lock:
             if not cls._users and not ray.is_initialized():
+                logging.getLogger("ray").setLevel(logging.ERROR)
                 silent: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
                 if address:
                     ray.init(address, **silent)
@@ -95,31 +96,14 @@ class GeneratorActor(EngineHost):
 
 
 class RemoteEngine:
-    """An engine as the dispatcher knows it."""
+    """A generator's actor as the dispatcher knows it."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    async def where(self) -> str:
-        """See `Engine.where`."""
-        return str(await self._actor.where.remote())
-
-    async def give(self, requests: list[Request]) -> None:
-        """See `EngineHost.give`."""
-        await self._actor.give.remote(requests)
-
-    async def load(self, version: str, folder: str | None, packed: Any) -> None:
-        """See `EngineHost.load`; `packed` is a list with the reference, which the actor gets the content of."""
-        await self._actor.load.remote(version, folder, packed[0] if packed else None)
-
-    async def drop(self) -> None:
-        """See `EngineHost.drop`."""
-        await self._actor.drop.remote()
-
-    async def news(self, wait_seconds: float) -> News:
-        """See `EngineHost.news`."""
-        news: News = await self._actor.news.remote(wait_seconds)
-        return news
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """See `Engine.call`."""
+        return await getattr(self._actor, method).remote(*arguments)
 
     def kill(self) -> None:
         """See `Engine.kill`; one that is stopped takes Ray a few seconds."""
@@ -132,6 +116,7 @@ class RayFleet:
     def __init__(self, config: RunConfig, base_folder: str, home: Path, on_events: Callable[[list[FleetEvent]], None]) -> None:
         self._config, self._home, self._base_folder, self._on_events = config, home, base_folder, on_events
         self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder}
+        self.folder = home
         self._started: Future[None] | None = None
         self._dispatcher: Any = None
         self._trainers: list[Any] = []
@@ -258,7 +243,7 @@ class RayFleet:
                 for reference in done:
                     ray.get(reference)
                     del left[reference]
-            except RayError as error:
+            except (RayError, ConnectionError) as error:
                 raise self._failure(error, left.get(done[0]) if done else None) from error
         self._hand_on_events(at_once=True)
         return read_json(self.folder / f"{number:04d}.result.json")["value"]
@@ -276,7 +261,7 @@ class RayFleet:
     def _line(self, error: BaseException) -> str:
         return f"{explain(error, self._home)} (log: {self.folder})"
 
-    def _failure(self, error: RayError, rank: int | None) -> WorkerFailed:
+    def _failure(self, error: Exception, rank: int | None) -> WorkerFailed:
         """What a rank has noted, or else that it died without a word."""
         actor, node = ("the dispatcher", "") if rank is None else (f"trainer-{rank}", self._nodes[rank])
         failure = read_failure(self.folder)
@@ -352,6 +337,8 @@ def ask(dispatcher: Any, method: str, *arguments: Any) -> Any:
         return ray.get(getattr(dispatcher, method).remote(*arguments))
     except RayTaskError as error:
         raise error.cause from None
+    except RayActorError as error:  # as good as a lost connection: the next fleet has another
+        raise ConnectionError(f"the dispatcher of the generators died: {one_line(str(error))[:300]}") from error
 
 
 def _put(content: Any) -> list[Any]:
