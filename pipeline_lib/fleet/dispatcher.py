@@ -182,7 +182,10 @@ class Dispatcher:
         name = f"generator-{next(self._numbers)}"
         lane = Lane(name, self._start_engine(name), self._base)
         self._lanes.append(lane)
-        task = asyncio.ensure_future(self._follow(lane))
+        self._begin(self._follow(lane))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -255,8 +258,7 @@ class Dispatcher:
         for lane in free:
             if lane.round is not target and not lane.held:
                 lane.loading, lane.since = target, time.monotonic()
-                packed = target.packed[0] if target.packed else None
-                orders.append(self._attempt(lane, lane.engine.call("load", target.version, target.folder, packed)))
+                self._begin(self._load(lane, target))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
         for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, self._capacity).items():
             lane = lanes[name]
@@ -266,6 +268,14 @@ class Dispatcher:
         await asyncio.gather(*orders)
         async with self._changed:
             self._changed.notify_all()
+
+    async def _load(self, lane: Lane, target: Round) -> None:
+        """Order weights; where they are gone, as those of a trainer that has died, the engine stays free for others."""
+        try:
+            await lane.engine.call("load", target.version, target.folder, target.packed[0] if target.packed else None)
+        except Exception as error:
+            logger.info("%s did not get the weights of %s: %s", lane.name, target.version, error)
+            lane.loading = None if lane.loading is target else lane.loading
 
     async def _attempt(self, lane: Lane, call: Coroutine[Any, Any, Any]) -> None:
         """Whether an engine has died is for its news to say; one that hangs holds up nobody."""

@@ -67,12 +67,15 @@ class Here:
 
     def __init__(self, engine: Counting, home: Path) -> None:
         self._host, self.is_dead, self.hangs, self.was_killed = EngineHost(lambda: engine, home), False, False, False
+        self.loses = ""  # weights that never come
 
     async def call(self, method: str, *arguments: Any) -> Any:
         if method == "where":
             return "here"
         while self.hangs:
             await asyncio.sleep(0.01)
+        if method == "load" and arguments[0] == self.loses:
+            raise ConnectionError("their owner has died")
         if method == "news":
             arguments = (0.05,)
         came = await asyncio.to_thread(getattr(self._host, method), *arguments)
@@ -203,6 +206,10 @@ def test_engines_that_hold_different_weights_end_the_run(tmp_path: Path) -> None
     async def check() -> None:
         crew = Crew(tmp_path, Counting(skew=" but for a layer"))
         await crew.dispatcher.start()
+        started = 0
+        while started < 2:
+            started += (await crew.kinds()).count("started")
+            await asyncio.sleep(0.02)
         await crew.dispatcher.push("one", "one")
         with pytest.raises(FleetError, match=r"generator-\d holds other weights than the engines before it"):
             while await crew.dispatcher.digest(5.0) is None:
@@ -220,6 +227,23 @@ def test_another_trainer_finds_the_engines_as_they_were_started(tmp_path: Path) 
         await asyncio.sleep(0.3)
         await crew.dispatcher.reset()
         assert await crew.generate(range(6)) == expected(range(6), "as loaded")
+
+    asyncio.run(check())
+
+
+def test_weights_that_are_gone_do_not_keep_an_engine_from_others(tmp_path: Path) -> None:
+    async def check() -> None:
+        crew = Crew(tmp_path)
+        await crew.dispatcher.start()
+        await crew.generate([1])
+        for engine in crew.started:
+            engine.loses = "gone"
+        await crew.dispatcher.push("gone", "gone")
+        await asyncio.sleep(0.3)
+        await crew.dispatcher.reset()
+        await crew.dispatcher.push("one", "one")
+        assert await crew.generate(range(6)) == expected(range(6), "one")
+        assert (await crew.kinds()).count("started") == 2
 
     asyncio.run(check())
 
