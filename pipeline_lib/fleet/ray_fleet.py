@@ -141,7 +141,8 @@ class RayFleet:
         try:
             with self._changing:
                 if not self._is_connected:
-                    Connection.join(self._config.fleet.address, self._num_cpus())
+                    engines = self._config.fleet.generators * self._config.generation.tensor_parallel
+                    Connection.join(self._config.fleet.address, self._config.compute.num_processes + engines)
                     self._is_connected = True
             self._start_actors()
             started.set_result(None)
@@ -149,9 +150,6 @@ class RayFleet:
             started.set_exception(error)
         if self._is_ended:  # meanwhile
             self._end()
-
-    def _num_cpus(self) -> int:
-        return self._config.compute.num_processes + self._config.fleet.generators * self._config.generation.tensor_parallel
 
     def _start_actors(self) -> None:
         config, world_size = self._config, self._config.compute.num_processes
@@ -167,13 +165,7 @@ class RayFleet:
             self._dispatcher = self._start_dispatcher()
             ray.get(self._dispatcher.start.remote())
         placed = PlacementGroupSchedulingStrategy(self._places)
-        options = {
-            "num_cpus": 1,
-            "num_gpus": int(_has_gpus()),
-            "runtime_env": self._environment(),
-            "scheduling_strategy": placed,
-        }
-        actor = ray.remote(TrainerActor).options(**options)
+        actor = ray.remote(TrainerActor).options(**self._resources(1), scheduling_strategy=placed)
         self._trainers = [actor.remote(rank, world_size, self.folder) for rank in range(world_size)]
         meeting_point = ray.get(self._trainers[0].meeting_point.remote())
         call = partial(ask, self._dispatcher)
@@ -200,27 +192,21 @@ class RayFleet:
     def _start_dispatcher(self) -> Any:
         """On the node of this process; it starts the generators, and is told to forget the trainer's wishes when that is another."""
         config, base_folder, folder = self._config, self._base_folder, self.folder
-        parallel = config.generation.tensor_parallel
-        options = {
-            "num_cpus": parallel,
-            "num_gpus": parallel * int(_has_gpus()),
-            "max_concurrency": 8,
-            "runtime_env": self._environment(),
-        }
+        options = {**self._resources(config.generation.tensor_parallel), "max_concurrency": 8}
 
         def start_engine(name: str) -> RemoteEngine:
             return RemoteEngine(ray.remote(GeneratorActor).options(**options).remote(config, base_folder, folder, name))
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(Dispatcher).options(num_cpus=0, scheduling_strategy=here, runtime_env=self._environment())
+        actor = ray.remote(Dispatcher).options(**self._resources(0), scheduling_strategy=here)
         fleet = config.fleet
         return actor.remote(start_engine, fleet.generators, config.generation.max_num_seqs, base_folder, fleet.deadline_seconds)
 
-    def _environment(self) -> dict[str, Any]:
-        """Must be there before torch is imported, as in a worker."""
+    def _resources(self, number: int) -> dict[str, Any]:
+        """So many GPUs, or CPUs where the cluster has none, and what must be in the environment before torch is imported."""
         handed_on = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
-        threads = str(self._config.compute.num_threads)
-        return {"env_vars": {**handed_on, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}}
+        threads = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(self._config.compute.num_threads)}
+        return {"num_cpus": number, "num_gpus": number * int(_has_gpus()), "runtime_env": {"env_vars": handed_on | threads}}
 
     @property
     def is_running(self) -> bool:
@@ -253,13 +239,10 @@ class RayFleet:
         assert self._started is not None
         try:
             self._started.result()
-        except RayTaskError as error:
-            raise WorkerFailed(self._line(error.cause), will_repeat(error.cause)) from error
         except Exception as error:
-            raise WorkerFailed(self._line(error), self._is_ended or will_repeat(error)) from error
-
-    def _line(self, error: BaseException) -> str:
-        return f"{explain(error, self._home)} (log: {self.folder})"
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            line = f"{explain(cause, self._home)} (log: {self.folder})"
+            raise WorkerFailed(line, self._is_ended or will_repeat(cause)) from error
 
     def _failure(self, error: Exception, rank: int | None) -> WorkerFailed:
         """What a rank has noted, or else that it died without a word."""
@@ -294,8 +277,8 @@ class RayFleet:
 
     def close(self) -> None:
         """See `Fleet.close`."""
-        with suppress(Exception):
-            if self._started and self._started.done() and not self._is_ended:
+        if self._started and self._started.done() and not self._is_ended:
+            with suppress(Exception):
                 self._hand_on_events(at_once=True)
         self.kill()
 
