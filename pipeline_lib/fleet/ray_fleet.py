@@ -57,13 +57,11 @@ class Connection:
         with cls._lock:
             if not cls._users and not ray.is_initialized():
                 logging.getLogger("ray").setLevel(logging.ERROR)
-                silent: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-                if address:
-                    ray.init(address, **silent)
-                else:
-                    # Short: the paths of sockets have a limit.
-                    cls._folder = tempfile.mkdtemp(prefix="laconic-", dir="/tmp")
-                    ray.init(num_cpus=num_cpus, include_dashboard=False, _temp_dir=cls._folder, **silent)
+                own: dict[str, Any] = {}
+                if not address:
+                    cls._folder = tempfile.mkdtemp(prefix="laconic-", dir="/tmp")  # short: the paths of sockets have a limit
+                    own = {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": cls._folder}
+                ray.init(address or None, log_to_driver=False, configure_logging=False, **own)
             cls._users += 1
 
     @classmethod
@@ -106,7 +104,7 @@ class RemoteEngine:
         return await getattr(self._actor, method).remote(*arguments)
 
     def kill(self) -> None:
-        """See `Engine.kill`; one that is stopped takes Ray a few seconds."""
+        """See `Engine.kill`; one that is stopped takes Ray five seconds."""
         ray.kill(self._actor)
 
 
@@ -122,10 +120,9 @@ class RayFleet:
         self._trainers: list[Any] = []
         self._nodes: list[str] = []
         self._places: PlacementGroup | None = None
-        self._next_job = 0
+        self._next_job, self._events_due = 0, 0.0
         self._changing = threading.RLock()
         self._is_connected, self._is_ended = False, False
-        self._events_due = 0.0
 
     def start(self) -> None:
         """See `Fleet.start`; returns at once."""
@@ -152,8 +149,8 @@ class RayFleet:
             self._end()
 
     def _start_actors(self) -> None:
-        config, world_size = self._config, self._config.compute.num_processes
-        self.folder = below(self._home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
+        world_size = self._config.compute.num_processes
+        self.folder = below(self._home, "workers", f"{self._config.run_id}-{uuid.uuid4().hex[:8]}")
         self.folder.mkdir(parents=True)
         write_json(self.folder / "worker.json", self._settings)
         self._next_job = 0
@@ -168,8 +165,8 @@ class RayFleet:
         actor = ray.remote(TrainerActor).options(**self._resources(1), scheduling_strategy=placed)
         self._trainers = [actor.remote(rank, world_size, self.folder) for rank in range(world_size)]
         meeting_point = ray.get(self._trainers[0].meeting_point.remote())
-        call = partial(ask, self._dispatcher)
-        self._nodes = ray.get([trainer.join.remote(meeting_point, call, _put) for trainer in self._trainers])
+        joined = [trainer.join.remote(meeting_point, partial(ask, self._dispatcher), _put) for trainer in self._trainers]
+        self._nodes = ray.get(joined)
 
     def _reserve(self) -> PlacementGroup:
         """Room for the trainer. Raises FleetError where there is too little for it and a generator in the whole cluster."""
