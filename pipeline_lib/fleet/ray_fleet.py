@@ -61,7 +61,7 @@ class Connection:
                 if not address:
                     cls._folder = tempfile.mkdtemp(prefix="laconic-", dir="/tmp")  # short: the paths of sockets have a limit
                     own = {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": cls._folder}
-                ray.init(address or None, log_to_driver=False, configure_logging=False, **own)
+                ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
             cls._users += 1
 
     @classmethod
