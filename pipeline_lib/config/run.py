@@ -247,17 +247,15 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _engines_are_whole(self) -> "RunConfig":
-        tensor_parallel, num_processes = self.generation.tensor_parallel, self.compute.num_processes
-        if self.fleet.kind == "embedded" and num_processes % tensor_parallel:
+        tensor_parallel, number = self.generation.tensor_parallel, self.compute.num_processes
+        if self.fleet.kind == "embedded" and number % tensor_parallel:
             raise ValueError(
-                f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {num_processes}: "
+                f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {number}: "
                 "each engine takes that many processes"
             )
         cards = self.control.devices
-        if cards and not len(cards) == len(set(cards)) == num_processes:
-            raise ValueError(
-                f"control.devices = {list(cards)}: compute.num_processes = {num_processes} needs as many, each once"
-            )
+        if cards and not len(cards) == len(set(cards)) == number:
+            raise ValueError(f"control.devices = {[*cards]}: compute.num_processes = {number} needs as many cards, each once")
         require_possible_ahead(self.fleet, self.train, self.watch)
         return self
 
