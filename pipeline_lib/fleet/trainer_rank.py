@@ -11,7 +11,6 @@ from typing import Any
 
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.fleet.dispatcher import FleetError
-from pipeline_lib.fleet.remote_generator import RemoteGenerator
 from pipeline_lib.jobs import read_json, write_failure
 from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.worker.program import Worker, hidden
@@ -55,6 +54,8 @@ class TrainerRank:
         settings = read_json(self._folder / "worker.json")
         config = stored_config(settings["config"], RunConfig)
         with hidden("mlflow", "sklearn"):
+            from pipeline_lib.fleet.remote_generator import RemoteGenerator  # torch, which only the actor needs
+
             self._worker = Worker(config, settings["base_folder"], self._folder, lambda *_: RemoteGenerator(call, put))
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
         return self._address
