@@ -5,7 +5,6 @@ Ray places them, carries calls and weights, and says who has died; everything el
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -49,19 +48,19 @@ class Connection:
 
     _lock = threading.Lock()
     _users = 0
-    _folder: str | None = None
+    _over = threading.Event()
+    _holder: threading.Thread
 
     @classmethod
     def join(cls, address: str, num_cpus: int) -> None:
         """Connect; without an address to a new cluster on this machine, reached from it alone."""
         with cls._lock:
-            if not cls._users and not ray.is_initialized():
-                logging.getLogger("ray").setLevel(logging.ERROR)
-                own: dict[str, Any] = {}
-                if not address:
-                    cls._folder = tempfile.mkdtemp(prefix="laconic-", dir="/tmp")  # short: the paths of sockets have a limit
-                    own = {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": cls._folder}
-                ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
+            if not cls._users:
+                connected, cls._over = Future[None](), threading.Event()
+                # A cluster's processes end with the thread that has started them; and from a thread Ray leaves our signals alone.
+                cls._holder = threading.Thread(target=cls._hold, args=(address, num_cpus, connected), daemon=True, name="ray")
+                cls._holder.start()
+                connected.result()
             cls._users += 1
 
     @classmethod
@@ -70,10 +69,22 @@ class Connection:
         with cls._lock:
             cls._users -= 1
             if not cls._users:
+                cls._over.set()
+                cls._holder.join()
+
+    @classmethod
+    def _hold(cls, address: str, num_cpus: int, connected: "Future[None]") -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        with tempfile.TemporaryDirectory(prefix="laconic-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+            own = {} if address else {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": folder}
+            try:
+                ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
+                connected.set_result(None)
+                cls._over.wait()
+            except BaseException as error:
+                connected.set_exception(error)
+            finally:
                 ray.shutdown()
-                if cls._folder:
-                    shutil.rmtree(cls._folder, ignore_errors=True)
-                    cls._folder = None
 
 
 class GeneratorActor(EngineHost):
@@ -130,7 +141,6 @@ class RayFleet:
             if self._is_ended:
                 raise WorkerFailed(f"the fleet of {self._config.run_id} was ended")
             if self._started is None:
-                # A thread of its own: Ray then leaves the signals of this process alone.
                 self._started = Future()
                 threading.Thread(target=self._start, args=(self._started,), daemon=True, name="fleet").start()
 
