@@ -54,6 +54,7 @@ def make_fleet(
     if config.fleet.kind == "embedded":
         return WorkerProcess(config, base_folder, home, will_train=True, devices=devices)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of ranks that lose another: the first one's is told
     if not config.fleet.address:  # read when Ray is imported; without it a cluster is reached from this machine alone
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:

@@ -25,10 +25,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
+from pipeline_lib.fleet.actors import GeneratorActor, TrainerActor
 from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
-from pipeline_lib.fleet.engine_host import EngineHost
-from pipeline_lib.fleet.trainer_rank import TrainerRank, write_log
-from pipeline_lib.generation.protocol import Generator
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import explain, one_line, will_repeat
 from pipeline_lib.records import FleetEvent
@@ -47,7 +45,7 @@ class Connection:
     """This process's connection to a cluster, which the fleets in it share; the last to leave ends it, and a cluster of its own."""
 
     _lock = threading.Lock()
-    _users = 0
+    _users, _address = 0, ""
     _over = threading.Event()
     _holder: threading.Thread
 
@@ -61,6 +59,11 @@ class Connection:
                 cls._holder = threading.Thread(target=cls._hold, args=(address, num_cpus, connected), daemon=True, name="ray")
                 cls._holder.start()
                 connected.result()
+                cls._address = address
+            elif address != cls._address:
+                raise FleetError(
+                    f"this process has a run on the cluster at {cls._address or 'its own'}: one of its own for each other"
+                )
             cls._users += 1
 
     @classmethod
@@ -85,23 +88,6 @@ class Connection:
                 connected.set_exception(error)
             finally:
                 ray.shutdown()
-
-
-class GeneratorActor(EngineHost):
-    """An engine that has all GPUs of its actor, however many."""
-
-    def __init__(self, config: RunConfig, base_folder: str, folder: Path, name: str) -> None:
-        def make_engine() -> Generator:
-            write_log(folder, name)
-            from pipeline_lib.generation.engines import make_generator
-
-            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision)
-
-        super().__init__(make_engine, folder)
-
-    def where(self) -> str:
-        """The node."""
-        return str(ray.util.get_node_ip_address())
 
 
 class RemoteEngine:
@@ -173,7 +159,7 @@ class RayFleet:
             ray.get(self._dispatcher.start.remote())
         placed = PlacementGroupSchedulingStrategy(self._places)
         actor = ray.remote(TrainerActor).options(**self._resources(1), scheduling_strategy=placed)
-        self._trainers = [actor.remote(rank, world_size, self.folder) for rank in range(world_size)]
+        self._trainers = [actor.remote(rank, world_size, self.folder, node_address) for rank in range(world_size)]
         meeting_point = ray.get(self._trainers[0].meeting_point.remote())
         joined = [trainer.join.remote(meeting_point, partial(ask, self._dispatcher), _put) for trainer in self._trainers]
         self._nodes = ray.get(joined)
@@ -202,7 +188,8 @@ class RayFleet:
         options = {**self._resources(config.generation.tensor_parallel), "max_concurrency": 8}
 
         def start_engine(name: str) -> RemoteEngine:
-            return RemoteEngine(ray.remote(GeneratorActor).options(**options).remote(config, base_folder, folder, name))
+            actor = ray.remote(GeneratorActor).options(**options)
+            return RemoteEngine(actor.remote(config, base_folder, folder, name, node_address))
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(Dispatcher).options(**self._resources(0), scheduling_strategy=here)
@@ -314,11 +301,9 @@ class RayFleet:
         self._trainers = []
 
 
-class TrainerActor(TrainerRank):
-    """A rank that meets the others at the address by which Ray knows its node."""
-
-    def __init__(self, rank: int, world_size: int, folder: Path) -> None:
-        super().__init__(rank, world_size, folder, str(ray.util.get_node_ip_address()))
+def node_address() -> str:
+    """The address by which Ray knows the node of this process."""
+    return str(ray.util.get_node_ip_address())
 
 
 def ask(dispatcher: Any, method: str, *arguments: Any) -> Any:

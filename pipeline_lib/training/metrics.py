@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline_lib.records import TrainingStep
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.ranks import sum_each
+from pipeline_lib.training.ranks import largest, sum_each
 from pipeline_lib.training.update import UpdateMetrics
 
 
@@ -63,7 +63,7 @@ def measure(
     clock: StepClock,
     target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step before any checkpoint; times and the largest lag are rank 0's. One collective.
+    """The row of one step before any checkpoint; times are rank 0's. Two collectives.
 
     `entropy` is the mean of -log p over all sampled tokens: unbiased, and free.
     """
@@ -100,7 +100,7 @@ def measure(
         target_tokens=target_tokens,
         masked_fraction=sums["masked"] / num,
         batch_optimizer_steps=update.batch_optimizer_steps,
-        largest_policy_lag=max(groups.policy_lag_P, default=0),
+        largest_policy_lag=int(largest(max(groups.policy_lag_P, default=0))),
         batches_drawn=groups.batches_drawn,
         engine_ratio_capped_fraction=update.engine_ratio_capped_fraction,
         logprob_gap_mean=update.logprob_gap_mean,

@@ -50,6 +50,7 @@ CHANGES = [
     "compute.restarts=1",
 ]
 STORE = 100 << 20
+history: list[str] = []  # what generators did, since the fleet was started
 SAME = ("text", "num_tokens", "finish_reason", "answer", "correct", "reward", "advantage", "masked", "policy_lag")
 FIGURES = (
     "reward_mean",
@@ -143,156 +144,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fleet")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    started = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 3, "object_store_memory": STORE, "include_dashboard": False}
-    )
-    started.second = started.add_node(num_cpus=1, object_store_memory=STORE)
-    yield started
-    started.shutdown()
-
-
-@pytest.fixture(scope="module")
-def crew(cluster: Any, folder: Path) -> Iterator[tuple[Fleet, RunSession, list[FleetEvent]]]:
-    """Two generators, one on each node, and two trainer ranks, as the run of a session."""
-    os.environ["LACONIC_HOME"] = str(folder / "home")
-    config = configure("fleet.kind=ray", "fleet.generators=2", f"fleet.address={cluster.address}", "fleet.deadline_seconds=6")
-    session, events = RunSession(Run.of(config)), list[FleetEvent]()
-
-    def note(new: list[FleetEvent]) -> None:
-        events.extend(new)
-        session.ledger.note_fleet(new)
-
-    fleet = make_fleet(config, str(BASE_FOLDER), folder / "home", on_events=note)
-    session.lend_worker(fleet)
-    fleet.start()
-    yield fleet, session, events
-    fleet.close()
-    assert processes("TrainerActor") == processes("GeneratorActor") == []
-
-
-@pytest.fixture(scope="module")
-def undisturbed(crew: Any, folder: Path) -> Training:
-    """What the embedded fleet makes of it."""
-    (folder / "embedded").mkdir()
-    training = Training(folder / "embedded", configure())
-    worker = make_fleet(training.config, str(BASE_FOLDER), folder / "home")
-    try:
-        worker.run(training.profile())
-        worker.run(training.job())
-    finally:
-        worker.close()
-    return training
-
-
-def train(crew: Any, folder: Path, name: str, on_progress: Callable[[dict[str, Any]], None], *changes: str) -> Training:
-    fleet, session, events = crew
-    events.clear()
-    (folder / name).mkdir()
-    training = Training(folder / name, configure("fleet.kind=ray", *changes))
-    fleet.run(training.profile())
-    run_job(session, "train", training.job, on_progress, training.steps.last_step)
-    return training
-
-
-def once(when: Callable[[dict[str, Any]], bool], what: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
-    """Do something at the first progress of a kind."""
-    left = [what]
-
-    def hear(progress: dict[str, Any]) -> None:
-        if left and when(progress):
-            left.pop()()
-
-    return hear
-
-
-def kinds(crew: Any) -> list[str]:
-    return [event.kind for event in crew[2]]
-
-
-def test_two_generators_and_two_ranks_make_the_run_of_the_embedded_fleet(
-    crew: Any, undisturbed: Training, folder: Path
-) -> None:
-    training = train(crew, folder, "clean", lambda _: None)
-    assert_same(training, undisturbed)
-    assert any(row["loss"] for row in training.steps.rows()), "a step had something to learn from"
-    assert {event.actor for event in crew[2] if event.kind == "generated"} == {"generator-0", "generator-1"}
-    assert len({event.node for event in crew[2] if event.kind == "loaded"}) >= 1
-
-
-def test_a_generator_that_is_killed_in_a_batch_changes_nothing(crew: Any, undisturbed: Training, folder: Path) -> None:
-    def kill() -> None:
-        victim = processes("GeneratorActor")[0]
-        victim.suspend()  # so that it has some of a batch, and finishes none of it
-        time.sleep(1.5)
-        victim.kill()
-
-    training = train(crew, folder, "killed", once(lambda progress: progress["step"] >= 1, kill))
-    assert_same(training, undisturbed)
-    assert "died" in kinds(crew)
-    wait_until(lambda: len(processes("GeneratorActor")) == 2)
-
-
-def test_a_generator_that_hangs_is_replaced(crew: Any, undisturbed: Training, folder: Path) -> None:
-    training = train(
-        crew, folder, "hung", once(lambda progress: progress["step"] >= 1, lambda: processes("GeneratorActor")[0].suspend())
-    )
-    assert_same(training, undisturbed)
-    assert "hung" in kinds(crew)
-    wait_until(lambda: all(each.status() != psutil.STATUS_STOPPED for each in processes("GeneratorActor")))
-
-
-def test_a_trainer_rank_that_dies_costs_the_steps_since_the_checkpoint(crew: Any, undisturbed: Training, folder: Path) -> None:
-    training = train(
-        crew, folder, "rank", once(lambda progress: progress["step"] >= 2, lambda: processes("TrainerActor")[1].kill())
-    )
-    assert_same(training, undisturbed)
-    events = crew[1].store.named("events_of_run", run_id=crew[1].run.run_id)
-    assert [(event["kind"], event["stage"]) for event in events] == [("worker_restarted", "train")]
-    assert "died" in kinds(crew) and crew[1].store.named("fleet_events_of_run", run_id=crew[1].run.run_id)
-
-
-def test_one_batch_ahead_overlaps_and_keeps_every_batch_and_the_order(crew: Any, folder: Path) -> None:
-    changes = ["train.batches_ahead=1", "train.staleness=2", "train.steps=6", "checkpoint.every_steps=6"]
-    training = train(crew, folder, "ahead", lambda _: None, *changes)
-    rows, rollouts, config = training.steps.rows(), training.rollouts(), training.config
-    assert [row["step"] for row in rows] == list(range(1, 7))
-    prompts = load_prompts(config.prompts)
-    for row in rows:
-        expected = prompts_of_step(prompts, row["step"], config.train.prompts_per_step, config.seed)
-        there = {key[1] for key in rollouts if key[0] == row["step"]}
-        assert there == {prompt.prompt_id for prompt in expected}, "the batch of that number, whole"
-    taken = [0, *(row["optimizer_steps"] for row in rows)]
-    for (step, *_), rollout in rollouts.items():
-        age = taken[step - 1] - taken[max(step - 2, 0)]
-        assert age <= rollout.policy_lag <= age + 1 <= 3
-    assert max(row["largest_policy_lag"] for row in rows) == 3, "A S + S - 1"
-    updates = {event.batch: event for event in crew[2] if event.kind == "updated" and event.actor == "trainer-0"}
-    generated = {event.batch: event for event in reversed(crew[2]) if event.kind == "generated" and event.batch}
-    overlaps = [
-        generated[after].happened_at.timestamp() < updates[batch].happened_at.timestamp() + updates[batch].seconds
-        for batch, after in pairwise(range(1, 7))
-    ]
-    assert all(overlaps), (updates, generated)
-
-
-def test_a_node_that_is_lost_costs_its_generator_and_one_that_joins_is_used(
-    crew: Any, cluster: Any, undisturbed: Training, folder: Path
-) -> None:
-    remove = partial(cluster.remove_node, cluster.second, allow_graceful=False)
-    training = train(crew, folder, "node", once(lambda progress: progress["step"] >= 1, remove))
-    assert_same(training, undisturbed)
-    assert "died" in kinds(crew) and len(processes("GeneratorActor")) == 1
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    wait_until(lambda: len(processes("GeneratorActor")) == 2)
-    later = train(crew, folder, "joined", lambda _: None)
-    assert_same(later, undisturbed)
-    assert len({event.actor for event in crew[2] if event.kind == "generated"}) == 2
-
-
 def train_alone(folder: Path, *changes: str) -> Training:
     """A short run on vLLM, in a fleet of its own."""
     folder.mkdir()
@@ -346,3 +197,167 @@ def test_nothing_outlives_the_process_that_started_a_cluster_of_its_own(folder: 
     assert alive == []
     for left in Path("/tmp").glob("laconic-*/session_*"):
         shutil.rmtree(left.parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 3, "object_store_memory": STORE, "include_dashboard": False}
+    )
+    started.second = started.add_node(num_cpus=1, object_store_memory=STORE)
+    yield started
+    started.shutdown()
+
+
+@pytest.fixture(scope="module")
+def crew(cluster: Any, folder: Path) -> Iterator[tuple[Fleet, RunSession, list[FleetEvent]]]:
+    """Two generators, one on each node, and two trainer ranks, as the run of a session."""
+    os.environ["LACONIC_HOME"] = str(folder / "home")
+    config = configure("fleet.kind=ray", "fleet.generators=2", f"fleet.address={cluster.address}", "fleet.deadline_seconds=6")
+    session, events = RunSession(Run.of(config)), list[FleetEvent]()
+    history.clear()
+
+    def note(new: list[FleetEvent]) -> None:
+        events.extend(new)
+        history.extend(event.kind for event in new if event.actor.startswith("generator"))
+        session.ledger.note_fleet(new)
+
+    fleet = make_fleet(config, str(BASE_FOLDER), folder / "home", on_events=note)
+    session.lend_worker(fleet)
+    fleet.start()
+    yield fleet, session, events
+    fleet.close()
+    assert processes("TrainerActor") == processes("GeneratorActor") == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(crew: Any, folder: Path) -> Training:
+    """What the embedded fleet makes of it."""
+    (folder / "embedded").mkdir()
+    training = Training(folder / "embedded", configure())
+    worker = make_fleet(training.config, str(BASE_FOLDER), folder / "home")
+    try:
+        worker.run(training.profile())
+        worker.run(training.job())
+    finally:
+        worker.close()
+    return training
+
+
+def train(crew: Any, folder: Path, name: str, on_progress: Callable[[dict[str, Any]], None], *changes: str) -> Training:
+    fleet, session, events = crew
+    events.clear()
+    (folder / name).mkdir()
+    training = Training(folder / name, configure("fleet.kind=ray", *changes))
+    fleet.run(training.profile())
+    run_job(session, "train", training.job, on_progress, training.steps.last_step)
+    return training
+
+
+def wait_for_two(crew: Any) -> None:
+    """Until both generators can work: as many have started as were not lost."""
+
+    def are_ready() -> bool:
+        crew[0].run(GenerateJob(units=()))  # events are told while something runs
+        return history.count("started") - history.count("died") - history.count("hung") == 2
+
+    wait_until(are_ready, 120.0)
+
+
+def once(when: Callable[[dict[str, Any]], bool], what: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
+    """Do something at the first progress of a kind."""
+    left = [what]
+
+    def hear(progress: dict[str, Any]) -> None:
+        if left and when(progress):
+            left.pop()()
+
+    return hear
+
+
+def kinds(crew: Any) -> list[str]:
+    return [event.kind for event in crew[2]]
+
+
+def test_two_generators_and_two_ranks_make_the_run_of_the_embedded_fleet(
+    crew: Any, undisturbed: Training, folder: Path
+) -> None:
+    wait_for_two(crew)
+    training = train(crew, folder, "clean", lambda _: None)
+    assert_same(training, undisturbed)
+    assert any(row["loss"] for row in training.steps.rows()), "a step had something to learn from"
+    assert {event.actor for event in crew[2] if event.kind == "generated"} == {"generator-0", "generator-1"}
+
+
+def test_a_generator_that_is_killed_in_a_batch_changes_nothing(crew: Any, undisturbed: Training, folder: Path) -> None:
+    def kill() -> None:
+        victim = processes("GeneratorActor")[0]
+        victim.suspend()  # so that it has some of a batch, and finishes none of it
+        time.sleep(1.5)
+        victim.kill()
+
+    training = train(crew, folder, "killed", once(lambda progress: progress["step"] >= 1, kill))
+    assert_same(training, undisturbed)
+    assert "died" in kinds(crew)
+    wait_for_two(crew)
+
+
+def test_a_generator_that_hangs_is_replaced(crew: Any, undisturbed: Training, folder: Path) -> None:
+    training = train(
+        crew, folder, "hung", once(lambda progress: progress["step"] >= 1, lambda: processes("GeneratorActor")[0].suspend())
+    )
+    assert_same(training, undisturbed)
+    assert "hung" in kinds(crew)
+    wait_for_two(crew)
+    assert all(each.status() != psutil.STATUS_STOPPED for each in processes("GeneratorActor"))
+
+
+def test_a_trainer_rank_that_dies_costs_the_steps_since_the_checkpoint(crew: Any, undisturbed: Training, folder: Path) -> None:
+    training = train(
+        crew, folder, "rank", once(lambda progress: progress["step"] >= 2, lambda: processes("TrainerActor")[1].kill())
+    )
+    assert_same(training, undisturbed)
+    events = crew[1].store.named("events_of_run", run_id=crew[1].run.run_id)
+    assert [(event["kind"], event["stage"]) for event in events] == [("worker_restarted", "train")]
+    assert "died" in kinds(crew) and crew[1].store.named("fleet_events_of_run", run_id=crew[1].run.run_id)
+
+
+def test_one_batch_ahead_overlaps_and_keeps_every_batch_and_the_order(crew: Any, folder: Path) -> None:
+    wait_for_two(crew)
+    changes = ["train.batches_ahead=1", "train.staleness=2", "train.steps=6", "checkpoint.every_steps=6"]
+    training = train(crew, folder, "ahead", lambda _: None, *changes)
+    rows, rollouts, config = training.steps.rows(), training.rollouts(), training.config
+    assert [row["step"] for row in rows] == list(range(1, 7))
+    prompts = load_prompts(config.prompts)
+    for row in rows:
+        expected = prompts_of_step(prompts, row["step"], config.train.prompts_per_step, config.seed)
+        there = {key[1] for key in rollouts if key[0] == row["step"]}
+        assert there == {prompt.prompt_id for prompt in expected}, "the batch of that number, whole"
+    taken = [0, *(row["optimizer_steps"] for row in rows)]
+    for (step, *_), rollout in rollouts.items():
+        age = taken[step - 1] - taken[max(step - 2, 0)]
+        assert age <= rollout.policy_lag <= age + 1 <= 3
+    assert max(row["largest_policy_lag"] for row in rows) == 3, "A S + S - 1"
+    updates = {event.batch: event for event in crew[2] if event.kind == "updated" and event.actor == "trainer-0"}
+    generated = {event.batch: event for event in reversed(crew[2]) if event.kind == "generated" and event.batch}
+    overlaps = [
+        generated[after].happened_at.timestamp() < updates[batch].happened_at.timestamp() + updates[batch].seconds
+        for batch, after in pairwise(range(1, 7))
+    ]
+    assert all(overlaps), (updates, generated)
+
+
+def test_a_node_that_is_lost_costs_its_generator_and_one_that_joins_is_used(
+    crew: Any, cluster: Any, undisturbed: Training, folder: Path
+) -> None:
+    remove = partial(cluster.remove_node, cluster.second, allow_graceful=False)
+    training = train(crew, folder, "node", once(lambda progress: progress["step"] >= 1, remove))
+    assert_same(training, undisturbed)
+    assert "died" in kinds(crew) and len(processes("GeneratorActor")) == 1
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    wait_for_two(crew)
+    later = train(crew, folder, "joined", lambda _: None)
+    assert_same(later, undisturbed)
+    assert len({event.actor for event in crew[2] if event.kind == "generated"}) == 2

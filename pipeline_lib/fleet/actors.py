@@ -1,4 +1,7 @@
-"""One rank of the trainer as an actor: the worker's program for jobs, with the generators of the fleet for its engine."""
+"""What lives in an actor: a rank of the trainer, which runs jobs as a worker does with all generators for its engine; and a generator.
+
+`address` gives that of the node that the actor is on.
+"""
 
 import logging
 import os
@@ -7,13 +10,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.fleet.dispatcher import FleetError
+from pipeline_lib.fleet.engine_host import EngineHost
 from pipeline_lib.jobs import read_json, write_failure
 from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.worker.program import Worker, hidden
+
+if TYPE_CHECKING:
+    from pipeline_lib.generation.protocol import Generator
 
 
 def write_log(folder: Path, name: str) -> None:
@@ -32,11 +39,29 @@ def write_log(folder: Path, name: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr, force=True)
 
 
-class TrainerRank:
-    """`address` is this node's; the group meets at that of rank 0, on a port that is free there."""
+class GeneratorActor(EngineHost):
+    """An engine that has all GPUs of its actor, however many."""
 
-    def __init__(self, rank: int, world_size: int, folder: Path, address: str) -> None:
-        self._rank, self._world_size, self._folder, self._address = rank, world_size, folder, address
+    def __init__(self, config: RunConfig, base_folder: str, folder: Path, name: str, address: Callable[[], str]) -> None:
+        def make_engine() -> "Generator":
+            write_log(folder, name)
+            from pipeline_lib.generation.engines import make_generator
+
+            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision)
+
+        self._address = address()
+        super().__init__(make_engine, folder)
+
+    def where(self) -> str:
+        """The node."""
+        return self._address
+
+
+class TrainerActor:
+    """A rank; they meet at the address of the first, on a port that is free there."""
+
+    def __init__(self, rank: int, world_size: int, folder: Path, address: Callable[[], str]) -> None:
+        self._rank, self._world_size, self._folder, self._address = rank, world_size, folder, address()
 
     def meeting_point(self) -> tuple[str, int]:
         """Where the ranks can meet."""
