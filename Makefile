@@ -12,6 +12,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get install.find-links 2>/dev/null || \
 	$(PYTHON) -m pip config get global.find-links 2>/dev/null))
 TEST_WORKERS ?= 2
+# Where it is set, every process compiles its sources anew: twice the start of a worker, of a server, of a command.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .PHONY: setup servers demo smoke test test-slow chaos check constraints generated-docs docs findings clean browser screenshots

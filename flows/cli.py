@@ -4,13 +4,14 @@ import sys
 
 import typer
 
-from flows.commands import looking, preparing, relocating, retraining, serving, stages
+from flows.commands import looking, operating, preparing, stages
 from flows.commands.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.server.environment import prepare_environment
 from flows.server.termination import end_when_told, termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.messages.faults import require_writable
 from pipeline_lib.messages.harmless import make_messages_harmless
+from pipeline_lib.processes import collect_garbage_rarely
 
 app = typer.Typer(
     name="laconic",
@@ -31,6 +32,7 @@ ELSEWHERE = ("check", "doctor", "down", "grade", "preview")
 def main() -> None:
     """Entry point: whatever goes wrong is one line on stderr, with exit status 1, or 143 and 130 for SIGTERM and Ctrl-C."""
     try:
+        collect_garbage_rarely()
         end_when_told()
         prepare_environment()
         make_messages_harmless()
@@ -71,7 +73,7 @@ def _say_what_is_missing() -> None:
         raise RuntimeError("\n".join(notes))
 
 
-for module in (stages, looking, preparing, serving, retraining, relocating):
+for module in (stages, looking, preparing, operating):
     app.add_typer(module.commands)
 
 

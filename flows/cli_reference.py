@@ -44,7 +44,6 @@ def _command(name: str, command: Any) -> list[str]:
 
 
 def _word(argument: Any) -> str:
-    """An argument as it stands in the usage."""
     word = (argument.metavar or argument.name.upper()) + ("..." if argument.nargs == -1 else "")
     return word if argument.required else f"[{word}]"
 
@@ -63,16 +62,13 @@ def _kind(parameter: Any) -> str:
         kind = ", ".join(f"`{choice}`" for choice in get_args(annotation))
     else:
         kind = f"`{parameter.metavar}`" if _is_option(parameter) and parameter.metavar else TYPES[annotation]
+    is_many = getattr(parameter, "multiple", False) or parameter.nargs == -1
     limits = [f"{sign} {limit}" for sign, limit in (("≥", parameter.min), ("≤", parameter.max)) if limit is not None]
-    return ", ".join([f"{kind} {', '.join(limits)}".strip(), *(["repeatable"] if _is_many(parameter) else [])])
+    return ", ".join([f"{kind} {', '.join(limits)}".strip(), *(["repeatable"] if is_many else [])])
 
 
 def _is_option(parameter: Any) -> bool:
     return bool(parameter.param_type_name == "option")
-
-
-def _is_many(parameter: Any) -> bool:
-    return bool(getattr(parameter, "multiple", False) or parameter.nargs == -1)
 
 
 def _default(parameter: Any) -> str:

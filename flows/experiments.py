@@ -30,11 +30,10 @@ from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.pipeline import run_for_all
-from pipeline_lib.tracking import is_behind
+from pipeline_lib.tracking import runs_behind
+from tasks.experiment import is_recorded, record_child, refresh_child, write_finding
 from tasks.outbox import is_outage, outbox
-from tasks.record_experiment import is_recorded, record_child, refresh_child
 from tasks.stage import do_stage
-from tasks.write_finding import write_finding
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def run_experiment(
         force: Run again what is done already
         pages: Folder of the page; empty: reports/ in the home
     """
-    return _run_and_write([name], seeds, overrides or [], lanes, force, pages)
+    return run_experiments.fn([name], seeds, overrides, lanes, force, pages)
 
 
 @flow(name="laconic-experiments", log_prints=True, **HOOKS)
@@ -76,13 +75,7 @@ def run_experiments(
     pages: str | None = None,
 ) -> list[dict[str, Any]]:
     """Several experiments on the same workers, then the page of each; `run_experiment` tells what one is."""
-    return _run_and_write(names, seeds, overrides or [], lanes, force, pages)
-
-
-def _run_and_write(
-    names: list[str], seeds: list[int] | None, overrides: list[str], lanes: int | None, force: bool, pages: str | None
-) -> list[dict[str, Any]]:
-    changes = tuple(overrides)
+    changes = tuple(overrides or ())
     experiments = [with_overrides(load_experiment(name), changes) for name in names]
     children_of: dict[str, list[ChildRun]] = {}
     todo: dict[str, ChildRun] = {}
@@ -113,8 +106,9 @@ def _run_and_write(
 
 def _deliver(recorded: list[RunConfig]) -> None:
     """Send MLflow what it has not got of child runs that are done, until it is out of reach again."""
+    behind = runs_behind(laconic_home())
     for config in recorded:
-        if is_behind(laconic_home(), config.run_id):
+        if config.run_id in behind:
             with opened_in_flow([RunSession(Run.of(config))]) as [session]:
                 pass
             if not session.tracker.available:
@@ -151,8 +145,7 @@ def _run_children(children: list[ChildRun], lanes: int, force: bool) -> None:
 @task(name="experiment-child", cache_policy=NO_CACHE)
 def _child_task(child: ChildRun, pool: WorkerPool, force: bool) -> None:
     with pool.worker(child.config) as worker:
-        session = RunSession(Run.of(child.config), force)
-        session.lend_worker(worker)
+        session = RunSession(Run.of(child.config), force, worker)
         started = time.monotonic()
         _run_as_flow(session)
         record_child.fn(child, session, time.monotonic() - started)

@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.cli_reference import render_commands
 from pipeline_lib.config.reference import render_configuration
 from pipeline_lib.experiments.findings_table import render_findings
+from pipeline_lib.grading.maths.table import render_meetings
 from pipeline_lib.guidelines import render_rules
 from pipeline_lib.memory.table import render_memory
 from pipeline_lib.store.schema_docs import render_schema
@@ -18,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Document, name of the block in it, what renders the block.
 BLOCKS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("docs/findings/index.md", "findings", render_findings),
+    ("docs/grading.md", "meetings", render_meetings),
     ("docs/guidelines.md", "rules", render_rules),
     ("docs/performance.md", "memory", render_memory),
     ("docs/reference/cli.md", "commands", render_commands),

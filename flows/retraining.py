@@ -6,11 +6,12 @@ from typing import Any
 from prefect import Flow, flow
 
 from flows.parameters import RetrainConfigFile
-from flows.runs import HOOKS, one_retraining, opened_in_flow
+from flows.runs import HOOKS, opened_in_flow
 from flows.server.gpu_limit import accelerator_slot
 from flows.server.outages import outlive_server
 from flows.server.termination import noticing_termination
-from pipeline_lib.config import RunConfig, load_config
+from pipeline_lib.config import RunConfig, laconic_home, load_config
+from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.pipeline import run_whole
@@ -33,7 +34,8 @@ def retraining_flow(load: Callable[[str, list[str]], RunConfig] = load_config) -
         Returns the decision. An interrupted retraining is resumed: start it again with the same parameters.
         """
         settings = load(config, overrides or [])
-        with noticing_termination(), accelerator_slot(), one_retraining(settings.registered_model):
+        # Two retrainings of a model at once would train from the same champion.
+        with noticing_termination(), accelerator_slot(), lock_run(laconic_home(), f"retraining-{settings.registered_model}"):
             planned = plan_next(settings)
             if not isinstance(planned, RunConfig):
                 return planned

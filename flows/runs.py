@@ -1,20 +1,18 @@
 """Runs inside a flow: opened when their turn has come, noted with the flow run's id, and ended whatever ends the flow."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from prefect.context import FlowRunContext
 
-from flows.server.gpu_limit import accelerator_slot
 from flows.server.outages import outlive_server
-from flows.server.termination import noticing_termination, termination_requested
+from flows.server.termination import termination_requested
 from pipeline_lib.config import laconic_home, load_config
 from pipeline_lib.messages.harmless import make_messages_harmless
-from pipeline_lib.processes import lock_run
 from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.session import RunSession, sessions_of
-from pipeline_lib.stages.opened import opened, started_early
+from pipeline_lib.stages.opened import opened
 from tasks.artifacts import publish_lineage
 
 # How a flow comes by the runs of its parameters config, overrides, force. The command line has loaded them already.
@@ -22,22 +20,7 @@ Load = Callable[[str, list[str], bool], Sequence[RunSession]]
 
 
 def load_sessions(config: str, overrides: list[str], force: bool) -> list[RunSession]:
-    """The runs of a configuration file."""
     return sessions_of(load_config(config, overrides), force)
-
-
-@contextmanager
-def opened_runs(
-    load: Callable[[], Sequence[RunSession]], uses_engine: bool, start_early: bool = False
-) -> Iterator[Sequence[RunSession]]:
-    """Runs that are loaded and opened once a slot of the `gpu` limit is there, where they use an engine.
-
-    `start_early` starts their workers before they are opened.
-    """
-    with noticing_termination(), accelerator_slot() if uses_engine else nullcontext():
-        sessions = load()
-        with started_early(sessions, start_early), opened_in_flow(sessions):
-            yield sessions
 
 
 def opened_in_flow(sessions: Sequence[RunSession]) -> AbstractContextManager[Sequence[RunSession]]:
@@ -47,16 +30,8 @@ def opened_in_flow(sessions: Sequence[RunSession]) -> AbstractContextManager[Seq
 
 
 def flow_run_id() -> str | None:
-    """The id of the flow run around, if there is one."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context and context.flow_run else None
-
-
-@contextmanager
-def one_retraining(model_name: str) -> Iterator[None]:
-    """Hold the retraining of a registered model: two at once would train from the same champion. Raises ValueError."""
-    with lock_run(laconic_home(), f"retraining-{model_name}"):
-        yield
 
 
 def reconcile_runs(**_: Any) -> None:

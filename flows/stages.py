@@ -4,15 +4,18 @@ Deployments and tests name the flow of a stage `flows.stages.run_NAME`.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import Flow, flow
 
 from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
-from flows.runs import HOOKS, Load, load_sessions, opened_runs
+from flows.runs import HOOKS, Load, load_sessions, opened_in_flow
+from flows.server.gpu_limit import accelerator_slot
+from flows.server.termination import noticing_termination
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES, StageEntry
+from pipeline_lib.stages.opened import started_early
 from pipeline_lib.stages.pipeline import run_for_all
 from tasks.stage import do_stage
 
@@ -40,10 +43,12 @@ def make_flow(
     def run(
         config: ConfigFile, changes: Changes = NO_CHANGES, overrides: list[str] | None = None, force: bool = False
     ) -> list[dict[str, Any]] | dict[str, Any]:
-        load_runs = partial(load, config, overrides_of(changes, overrides), force)
-        with opened_runs(load_runs, uses_engine, start_early) as sessions:
-            result: list[dict[str, Any]] | dict[str, Any] = work(sessions)
-            return result
+        # Where an engine is used, runs are loaded once a slot of the `gpu` limit is there.
+        with noticing_termination(), accelerator_slot() if uses_engine else nullcontext():
+            sessions = load(config, overrides_of(changes, overrides), force)
+            with started_early(sessions, start_early), opened_in_flow(sessions):
+                result: list[dict[str, Any]] | dict[str, Any] = work(sessions)
+                return result
 
     run.__doc__, run.__name__ = words + PARAMETERS, PREFIX + name
     made: Flow[Any, Any] = flow(name=f"laconic-{name}", flow_run_name="{config}", log_prints=True, **HOOKS)(run)

@@ -31,7 +31,6 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything, the most basic first."""
     return [_python(), *_packages(), _torch(), *_memory(), _compiler(), _sandbox(), _home(), _data(), *_addresses()]
 
 

@@ -71,12 +71,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_job(path: Path) -> Job:
-    """Take over a job from a task."""
     tree = read_json(path)
     return stored_config(tree, JOB_KINDS[tree["kind"]])
 
@@ -111,11 +109,9 @@ def read_failure(folder: Path) -> dict[str, Any] | None:
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """Hand prompts to a worker."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [asdict(prompt) for prompt in prompts])
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Take over prompts from a task."""
     return [Prompt(**row) for row in read_json(path)]

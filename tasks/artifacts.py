@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import Artifact, ImageArtifact, LinkArtifact, MarkdownArtifact, ProgressArtifact, TableArtifact
+from prefect.artifacts import Artifact, ImageArtifact, LinkArtifact, MarkdownArtifact, TableArtifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
@@ -25,7 +25,6 @@ def artifact_key(run_name: str, *what: str) -> str:
 
 
 def publish_table(run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """A table of plain values."""
     _publish(TableArtifact(table=readable(rows), key=artifact_key(run_name, what), description=description))
 
 
@@ -41,13 +40,12 @@ def _readable(value: Any) -> Any:
 
 
 def publish_markdown(run_name: str, what: str, markdown: str, description: str) -> None:
-    """A text."""
     _publish(MarkdownArtifact(markdown=markdown, key=artifact_key(run_name, what), description=description))
 
 
 def publish_image(run_name: str, path: Path, description: str) -> None:
     """A picture, inside the artifact itself: no server needs to reach the file."""
-    address = _png_address(path.read_bytes())
+    address = png_address(path.read_bytes())
     _publish(ImageArtifact(image_url=address, key=artifact_key(run_name, path.stem), description=description))
 
 
@@ -80,24 +78,13 @@ class LiveArtifact:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed since it was last written."""
         return time.monotonic() >= self._next
 
-    def show_table(self, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-        """Show a table of plain values."""
-        self._write(TableArtifact(key=self._key, description=description, table=readable(rows)))
-
-    def show_image(self, png: bytes, description: str) -> None:
-        """Show a picture, which lies inside the artifact."""
-        self._write(ImageArtifact(key=self._key, description=description, image_url=_png_address(png)))
-
-    def show_progress(self, percent: float, description: str) -> None:
-        """Show a bar."""
-        self._write(ProgressArtifact(key=self._key, description=description, progress=percent))
-
-    def _write(self, artifact: Artifact) -> None:
+    def show(self, kind: type[Artifact], description: str, **content: Any) -> None:
+        """Show an artifact of a kind with its content."""
+        artifact = kind(key=self._key, description=description, **content)
         self._next = time.monotonic() + self._every_seconds
-        outbox.put(_name_of(artifact), partial(self._send, artifact), key=self)
+        outbox.put(f"artifact {artifact.key}", partial(self._send, artifact), key=self)
 
     def _send(self, artifact: Artifact) -> None:
         if self._id is not None:
@@ -111,12 +98,8 @@ class LiveArtifact:
 
 
 def _publish(artifact: Artifact) -> None:
-    outbox.put(_name_of(artifact), partial(artifact.create, _sync=True))  # type: ignore[call-arg]
+    outbox.put(f"artifact {artifact.key}", partial(artifact.create, _sync=True))  # type: ignore[call-arg]
 
 
-def _name_of(artifact: Artifact) -> str:
-    return f"artifact {artifact.key}"
-
-
-def _png_address(png: bytes) -> str:
+def png_address(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -77,6 +77,7 @@ class Outbox:
             left = [self._under_way] if self._under_way else []
             untold = list(dict.fromkeys(message.what for message in [*left, *self._kept.values()] if not message.is_asked))
             self._kept.clear()
+            self._under_way = None  # its end is nobody's matter: it was named as untold
             return untold
 
     def _add(self, key: Hashable, message: _Message) -> None:
@@ -111,8 +112,10 @@ class Outbox:
         except BaseException as error:
             message.error = error
         with self._changed:
-            self._under_way = None
-            if message.error is not None and is_outage(message.error):
+            is_forgotten, self._under_way = self._under_way is not message, None
+            if is_forgotten:
+                message.is_done = True
+            elif message.error is not None and is_outage(message.error):
                 self._kept.setdefault(key, message)  # behind the others: what this one asks for may be what fails
                 self._note_outage(_in_words(message.error))
                 hurried = time.monotonic() < self._hurried_until

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.artifacts import ProgressArtifact
 from rich import progress as rich_progress
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -37,7 +38,6 @@ class StageProgress(Progress):
         self._last_note = ""
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """Show that `done` of `total` are done."""
         note = visible_line(note)
         _bars.update(self._bar, completed=done, total=total, note=note)
         now = time.monotonic()
@@ -47,7 +47,7 @@ class StageProgress(Progress):
             left = time_left(done - self._first, total - done, now - self._started)
             words = "  ".join(part for part in (f"{self._description}: {done} of {total}", left, note) if part)
             share = min(100.0, 100.0 * done / max(total, 1))
-            self._artifact.show_progress(share, words)
+            self._artifact.show(ProgressArtifact, words, progress=share)
         if not console.is_terminal and (now - self._printed > LINE_SECONDS or done >= total):
             self._printed = now
             console.print(f"  {self._description}: {done}/{total} {note}", highlight=False)
@@ -56,7 +56,7 @@ class StageProgress(Progress):
     def finish(self) -> None:
         """The stage is done, whatever the last report of its worker was."""
         words = "  ".join(part for part in (f"{self._description}: done", self._last_note) if part)
-        self._artifact.show_progress(100.0, words)
+        self._artifact.show(ProgressArtifact, words, progress=100.0)
 
 
 def time_left(done: int, left: int, seconds: float) -> str:
@@ -75,7 +75,7 @@ def stage_progress(run_name: str, stage: str) -> Iterator[StageProgress]:
     """Show the progress of a stage of a run while the block runs."""
     description = visible_line(f"{run_name}: {stage}")
     artifact = LiveArtifact(run_name, f"{stage}-progress", ARTIFACT_SECONDS)
-    artifact.show_progress(0.0, description)
+    artifact.show(ProgressArtifact, description, progress=0.0)
     if console.is_terminal and not _bars.tasks:
         _bars.start()
     bar = _bars.add_task(description, total=None, note="")

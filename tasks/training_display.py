@@ -2,9 +2,11 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from prefect.artifacts import ImageArtifact, TableArtifact
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
@@ -13,7 +15,7 @@ from pipeline_lib.report.data import RunSeries
 from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.runs.run import Run
 from pipeline_lib.stages.display import TrainingView
-from tasks.artifacts import LiveArtifact
+from tasks.artifacts import LiveArtifact, png_address, readable
 
 RETRAINING = "laconic-retrain"
 TABLE_SECONDS = 3.0
@@ -38,7 +40,6 @@ class TrainingDisplay(TrainingView):
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed to show more."""
         return self._table.is_due or self._image.is_due
 
     def show(self, curve: Sequence[dict[str, Any]], finished: bool = False) -> None:
@@ -48,9 +49,11 @@ class TrainingDisplay(TrainingView):
         if finished or self._table.is_due:
             rows = [{column: row.get(column) for column in COLUMNS} for row in reversed(curve[-NUM_STEPS_SHOWN:])]
             last = f"step {curve[-1]['step']} of {self._run.config.train.steps}"
-            self._table.show_table(rows, f"The newest training steps of {self._run.run_id} ({last})")
+            words = f"The newest training steps of {self._run.run_id} ({last})"
+            self._table.show(TableArtifact, words, table=readable(rows))
         if finished or (self._image.is_due and len(curve) > 1):
-            self._image.show_image(self._draw(curve), f"Training dynamics of {self._run.run_id}")
+            words = f"Training dynamics of {self._run.run_id}"
+            self._image.show(ImageArtifact, words, image_url=png_address(self._draw(curve)))
 
     def _draw(self, curve: Sequence[dict[str, Any]]) -> bytes:
         figure = training_dynamics([RunSeries(self._run.run_id, self._run.config.reward.name, "main", curve)])
@@ -76,14 +79,7 @@ class TrainingDisplay(TrainingView):
                     "prefect.resource.name": config.name,
                     "laconic.pause_on_alarm": str(bool(pauses)).lower(),
                 },
-                payload={
-                    "run_id": alarm.run_id,
-                    "step": alarm.step,
-                    "kind": alarm.kind,
-                    "value": alarm.value,
-                    "threshold": alarm.threshold,
-                    "action": alarm.action,
-                },
+                payload=asdict(alarm),
             )
 
 

@@ -10,21 +10,16 @@ from pipeline_lib.config import WarmupConfig
 from tasks.artifacts import publish_table
 from tasks.progress import stage_progress
 
-STAGE = "warmup"
-
 
 @task(name="warmup", cache_policy=NO_CACHE)
 def warm_up_model(config: WarmupConfig, folder: Path) -> dict[str, Any]:
     """Train a base model into `folder`; a failed gate is a result with reasons, not an exception."""
     from pipeline_lib.tiny_world.warmup import run_warmup
 
-    with stage_progress(config.name, STAGE) as progress:
-
-        def show(state: dict[str, Any]) -> None:
-            if state.get("phase") == "train":
-                progress.update(state["tokens"], config.train_tokens, f"loss {state['loss']:.3f}")
-
-        result = run_warmup(config, folder, show)
+    with stage_progress(config.name, "warmup") as progress:
+        result = run_warmup(
+            config, folder, lambda tokens, loss: progress.update(tokens, config.train_tokens, f"loss {loss:.3f}")
+        )
     rows = [
         {"family": family, "accuracy": figures.accuracy, "mean_tokens": figures.mean_tokens, **figures.line_accuracy}
         for family, figures in result.gate.items()

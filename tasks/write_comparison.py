@@ -1,7 +1,7 @@
 """The page that compares runs, and the sessions of runs that are known to the store alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,18 +12,14 @@ from pipeline_lib.report.comparison.page import comparison_folder
 from pipeline_lib.report.comparison.page import write_comparison as write_html
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.store.database import Store
+from pipeline_lib.tracking import Tracker, note_delivery
 from tasks.artifacts import publish_image, publish_page
-
-# Not loaded before the flow runs: DuckDB calls itself leaked at exit when it was loaded before Prefect's server.
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
 
 
 @task(name="compare", cache_policy=NO_CACHE)
 def compare_runs(run_ids: list[str], out: str | None = None) -> dict[str, Any]:
     """Write the page about some runs into `out`, by default reports/compare-DIGEST in the home."""
-    from pipeline_lib.store.database import Store
-
     home = laconic_home()
     store = Store(home)
     name = comparison_folder(home, run_ids).name
@@ -35,10 +31,8 @@ def compare_runs(run_ids: list[str], out: str | None = None) -> dict[str, Any]:
     return {"report": str(page), "run_ids": run_ids}
 
 
-def _keep_in_mlflow(store: "Store", run_id: str, name: str, files: list[Path]) -> str | None:
+def _keep_in_mlflow(store: Store, run_id: str, name: str, files: list[Path]) -> str | None:
     """Send the files to a child of the first run's MLflow run; returns the child's address where MLflow has pages."""
-    from pipeline_lib.tracking import Tracker, note_delivery
-
     run = store.named("run", run_id=run_id)[0]
     if not run["mlflow_run_id"]:
         return None
@@ -54,8 +48,6 @@ def _keep_in_mlflow(store: "Store", run_id: str, name: str, files: list[Path]) -
 
 def stored_sessions(run_id: str) -> list[RunSession]:
     """A run and its controls, from the configurations in the store: no configuration file is needed."""
-    from pipeline_lib.store.database import Store
-
     store = Store(laconic_home())
     controls = [row["run_id"] for row in store.named("named_runs") if row["control_of"] == run_id]
     sessions = []

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.processes import collect_garbage_rarely
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+collect_garbage_rarely()  # a worker of the tests imports all there is
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Minutes each, the longest first; after them the folders, the dearer ones first.

@@ -1,9 +1,11 @@
 """Ports, ranks and ill servers on this machine's loopback interface."""
 
+import multiprocessing.forkserver
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 
 def free_port() -> int:
@@ -16,6 +18,15 @@ def rank_variables(rank: int, world_size: int, port: int) -> dict[str, str]:
     """What a launcher tells a rank."""
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     return {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def run_ranks(act: Callable[..., None], *arguments: Any, imported: str) -> None:
+    """Two processes that `act(rank, *arguments)`, forked from one that has imported a module for both. Raises what one raises."""
+    from torch.multiprocessing import start_processes
+
+    multiprocessing.set_forkserver_preload([imported])
+    start_processes(act, arguments, nprocs=2, start_method="forkserver")
+    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]  # the next may need another module
 
 
 @contextmanager

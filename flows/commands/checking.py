@@ -22,12 +22,7 @@ INDENT = 9
 
 def check_and_show(config: RunConfig, home: Path, card: Card, output_format: str, strict: bool) -> bool:
     """Print the remarks on a configuration and its memory plan as `table` or `json`; False for an error, or with `strict` for a
-    warning.
-
-    Raises ValueError for another format.
-    """
-    if output_format not in ("table", "json"):
-        raise ValueError(f"--format {output_format!r} is not one of table, json")
+    warning."""
     plan = PlannedRun.of(config, home, card)
     remarks = check_run(plan)
     counts = Counter(remark.advice.severity for remark in remarks)

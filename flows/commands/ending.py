@@ -45,7 +45,9 @@ def end_as_told() -> NoReturn:
 
 
 def _say(line: str) -> None:
-    errors.print(f"laconic: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    """Say the last line: what libraries log while they end has no reader after it."""
+    logging.disable()
+    errors.print(f"laconic: {line}", style="red", soft_wrap=True)
 
 
 def end(status: int) -> NoReturn:
@@ -91,12 +93,9 @@ def keep_terminal_quiet() -> None:
             if record.exc_info and record.exc_info[1]:
                 note_traceback(record.exc_info[1])
                 text += f" ({explain(record.exc_info[1], laconic_home())})"
-            record.msg, record.args, record.exc_info, record.exc_text = _cut(text), (), None, None
+            cut = text if len(text) <= LONGEST_RECORD else f"{text[:LONGEST_RECORD]} …"
+            record.msg, record.args, record.exc_info, record.exc_text = cut, (), None, None
         return record
 
     logging.setLogRecordFactory(one_line_record)
     threading.excepthook = lambda raised: raised.exc_value and note_traceback(raised.exc_value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_RECORD else f"{text[:LONGEST_RECORD]} …"

@@ -1,16 +1,18 @@
-"""`laconic results`, `show`, `sql` and `export`: what a user looks at."""
+"""`laconic results`, `show`, `sql`, `export` and `promotions`: what a user looks at."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.commands.terminal import Panel, Raw, cell, console, show_results, text_table
+from flows.commands.terminal import Panel, Raw, cell, console, say, show_results, text_table
 from pipeline_lib.config import laconic_home
 from pipeline_lib.messages.harmless import json_text, write_csv
 
 commands = typer.Typer()
+
+DECISION_COLUMNS = ["decision", "kind", "champion", "challenger", "result", "tokens", "accuracy", "decided", "reason"]
 
 
 @commands.command(rich_help_panel=Panel.LOOK)
@@ -24,7 +26,7 @@ def results(
 @commands.command(rich_help_panel=Panel.LOOK)
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT statement; the tables are described in docs/reference/schema.md.")],
-    output_format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    output_format: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print it.")] = "table",
     raw: Raw = False,
 ) -> None:
     """Query everything that was stored, with SQL."""
@@ -35,10 +37,8 @@ def sql(
         write_csv(sys.stdout, result.columns, result.rows, raw)
     elif output_format == "json":
         sys.stdout.write(json_text([dict(zip(result.columns, row, strict=True)) for row in result.rows]))
-    elif output_format == "table":
-        console.print(text_table(None, list(result.columns), [[cell(value) for value in row] for row in result.rows]))
     else:
-        raise ValueError(f"--format {output_format!r} is not one of table, csv, json")
+        console.print(text_table(None, list(result.columns), [[cell(value) for value in row] for row in result.rows]))
 
 
 @commands.command(rich_help_panel=Panel.LOOK)
@@ -84,4 +84,44 @@ def export(
     run_ids = choose_runs(laconic_home(), runs) if runs else None
     names = [name.strip() for given in tables for name in given.split(",")] if tables else None
     for path in Store(laconic_home()).export(folder, names, run_ids):
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        say(str(path))
+
+
+@commands.command(rich_help_panel=Panel.LOOK)
+def promotions(
+    model: Annotated[str | None, typer.Argument(help="Name of the model in the registry; default: all.")] = None,
+) -> None:
+    """List the decisions about the champion: promoted, kept and why, rolled back."""
+    from pipeline_lib.store.database import Store
+
+    store = Store(laconic_home())
+    rows = store.named("promotions_of_model", model_name=model) if model else store.named("promotions")
+    if not rows:
+        raise ValueError(f"no decision{f' about model {model!r}' if model else ''} yet: 'laconic retrain' makes them")
+    console.print(text_table(None, DECISION_COLUMNS, [_row(row) for row in rows]))
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    champion = _version(row["champion_version"])
+    if row["champion_after"] != row["champion_version"]:
+        champion += f" → {_version(row['champion_after'])}"
+    return [
+        row["decision_id"],
+        row["kind"],
+        champion,
+        _version(row["challenger_version"]),
+        row["decision"] if row["applied_at"] else f"{row['decision']} (aliases not moved yet)",
+        _interval(row, "token_change"),
+        _interval(row, "accuracy_difference"),
+        f"{row['decided_at']:%Y-%m-%d %H:%M}",
+        row["reason"],
+    ]
+
+
+def _version(version: int | None) -> str:
+    return "–" if version is None else str(version)
+
+
+def _interval(row: dict[str, Any], column: str) -> str:
+    """A change in percent (tokens) or points (accuracy)."""
+    return "–" if row[column] is None else f"{100 * row[column]:+.1f}{' %' if column == 'token_change' else ''}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.commands.terminal import ConfigPath, Overrides, Panel, Raw, cell, console, errors, show_summaries, text_table
-from flows.server.temporary import begin_server, wait_for_server
+from flows.server.temporary import server_starting
 from pipeline_lib.config import laconic_home, load_config
 
 commands = typer.Typer()
@@ -27,14 +27,14 @@ def doctor() -> None:
 @commands.command(rich_help_panel=Panel.PREPARE)
 def check(
     configs: Annotated[
-        list[str], typer.Argument(metavar="CONFIG...", help="Configuration files; --memory takes all without.")
+        list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files; --memory takes all without.")
     ] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     memory: Annotated[bool, typer.Option("--memory", help="Only what they take on 1, 4 and 8 GPUs, as a table.")] = False,
     card_gib: Annotated[
         float | None, typer.Option(min=1, metavar="GIB", help="Memory of a GPU; else that of the GPU here, or 79.6 (80 GB).")
     ] = None,
-    output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
     strict: Annotated[bool, typer.Option("--strict", help="Fail for a warning, too.")] = False,
 ) -> None:
     """Hold a configuration against the paper's guidelines (docs/guidelines.md) and the memory of the GPUs (docs/performance.md).
@@ -48,7 +48,7 @@ def check(
     card = Card("as given", card_gib) if card_gib else (card_here() or (H100, 0))[0]
     if not configs and not memory:
         raise ValueError("which configuration? laconic check configs/demo.toml, or laconic check --memory for all of them")
-    paths = [Path(path) for path in configs] or [PROJECT / path for path in config_choices()]
+    paths = configs or [PROJECT / path for path in config_choices()]
     loaded = [(path.stem, load_config(path, overrides)) for path in paths]
     if memory:
         show_memory_table(loaded, card)
@@ -90,7 +90,7 @@ def preview(
     show_preview(found, output_format, console, raw)
     if out:
         write_figure(found, out)
-        errors.print(f"figure: {out}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"figure: {out}", soft_wrap=True)
 
 
 @commands.command(rich_help_panel=Panel.PREPARE)
@@ -118,10 +118,8 @@ def warmup(
     output: Annotated[str | None, typer.Option(help="Folder of the new base model; default: bases/ in LACONIC_HOME.")] = None,
 ) -> None:
     """Train the tiny world's base model from scratch; exit status 1 when it does not pass the gate."""
-    begin_server()
-    from flows.warmup import run_warmup
-
-    wait_for_server()
+    with server_starting():
+        from flows.warmup import run_warmup
     result = run_warmup(config, overrides, output)
     show_summaries([{key: value for key, value in result.items() if key != "figures"}, *result["figures"]])
     if not result["passed"]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline_lib.config import load_config
 from pipeline_lib.messages.harmless import json_text, visible_line, write_csv
 from pipeline_lib.preview.comparison import Preview, make_preview
-from pipeline_lib.preview.outcomes import ProfileOutcomes, recorded_outcomes, stored_outcomes
+from pipeline_lib.preview.outcomes import recorded_outcomes, stored_outcomes
 from pipeline_lib.preview.settings import Requested
 from pipeline_lib.preview.table import COLUMNS, LEGEND, bucket_names, masked_rows, plain_preview, plain_rows, text_rows
 from pipeline_lib.runs.run import Run
@@ -27,11 +27,10 @@ WIDTH = 120
 def preview_configuration(config: str, overrides: list[str], asked: Requested, rollouts: Path | None) -> Preview:
     """Compare first steps of a configuration, from its stored profile or from a file. Raises ValueError when there is neither."""
     settings = load_config(config, overrides)
-    return make_preview(settings, recorded_outcomes(rollouts, settings) if rollouts else _profiled(Run.of(settings)), asked)
-
-
-def _profiled(run: Run) -> ProfileOutcomes:
-    return stored_outcomes(Store(run.home), run, profile_fingerprint(run.config, run.base.digest))
+    if rollouts:
+        return make_preview(settings, recorded_outcomes(rollouts, settings), asked)
+    run = Run.of(settings)
+    return make_preview(settings, stored_outcomes(Store(run.home), run, profile_fingerprint(settings, run.base.digest)), asked)
 
 
 def write_figure(preview: Preview, path: Path) -> None:
@@ -63,15 +62,15 @@ def show_preview(preview: Preview, output_format: Format, console: Console, raw:
         write_csv(sys.stdout, list(rows[0]), cells, raw)
         return
     console.width = min(console.width, WIDTH)
-    console.print(f"{preview.name}: what the first training step would see", style="bold", markup=False)
-    console.print(preview.profile, markup=False, highlight=False)
-    console.print(f"configured: {preview.rows[0].label}", markup=False, highlight=False)
+    console.print(f"{preview.name}: what the first training step would see", style="bold")
+    console.print(preview.profile)
+    console.print(f"configured: {preview.rows[0].label}")
     console.print(_settings_table(preview))
     if masked := masked_rows(preview):
         console.print(_table(["tokens kept out of the loss (%), by length", *bucket_names(preview.bucket_edges)], masked))
     for sentence in preview.sentences:
-        console.print(sentence, markup=False, highlight=False)
-    console.print(LEGEND, style="dim", markup=False, highlight=False)
+        console.print(sentence)
+    console.print(LEGEND, style="dim")
 
 
 def _settings_table(preview: Preview) -> Table:

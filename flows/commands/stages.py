@@ -1,17 +1,14 @@
 """`laconic run` and a command for each stage, made from the table of stages; those of some stages can do more."""
 
 import inspect
-import json
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, show_results, show_summaries
-from flows.server.temporary import begin_server, is_temporary, wait_for_server
+from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, console, say, show_results, show_summaries
+from flows.server.temporary import begin_server, is_temporary, server_starting, wait_for_server
 from pipeline_lib.config import laconic_home, load_config, recorded_config
 from pipeline_lib.stages import STAGES, StageEntry
 
@@ -35,33 +32,43 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
         wait_for_server()
         result: Any = pipeline_flow(lambda *_: sessions)(config, overrides=overrides, force=force)
     show_results(result["run_ids"])
-    console.print(f"report: {result['report']}", soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool) -> tuple[Any, list[str]]:
     """What the flow of a stage returns, and the ids of the runs that it worked on."""
     settings = load_config(config, overrides)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.stages import stage_flow
-    from pipeline_lib.runs.session import sessions_of
+    with server_starting():
+        from flows.stages import stage_flow
+        from pipeline_lib.runs.session import sessions_of
+        from pipeline_lib.stages.profile import imported_profile
 
-    sessions = sessions_of(settings, force)
-    wait_for_server()
+        sessions = sessions_of(settings, force)
+    if entry.name != "profile" and (imported := imported_profile(sessions[0].run)):
+        console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim")
+        overrides = [*overrides, *imported]
+        sessions = sessions_of(load_config(config, overrides), force)
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
     return result, [session.run.run_id for session in sessions]
 
 
-def profile(
-    config: ConfigPath,
-    overrides: Overrides = [],  # noqa: B006
-    force: Force = False,
-    rollouts: Annotated[
-        str | None, typer.Option(help="Judge these rollouts (Parquet, JSONL, CSV) instead of sampling: profile.rollouts_file.")
-    ] = None,
-) -> None:
-    if rollouts:
-        overrides = [*overrides, 'profile.origin="imported"', f"profile.rollouts_file={json.dumps(rollouts)}"]
-    show_summaries(_run_stage(STAGES["profile"], config, overrides, force)[0])
+def _command_with_rollouts(entry: StageEntry) -> Callable[..., None]:
+    def command(
+        config: ConfigPath,
+        overrides: Overrides = [],  # noqa: B006
+        force: Force = False,
+        rollouts: Annotated[
+            str | None,
+            typer.Option(help="A profile of these rollouts (Parquet, JSONL, CSV), not of sampled ones: profile.rollouts_file."),
+        ] = None,
+    ) -> None:
+        if rollouts:
+            from pipeline_lib.stages.profile import rollouts_overrides
+
+            overrides = [*overrides, *rollouts_overrides(rollouts)]
+        show_summaries(_run_stage(entry, config, overrides, force)[0])
+
+    return command
 
 
 def evaluate(
@@ -79,10 +86,8 @@ def evaluate(
     """
     if rollouts:
         recorded = recorded_config(rollouts, config, overrides)
-        begin_server()
-        from flows.recorded import run_recorded_evaluation
-
-        wait_for_server()
+        with server_starting():
+            from flows.recorded import run_recorded_evaluation
         summary: Any = run_recorded_evaluation(recorded)
         run_ids = [summary["run_id"]]
     elif config is None:
@@ -115,16 +120,11 @@ def report(
     if len(runs) == 1 and is_config(runs[0]):
         result, _ = _run_stage(STAGES["report"], runs[0], overrides, force)
     else:
-        # A mistake is told before Prefect has started, and by a process of its own: DuckDB calls itself leaked at exit when it was
-        # loaded before Prefect's server.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-            run_ids = apart.submit(choose_runs, laconic_home(), runs, overrides).result()
-        begin_server()
-        from flows.comparing import run_comparison
-
-        wait_for_server()
+        run_ids = choose_runs(laconic_home(), runs, overrides)  # a mistake is told before Prefect has started
+        with server_starting():
+            from flows.comparing import run_comparison
         result = run_comparison(run_ids, str(out) if out else None)
-    console.print(f"report: {result['report']}", markup=False, soft_wrap=True)
+    say(f"report: {result['report']}")
 
 
 def _plain_command(entry: StageEntry) -> Callable[..., None]:
@@ -134,7 +134,11 @@ def _plain_command(entry: StageEntry) -> Callable[..., None]:
     return command
 
 
-_with_more: dict[str, Callable[..., None]] = {"profile": profile, "evaluate": evaluate, "report": report}
+_with_more: dict[str, Callable[..., None]] = {
+    **{name: _command_with_rollouts(STAGES[name]) for name in ("profile", "filter")},
+    "evaluate": evaluate,
+    "report": report,
+}
 for _entry in STAGES.values():
     _command = _with_more.get(_entry.name) or _plain_command(_entry)
     _help = inspect.getdoc(_command) or _entry.help
@@ -161,8 +165,6 @@ def experiment(
     names = experiment_names() if name == "all" else [name]
     for each in names:
         load_experiment(each)  # a mistake is told before Prefect has started
-    begin_server()
-    from flows.experiments import run_experiments
-
-    wait_for_server()
+    with server_starting():
+        from flows.experiments import run_experiments
     show_summaries(run_experiments(names, list(range(seeds)) if seeds else None, overrides, lanes, force, pages))

@@ -39,6 +39,11 @@ Raw = Annotated[bool, typer.Option("--raw", help="CSV: do not defuse cells that 
 Force = Annotated[bool, typer.Option("--force", help="Do it again even when a result for the same inputs is stored.")]
 
 
+def say(line: str) -> None:
+    """Print one line, however long."""
+    console.print(line, soft_wrap=True)
+
+
 def text_table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
     """A table of texts; a model's name may hold what rich or a terminal would act on."""
     table = Table(title=title and Text(visible_line(title), style="table.title"), title_justify="left")
@@ -50,7 +55,6 @@ def text_table(title: str | None, columns: list[str], rows: list[list[str]]) -> 
 
 
 def cell(value: Any) -> str:
-    """A value in a cell."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

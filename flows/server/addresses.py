@@ -28,7 +28,6 @@ class Addresses:
 
     @property
     def mlflow(self) -> str:
-        """Base address of the MLflow server."""
         return f"http://{self._name}:{self.mlflow_port}"
 
     @property
@@ -38,7 +37,6 @@ class Addresses:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches them."""
         with suppress(ValueError):
             return ip_address(self.host).is_loopback
         return self.host == "localhost"

@@ -155,11 +155,12 @@ def _retrainings(home: Path) -> list[dict[str, Any]]:
 def _retraining(path: str, config: RunConfig, home: Path) -> dict[str, Any]:
     settings = config.retrain
     assert settings, "chosen by its section"
+    words = next(deployment["description"] for deployment in _shipped() if deployment["name"] == "retrain")
     cron = {"cron": settings.schedule, "timezone": settings.timezone, "slug": FROM_CONFIGURATION}
     return {
         "name": f"retrain-{config.name.removeprefix('retrain-')}",
         "entrypoint": "flows.retraining.run_retraining",
-        "description": f"{_words_of('retrain')}\nConfiguration: `{path}`.",
+        "description": f"{words}\nConfiguration: `{path}`.",
         "tags": ["laconic", "retraining", _home_tag(home)],
         "parameters": {"config": path},
         "schedules": [cron] if settings.schedule else [],
@@ -168,10 +169,6 @@ def _retraining(path: str, config: RunConfig, home: Path) -> dict[str, Any]:
         # One that would start while another runs would train from the same champion.
         "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},
     }
-
-
-def _words_of(name: str) -> str:
-    return str(next(deployment["description"] for deployment in _shipped() if deployment["name"] == name))
 
 
 def _deploy(file: Path) -> None:

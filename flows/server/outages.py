@@ -56,16 +56,14 @@ class _Proposals:
     def __call__(self, flow_run_id: UUID, state: "State[Any]", force: bool = False) -> "OrchestrationResult[Any]":
         what = f"state {state.name} of flow run {flow_run_id}"
         seconds = TERMINATION_SECONDS if termination_requested() else PATIENCE_SECONDS
-
-        def propose() -> "OrchestrationResult[Any]":
-            return self._propose(flow_run_id, state, force=force)
-
         is_told = False
         try:
             # A flow inside another does not wait for a server that is known to be away.
             if flow_run_id != self.outermost and outbox.is_away:
                 raise Unreachable(what)
-            answer: OrchestrationResult[Any] = outbox.ask(what, propose, seconds)
+            answer: OrchestrationResult[Any] = outbox.ask(
+                what, partial(self._propose, flow_run_id, state, force=force), seconds
+            )
             is_told = True
         except Exception as error:  # also a server that came back without what it had: the work is done all the same
             answer = _agreed(state)

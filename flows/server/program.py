@@ -7,7 +7,7 @@ from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 import argparse
 import os
 
-from pipeline_lib.processes import end_without_owner
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
 from pipeline_lib.services.password import server_environment
 
@@ -24,10 +24,10 @@ GRACE_SECONDS = 5
 
 
 def main() -> None:
-    """Parse the command line and serve until terminated."""
     parser = argparse.ArgumentParser(prog="python -m flows.server.program")
     parser.add_argument("--temporary-socket", type=int, help="serve a single command, on this inherited socket")
     socket = parser.parse_args().temporary_socket
+    collect_garbage_rarely()
     # Before Prefect is imported, which reads them.
     for name, value in (CLOSED | server_environment()).items():
         os.environ.setdefault(name, value)
@@ -58,7 +58,6 @@ def serve(socket: int | None) -> None:
 
 
 def create_application(is_temporary: bool = False) -> Application:
-    """Prefect's application behind the guard."""
     from prefect.server.api.server import create_app
 
     application: Application = create_app(final=True, ephemeral=is_temporary)

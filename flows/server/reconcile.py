@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Crashed
 
 from flows.server.deploy import POOL, free_slots
@@ -42,11 +42,8 @@ def reconcile_home(home: Path, say: Callable[[str], None]) -> None:
         if flow_runs:  # those started from a command line have no pool
             stale += client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=flow_runs), state=UNFINISHED))
         for flow_run in {run.id: run for run in stale}.values():
-            state: State[Any] = Cancelled(message=MESSAGE) if _is_cancelling(flow_run) else Crashed(message=MESSAGE)
+            is_cancelling = flow_run.state_type == StateType.CANCELLING
+            state: State[Any] = Cancelled(message=MESSAGE) if is_cancelling else Crashed(message=MESSAGE)
             client.set_flow_run_state(flow_run.id, state, force=True)
             say(f"flow run {flow_run.name} was left {flow_run.state_name}: marked as {state.name}")
     free_slots()
-
-
-def _is_cancelling(flow_run: FlowRun) -> bool:
-    return flow_run.state_type == StateType.CANCELLING

@@ -8,6 +8,8 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.server.environment import server_address
@@ -43,16 +45,13 @@ def begin_server() -> None:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         _server = _service(listening.fileno(), address, password)
         _server.start()
-    atexit.register(_stop, _server)
+    server = _server
+    atexit.register(lambda: server.stop(HURRIED_SECONDS if termination_requested() else GRACE_SECONDS))
     os.environ |= {"PREFECT_API_URL": address, **prefect_credentials(password)}
     if "prefect" in sys.modules:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
-
-
-def _stop(server: Service) -> None:
-    server.stop(HURRIED_SECONDS if termination_requested() else GRACE_SECONDS)
 
 
 def _service(listening: int, address: str, password: str) -> Service:
@@ -80,6 +79,14 @@ def wait_for_server() -> None:
     """Wait until the temporary server answers, where there is one. Raises RuntimeError with the end of its log when it does not."""
     if _server is not None:
         _server.wait_until_ready(START_SECONDS)
+
+
+@contextmanager
+def server_starting() -> Iterator[None]:
+    """Begin a temporary server where none lasts, and wait for it at the end of the block, which imports the flow meanwhile."""
+    begin_server()
+    yield
+    wait_for_server()
 
 
 def is_temporary() -> bool:

@@ -34,7 +34,6 @@ def termination_requested() -> bool:
 
 
 def told_signal() -> int:
-    """The signal that terminates this process."""
     return _signal
 
 

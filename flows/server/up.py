@@ -18,7 +18,7 @@ from pipeline_lib.config.shipped import PROJECT
 from pipeline_lib.processes import descendants
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
 from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
-from pipeline_lib.services.running import end_services, forget_services, note_services, running_services
+from pipeline_lib.services.running import forget_services, note_services, running_services
 from pipeline_lib.services.service import Service
 
 SERVER_SECONDS = 180.0  # a first start migrates two databases
@@ -97,11 +97,6 @@ def _check(home: Path, addresses: Addresses, password_file: Path | None) -> str 
         )
     addresses.check()
     return read_password(password_file) if password_file else None
-
-
-def take_down(home: Path) -> bool:
-    """End what `bring_up` runs over a home, from another process; False when nothing was running."""
-    return end_services(home)
 
 
 class _ToldToEnd(Exception):

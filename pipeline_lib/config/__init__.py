@@ -12,56 +12,13 @@ from pipeline_lib.config.retraining import GateConfig, RetrainConfig
 from pipeline_lib.config.run import (
     CleaningConfig,
     ControlConfig,
-    EvaluateConfig,
     FilterConfig,
     GenerationConfig,
-    ProfileConfig,
     RunConfig,
     TrackingConfig,
 )
-from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, LocalCopy, PromptSource
-from pipeline_lib.config.training import (
-    CheckpointConfig,
-    LoraConfig,
-    NegativeStrategy,
-    TrainConfig,
-    ValidationConfig,
-    WatchConfig,
-)
+from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, PromptSource
+from pipeline_lib.config.training import LoraConfig, NegativeStrategy, TrainConfig, WatchConfig
 from pipeline_lib.config.warmup import WarmupConfig
 from pipeline_lib.files.home import digest, laconic_home
 from pipeline_lib.rewards import RewardConfig
-
-__all__ = [
-    "PAPER_PROMPT_SUFFIX",
-    "CheckpointConfig",
-    "CleaningConfig",
-    "ComputeConfig",
-    "ControlConfig",
-    "EvaluateConfig",
-    "FilterConfig",
-    "FleetConfig",
-    "GateConfig",
-    "GenerationConfig",
-    "LocalCopy",
-    "LoraConfig",
-    "NegativeStrategy",
-    "ProfileConfig",
-    "PromptSource",
-    "RecordedConfig",
-    "RetrainConfig",
-    "RewardConfig",
-    "RunConfig",
-    "TrackingConfig",
-    "TrainConfig",
-    "ValidationConfig",
-    "WarmupConfig",
-    "WatchConfig",
-    "apply_override",
-    "digest",
-    "laconic_home",
-    "load_config",
-    "parse_config",
-    "recorded_config",
-    "stored_config",
-]

@@ -137,7 +137,6 @@ def _explain(problem: Any) -> str:
 
 
 def to_toml_value(value: Any) -> str:
-    """A plain value as TOML, for an override."""
     return tomli_w.dumps({"value": value}).partition("=")[2].strip() if not isinstance(value, dict) else _inline_table(value)
 
 

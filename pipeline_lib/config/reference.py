@@ -89,17 +89,14 @@ def _table(model: type[Section], later: dict[str, type[Section]], path: str = ""
         if inner and inner.__name__ in SHARED:
             later.setdefault(inner.__name__, inner)
         kind = _link(inner, field, f"{path}.{name}".lstrip(".")) if inner else _kind(properties[name])
-        meaning = _escape(field.description or _about(inner)) + (" *Changes no result.*" if changes_no_result(field) else "")
+        words = field.description or (_sentence(inner) if inner else "")
+        meaning = _escape(words) + (" *Changes no result.*" if changes_no_result(field) else "")
         rows.append(f"| `{name}` | {kind} | {_default(field, inner)} | {meaning} |")
     return rows
 
 
-def _about(inner: type[Section] | None) -> str:
-    return _sentence(inner) if inner else ""
-
-
 def _link(inner: type[Section], field: FieldInfo, path: str) -> str:
-    many = "list of " if any(str(each).startswith("tuple") for each in (field.annotation,)) else ""
+    many = "list of " if str(field.annotation).startswith("tuple") else ""
     if inner.__name__ in SHARED:
         title = SHARED[inner.__name__].lower()
         return f"{many}[{title}](#{title.replace(' ', '-')})"

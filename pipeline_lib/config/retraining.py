@@ -1,6 +1,7 @@
 """Retraining on a schedule, and the gate that decides whether the new model replaces the champion (docs/gate.md)."""
 
 import re
+from calendar import monthrange
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
@@ -79,14 +80,31 @@ def check_cron(schedule: str) -> None:
     parts = schedule.split()
     if len(parts) != len(CRON_FIELDS):
         raise ValueError(f"a schedule has the five fields {', '.join(CRON_FIELDS)}, not {len(parts)}")
-    for (name, (low, high)), part in zip(CRON_FIELDS.items(), parts, strict=True):
+    chosen = {
+        name: {value for item in part.lower().split(",") for value in _cron_values(name, item)}
+        for name, part in zip(CRON_FIELDS, parts, strict=True)
+    }
+    # Whatever the weekday: the scheduler (croniter) fails on such a day also where a weekday is chosen beside it.
+    if min(chosen["day"]) > max(map(_most_days, chosen["month"])):
+        raise ValueError(f"never comes: no month of {parts[3]!r} has a day {min(chosen['day'])}")
+
+
+def _cron_values(name: str, item: str) -> range:
+    """The values that an item of a field stands for. Raises ValueError."""
+    low, high = CRON_FIELDS[name]
+    matched = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", item)
+    start, end, step = matched.groups() if matched else ("", None, None)
+    bounds = [_cron_value(name, text) for text in (start, end) if text is not None]
+    numbers = [value for value in bounds if value is not None and low <= value <= high]
+    if len(numbers) < len(bounds) or numbers != sorted(numbers):
         allowed = f"{low}-{high}" + (f" or {CRON_NAMES[name][0]}-{CRON_NAMES[name][-1]}" if name in CRON_NAMES else "")
-        for item in part.lower().split(","):
-            matched = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", item)
-            values = [_cron_value(name, text) for text in (matched.group(1), matched.group(2)) if text] if matched else [None]
-            numbers = [value for value in values if value is not None and low <= value <= high]
-            if len(numbers) < len(values) or numbers != sorted(numbers):
-                raise ValueError(f"{item!r} is no {name}: allowed are *, {allowed}, lists (1,2), ranges (1-3), steps (*/5)")
+        raise ValueError(f"{item!r} is no {name}: allowed are *, {allowed}, lists (1,2), ranges (1-3), steps (*/5)")
+    first, last = (numbers[0], numbers[-1]) if numbers else (low, high)
+    return range(first, (high if step and len(numbers) == 1 else last) + 1, int(step or 1))
+
+
+def _most_days(month: int) -> int:
+    return monthrange(2000, month)[1]  # a leap year
 
 
 def _cron_value(field: str, text: str) -> int | None:

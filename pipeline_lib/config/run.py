@@ -62,7 +62,7 @@ class ProfileConfig(Section):
         description="sampled: by the base model; recorded: prompts.pass_rate_field; imported: judged from rollouts_file.",
     )
     rollouts_file: str | None = Field(
-        None, description="imported only: Parquet/JSONL with a row per rollout: problem (or prompt_id), response, tokens."
+        None, description="imported only: Parquet/JSONL/CSV with a row per rollout: problem (or prompt_id), response, tokens."
     )
     num_rollouts: PositiveInt = Field(8, description="Rollouts per prompt (paper: 8).")
     rollout_limit_tokens: PositiveInt = Field(16384, description="Most tokens of a rollout.")
@@ -274,7 +274,6 @@ class RunConfig(Section):
 
     @property
     def registered_model(self) -> str:
-        """Name under which the run's models stand in the registry."""
         return self.tracking.registered_model or self.name
 
     @property

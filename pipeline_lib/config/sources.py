@@ -32,7 +32,7 @@ PassRateScale = Literal["fraction", "percent", "failure_percent"]
 class LocalCopy(Section):
     """A local file that stands in for the hub: its name below the folder LACONIC_DATA, and its columns where they differ."""
 
-    file: str = Field(description="Name of the .parquet or .jsonl file, or of a folder of them, below LACONIC_DATA.")
+    file: str = Field(description="Name of the .parquet, .jsonl or .csv file, or of a folder of them, below LACONIC_DATA.")
     problem_field: str = Field("problem", description="Column with the problem.")
     answer_field: str = Field("answer", description="Column with the answer.")
     answer_after: str | None = Field(None, description="The answer is what follows the last of this in its column.")
@@ -48,14 +48,14 @@ class PromptSource(Section):
     name: Name = Field(
         description="Name under which the prompts are stored (prompts.source, budget_results.benchmark), of the form of a run's."
     )
-    kind: Literal["tiny", "file", "hub"] = Field(description="tiny: generated; file: local Parquet/JSONL; hub: datasets.")
+    kind: Literal["tiny", "file", "hub"] = Field(description="tiny: generated; file: local Parquet/JSONL/CSV; hub: datasets.")
     licence: str = Field("", description="Licence of the data, as its carrier states it; for readers.")
     family: Literal["sum", "wheel"] = Field("sum", description="tiny only: 'sum' (digits mod 10) or 'wheel' (mod 7).")
     min_operations: PositiveInt = Field(1, description="tiny only: fewest operations in a problem.")
-    max_operations: PositiveInt = Field(7, description="tiny only: most operations in a problem.")
-    max_operand: PositiveInt = Field(6, description="tiny only: largest operand; operands are drawn uniformly from 1.")
+    max_operations: PositiveInt = Field(7, le=26, description="tiny only: most operations in a problem, each with a letter.")
+    max_operand: PositiveInt = Field(6, le=9, description="tiny only: largest operand; operands are drawn uniformly from 1.")
     path: str | None = Field(
-        None, description="file: a .parquet/.jsonl file or folder of them (also below LACONIC_DATA); hub: dataset id."
+        None, description="file: a .parquet/.jsonl/.csv file or folder of them (also below LACONIC_DATA); hub: dataset id."
     )
     subset: str | None = Field(None, description="hub only: name of the dataset's configuration.")
     revision: str | None = Field(None, description="hub only: commit or tag.")

@@ -144,6 +144,8 @@ class TrainConfig(Section):
 
 
 AlarmAction = Literal["ignore", "warn", "stop", "roll_back"]
+# Those that may intervene; that of engine and trainer drifting apart only warns.
+ALARM_KINDS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 
 
 class WatchConfig(Section):
@@ -199,19 +201,14 @@ class WatchConfig(Section):
     @property
     def intervenes(self) -> bool:
         """Whether any alarm does more than warn."""
-        return self.rolls_back or "stop" in self._actions
+        return self.rolls_back or "stop" in map(self.action, ALARM_KINDS)
 
     @property
     def rolls_back(self) -> bool:
         """Whether any alarm restores the best checkpoint."""
-        return "roll_back" in self._actions
-
-    @property
-    def _actions(self) -> tuple[AlarmAction, ...]:
-        return self.entropy_spike, self.length_collapse, self.length_rebound, self.reward_starvation
+        return "roll_back" in map(self.action, ALARM_KINDS)
 
     def action(self, kind: str) -> AlarmAction:
-        """What an alarm of a kind does."""
         action: AlarmAction = getattr(self, kind)
         return action
 

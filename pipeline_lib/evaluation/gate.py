@@ -41,7 +41,6 @@ class GateVerdict:
 
     @property
     def promoted(self) -> bool:
-        """Whether the challenger becomes the champion."""
         return self.cause in ("shorter", "more_accurate")
 
 
@@ -120,7 +119,6 @@ def _pair(
 def _comparisons(
     benchmark: str, paired: PairedComparison, budgets: Sequence[int], tails: Tails, margin: float
 ) -> list[BudgetComparison]:
-    """One per budget."""
     return [
         BudgetComparison(
             benchmark=benchmark,

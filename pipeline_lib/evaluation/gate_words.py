@@ -66,11 +66,14 @@ def _undecided(comparisons: Sequence[BudgetComparison], change: Interval, accura
 
 
 def _prompts_needed(comparison: BudgetComparison, margin: float) -> int | None:
-    """How many prompts would pass if the difference stayed what it is: the interval narrows with their square root."""
+    """How many prompts would pass if the difference stayed what it is: the interval narrows with their square root.
+
+    None: no number that anyone could collect.
+    """
     room = comparison.difference.value + margin
-    if room <= 0:
-        return None
     width = comparison.difference.value - comparison.difference.low
+    if room <= 1e-6 * width:
+        return None
     return math.ceil(comparison.num_prompts * (width / room) ** 2)
 
 

@@ -80,7 +80,6 @@ class PairedComparison:
         return [Interval(*map(float, ends)) for ends in zip(self.difference_B, low_B, high_B, strict=True)]
 
     def token_interval(self, tails: Tails) -> Interval:
-        """The difference of mean tokens."""
         return interval_of_mean([self.token_difference], [self.token_differences_R], tails)
 
 

@@ -1,13 +1,14 @@
 """Rollouts made elsewhere: read from a table, matched with their problems, judged with our grader."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
-from pipeline_lib.files.tables import read_table, text_column
+from pipeline_lib.files.markdown import one_line
+from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.prompts.collecting import digest_problem
 from pipeline_lib.records import FinishReason, Prompt, Rollout, Stage
@@ -27,7 +28,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 
 MOST_TOKENS = 2**31 - 1
-_TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ def read_recorded_rollouts(path: Path) -> list[RecordedRollout]:
 
     Columns, each under one of the names in COLUMNS: response, num_tokens, and problem or prompt_id; where present also the gold
     answer, model, benchmark, sample_index (else counted), and finish_reason ("stop" or "length") or truncated (boolean). A
-    response without either counts as ended by itself. Raises ValueError naming the file and what is missing or wrong.
+    response without either counts as ended by itself. Raises ValueError naming the file and what is missing, wrong, or said in
+    two ways.
     """
     table = read_table(path)
     found = {key: next((name for name in names if name in table.column_names), None) for key, names in COLUMNS.items()}
@@ -77,8 +78,8 @@ def read_recorded_rollouts(path: Path) -> list[RecordedRollout]:
             columns.finish_reasons(),
             models,
             benchmarks,
-            columns.samples(zip(models, benchmarks, prompt_ids, strict=True)),
-            columns.text("answer"),
+            columns.samples(list(zip(models, benchmarks, prompt_ids, problems, strict=True))),
+            columns.text("answer", of_answers=True),
             strict=True,
         )
     ]
@@ -92,50 +93,52 @@ class _Columns:
     path: Path
     found: Mapping[str, str | None]
 
-    def text(self, key: str, default: str = "") -> list[str]:
+    def text(self, key: str, default: str = "", of_answers: bool = False) -> list[str]:
         name = self.found[key]
         if name is None:
             return [default] * self.table.num_rows
-        return [value or default for value in text_column(self.table, name, self.path, nullable=True)]
+        return [value or default for value in text_column(self.table, name, self.path, nullable=True, of_answers=of_answers)]
 
     def counts(self, key: str) -> list[int]:
         name = self.found[key] or ""
         counts = []
-        for row, value in enumerate(self.table.column(name).to_pylist(), start=1):
+        for row, value in enumerate(column_values(self.table, name), start=1):
             try:
-                count = -1 if isinstance(value, bool) else int(value)
+                count = -1.0 if isinstance(value, bool) else float(value)
             except (TypeError, ValueError, OverflowError):
-                count = -1
-            if not 0 <= count <= MOST_TOKENS or count != float(value):
-                raise ValueError(f"{self.path}: column {name} holds {value!r} in row {row}, not a number of tokens")
-            counts.append(count)
+                count = -1.0
+            if not 0 <= count <= MOST_TOKENS or not count.is_integer():
+                what = "number of tokens" if key == "num_tokens" else "number from 0"
+                raise ValueError(f"{self.path}: column {name} holds {value!r} in row {row}, not a {what}")
+            counts.append(int(count))
         return counts
 
     def finish_reasons(self) -> list[FinishReason]:
-        if self.found["finish_reason"]:
-            values = self.text("finish_reason", "stop")
-            for row, value in enumerate(values, start=1):
-                if value not in ("stop", "length"):
-                    raise ValueError(f"{self.path}: finish_reason = {value!r} in row {row} is neither 'stop' nor 'length'")
-            return ["length" if value == "length" else "stop" for value in values]
-        if self.found["truncated"]:
-            return ["length" if cut else "stop" for cut in truths(self.table, self.found["truncated"], self.path)]
-        return ["stop"] * self.table.num_rows
+        given, name = self.text("finish_reason"), self.found["truncated"]
+        cut = truth_column(self.table, name, self.path) if name else [reason == "length" for reason in given]
+        for row, (value, is_cut) in enumerate(zip(given, cut, strict=True), start=1):
+            if value not in ("stop", "length", ""):
+                raise ValueError(f"{self.path}: finish_reason = {value!r} in row {row} is neither 'stop' nor 'length'")
+            if value and is_cut != (value == "length"):
+                raise ValueError(
+                    f"{self.path}: finish_reason = {value!r} and {name} = {is_cut} in row {row} contradict each other"
+                )
+        return ["length" if is_cut else "stop" for is_cut in cut]
 
-    def samples(self, keys: Iterable[tuple[str, str, str]]) -> list[int]:
-        if self.found["sample_index"]:
-            return self.counts("sample_index")
-        seen: dict[tuple[str, str, str], int] = {}
-        return [seen.update({key: seen.get(key, -1) + 1}) or seen[key] for key in keys]
-
-
-def truths(table: pa.Table, name: str, path: Path) -> list[bool]:
-    """A column of truths however they are written. Raises ValueError naming column and row for what is none."""
-    values = [str(value).strip().lower() for value in table.column(name).to_pylist()]
-    for row, value in enumerate(values, start=1):
-        if value not in _TRUTHS:
-            raise ValueError(f"{path}: {name} = {value!r} in row {row} is neither true nor false")
-    return [_TRUTHS[value] for value in values]
+    def samples(self, prompts: Sequence[tuple[str, ...]]) -> list[int]:
+        """The number of each row among those of its model, benchmark and prompt. Raises ValueError where one comes twice."""
+        if not self.found["sample_index"]:
+            seen: dict[tuple[str, ...], int] = {}
+            return [seen.update({key: seen.get(key, -1) + 1}) or seen[key] for key in prompts]
+        samples = self.counts("sample_index")
+        # A table of our own has the same sample of several runs, stages and steps.
+        own = [column_values(self.table, name) for name in ("run_id", "stage", "step") if name in self.table.column_names]
+        first: dict[tuple[object, ...], int] = {}
+        for row, (sample, prompt, *where) in enumerate(zip(samples, prompts, *own, strict=True), start=1):
+            before = first.setdefault((sample, prompt, *where), row)
+            if before != row:
+                raise ValueError(f"{self.path}: rows {before} and {row} are the same sample, {sample}, of one prompt")
+        return samples
 
 
 def attach_prompts(
@@ -149,25 +152,21 @@ def attach_prompts(
         prompt = by_text.get(digest_problem(rollout.problem)) if rollout.problem else None
         same_id = by_id.get(rollout.prompt_id)
         # Ids may be row numbers of another data set: a text that is given must be in the problem.
-        if prompt is None and same_id is not None and _words(rollout.problem) in _words(same_id.problem):
+        if prompt is None and same_id is not None and one_line(rollout.problem) in one_line(same_id.problem):
             prompt = same_id
         if prompt is not None:
             pairs.append((rollout, prompt))
     return pairs, len(recorded) - len(pairs)
 
 
-def _words(text: str) -> str:
-    return " ".join(text.split())
-
-
-def own_prompts(recorded: Sequence[RecordedRollout]) -> tuple[list[Prompt], int]:
-    """The prompts that the rollouts bring with them, one per benchmark and problem, and how many rollouts have no gold answer."""
+def own_prompts(recorded: Sequence[RecordedRollout]) -> list[Prompt]:
+    """The prompts that the rollouts bring with them: one per benchmark and problem that has a gold answer."""
     prompts: dict[tuple[str, str], Prompt] = {}
     for rollout in recorded:
         if rollout.answer:
             key = (rollout.benchmark, rollout.prompt_id)
             prompts.setdefault(key, Prompt(rollout.prompt_id, rollout.benchmark, "math", rollout.problem, rollout.answer))
-    return list(prompts.values()), sum(not rollout.answer for rollout in recorded)
+    return list(prompts.values())
 
 
 def judge_recorded(

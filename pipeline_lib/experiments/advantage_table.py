@@ -33,7 +33,6 @@ def advantage_rows() -> list[list[str]]:
 
 
 def advantage_section() -> str:
-    """The calculation as a section of the finding's page."""
     header = ["N", "estimator", "1 of N positive", "N/2", "N − 1", "1 against N/2", "1 against N − 1"]
     text = (
         "Advantage of each positive rollout (reward 1, the others 0) in one group, by `pipeline_lib.grpo.group_advantages`. "

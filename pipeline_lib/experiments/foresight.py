@@ -84,10 +84,7 @@ def foresight_section(foresight: Foresight) -> str:
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float:
-    """Spearman's correlation: Pearson's of the ranks, equal values sharing the mean of theirs; 0 where one side does not vary."""
-    import numpy as np
-    from scipy.stats import rankdata  # type: ignore[import-untyped]
+    """Spearman's correlation; 0 where one side does not vary."""
+    from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        return 0.0
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    return 0.0 if len(set(first)) == 1 or len(set(second)) == 1 else float(spearmanr(first, second).statistic)

@@ -106,7 +106,6 @@ def _differences(claim: Claim, values: MetricValues) -> dict[int, float]:
 
 
 def _claimed_range(claim: Claim) -> tuple[float, float]:
-    """Where the claim says that the difference lies."""
     return {
         "<": (-math.inf, 0.0),
         ">": (0.0, math.inf),

@@ -5,6 +5,7 @@ with the benchmark's name in front on the others and `base.` in front for the mo
 `.last`, `.min` and `.max` of means over a window of steps.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pipeline_lib.config.training import ALARM_KINDS
 from pipeline_lib.experiments.metric_text import CURVES, HELD_OUT
 from pipeline_lib.files.home import below
 from pipeline_lib.runs.ledger import Ledger
@@ -37,9 +39,8 @@ def child_metrics(store: Store, run: Run) -> Metrics:
     full = metrics.get(f"base.accuracy@{max(run.config.evaluate.budgets_tokens)}")
     metrics |= held_out_metrics(curve, full)
     metrics |= _phase_metrics(store.named("phases_of_run", run_id=run.run_id))
-    for kind in ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation"):
-        alarms = [row for row in store.named("alarms_of_run", run_id=run.run_id) if row["kind"] == kind]
-        metrics[f"alarm.{kind}"] = float(len(alarms))
+    alarms = Counter(row["kind"] for row in store.named("alarms_of_run", run_id=run.run_id))
+    metrics |= {f"alarm.{kind}": float(alarms[kind]) for kind in ALARM_KINDS}
     if run.config.prompts.kind == "tiny":
         texts = training_texts(store, run)
         shares = style_shares(texts)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline_lib.config.training import ALARM_KINDS
 from pipeline_lib.experiments.foresight import foresee, foresight_section
 from pipeline_lib.experiments.judging import (
     Judgement,
@@ -27,7 +28,6 @@ from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.report.finding import ArmSeries, finding_budgets, finding_dynamics, save_small_png
 from pipeline_lib.report.summary import MINUS, MISSING
 
-ALARM_KINDS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 VERDICT_WORDS = {
     "reproduced": "Reproduced in this world",
     "partly": "Partly reproduced in this world",
@@ -130,7 +130,6 @@ def page_text(
 
 
 def verdict_sentence(judgements: Sequence[Judgement], verdict: Verdict, results: ExperimentResults) -> str:
-    """The verdict with how many claims came out how."""
     if not judgements:
         return f"{VERDICT_WORDS[verdict]}: this experiment makes no claim."
     judgements = [judgement for judgement in judgements if not judgement.claim.is_ours]

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.experiments.metrics import style_shares, training_texts
 from pipeline_lib.experiments.specification import Arm, ExperimentConfig
-from pipeline_lib.report.data import Row
+from pipeline_lib.report.data import Row, grouped
 from pipeline_lib.runs.run import Run
 from pipeline_lib.store.database import Store
 
@@ -41,12 +41,10 @@ class ExperimentResults:
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """Arms and seeds whose child run is not recorded."""
         there = {(child.arm.name, child.seed) for child in self.children}
         return [(arm.name, seed) for arm in self.experiment.arms for seed in self.seeds if (arm.name, seed) not in there]
 
     def of_arm(self, arm: str) -> list[ChildResult]:
-        """The child runs of an arm, by seed."""
         return [child for child in self.children if child.arm.name == arm]
 
     def values(self) -> dict[tuple[str, str], dict[int, float]]:
@@ -74,7 +72,8 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
         metrics.setdefault((row["arm"], row["seed"]), {})[row["metric"]] = row["value"]
     configs = {row["run_id"]: row["config"] for row in store.named("configs_of_runs", run_ids=run_ids)}
     tables = {
-        name: _by_run(store.named(name, run_ids=run_ids)) for name in ("curves_of_runs", "budget_table", "alarms_of_runs")
+        name: grouped(store.named(name, run_ids=run_ids), "run_id")
+        for name in ("curves_of_runs", "budget_table", "alarms_of_runs")
     }
     children = []
     for row in rows:
@@ -92,13 +91,6 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
         )
         children.append(child)
     return ExperimentResults(experiment, tuple(seeds), tuple(children))
-
-
-def _by_run(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row["run_id"], []).append(row)
-    return grouped
 
 
 def _with_styles(store: Store, curve: Sequence[Row], config: RunConfig) -> list[Row]:

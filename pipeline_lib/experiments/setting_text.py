@@ -26,7 +26,6 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 
 def settings_table(experiment: ExperimentConfig) -> str:
-    """Arm → what it changes."""
     rows = [
         [f"{arm.label}{' (control)' if arm.is_control and 'control' not in arm.label else ''}", settings_text(arm.set)]
         for arm in experiment.arms

@@ -43,8 +43,6 @@ class Claim(Section):
 
 
 class ExperimentConfig(Section):
-    """One experiment."""
-
     name: Name
     finding: str = Field(description="Finding of the paper, such as F3.")
     title: str
@@ -112,7 +110,6 @@ class ChildRun:
 
 
 def experiment_names() -> list[str]:
-    """The shipped experiments."""
     return sorted(path.stem for path in EXPERIMENTS_FOLDER.glob("f*.toml"))
 
 

@@ -78,7 +78,7 @@ class TrainerActor:
         os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
         settings = read_json(self._folder / "worker.json")
         config = stored_config(settings["config"], RunConfig)
-        with hidden("mlflow", "sklearn"):
+        with hidden("mlflow", "redis", "scipy", "sklearn"):
             from pipeline_lib.fleet.remote_generator import RemoteGenerator  # torch, which only the actor needs
 
             self._worker = Worker(config, settings["base_folder"], self._folder, lambda *_: RemoteGenerator(call, put))

@@ -22,11 +22,11 @@ FIRST_FACTOR, SECOND_FACTOR = -7046029254386353131, -4658895280553007687  # odd,
 Checksums = Counter[str]
 
 
-def checksum(tensor: torch.Tensor, dtype: torch.dtype) -> int:
-    """The checksum of a tensor's values as they are in `dtype`."""
+def checksum(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device | None = None) -> int:
+    """The checksum of a tensor's values as they are in `dtype`, computed on a device (None: the tensor's)."""
     flat, total = tensor.detach().reshape(-1), 0
     for start in range(0, flat.numel(), CHUNK_ELEMENTS):
-        bits = flat[start : start + CHUNK_ELEMENTS].to(dtype).float().view(torch.int32).long()
+        bits = flat[start : start + CHUNK_ELEMENTS].to(device, dtype).float().view(torch.int32).long()
         bits *= FIRST_FACTOR
         bits ^= bits >> 32
         bits *= SECOND_FACTOR
@@ -36,18 +36,18 @@ def checksum(tensor: torch.Tensor, dtype: torch.dtype) -> int:
 
 
 def counting(
-    named_weights: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype, sent: Checksums
+    named_weights: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype, sent: Checksums, device: torch.device | None = None
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Hand weights on, and put the checksums of what they are in the engine's `dtype` into `sent`."""
     for name, weight in named_weights:
-        sent[name] += checksum(weight, dtype)
+        sent[name] += checksum(weight, dtype, device)
         yield name, weight
 
 
 def require_sent_weights(
     sent: Checksums, held: Checksums, version: str, fused: Mapping[str, Sequence[str]], unseen: Collection[str] = ()
 ) -> None:
-    """Raise ParityError, which names them, for tensors that an engine `held` after it was `sent` a version of the weights.
+    """Raise ParityError, which names them, for tensors that an engine `held` when it should hold those `sent` of a version.
 
     `fused` gives the engine's modules that hold several of the model's; `unseen` are tensors whose values cannot be read.
     """
@@ -61,8 +61,8 @@ def require_sent_weights(
         wrong += sorted(left[0].keys() | left[1].keys())
     if wrong:
         raise ParityError(
-            f"the engine does not hold the weights of {version}, which it was just sent: {len(wrong)} of its {len(held)} tensors "
-            f"have other values: {', '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}"
+            f"the engine does not hold the weights of {version}: {len(wrong)} of its {len(held)} tensors have other values: "
+            f"{', '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}"
         )
 
 

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ from pipeline_lib.records import Completion
 if TYPE_CHECKING:
     import torch
 
+    from pipeline_lib.generation.vllm_weights import Held
+
 GIB = 2**30
 CPU_BATCH_TOKENS = 4096
+AT_START = "as loaded"  # the version of the weights that vLLM has loaded by itself, which nothing has proven yet
 
 
 def configure_environment() -> None:
@@ -47,7 +50,7 @@ class VllmGenerator:
         from vllm import LLM
 
         self._config, self._ranks = config, ranks or EngineRanks()
-        self._model, self._revision, self._version = model, revision, "as loaded"
+        self._model, self._revision, self._version = model, revision, AT_START
         self._on_cpu = not torch.cuda.is_available()
         self._can_sleep, self._sleeps = config.sleep and not self._on_cpu, False
         placement: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
@@ -155,26 +158,30 @@ class VllmGenerator:
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
         """See `Generator.load_weights`."""
-        return self._replace_weights(named_weights, "", None, version)
+        from pipeline_lib.generation.vllm_weights import reload
+
+        # To processes of its own they go as a message.
+        return self._proven(version, reload, list(named_weights) if self._has_processes else named_weights, "", None)
 
     def load_folder(self, folder: Path) -> str:
-        """See `Generator.load_folder`."""
-        revision = self._revision if str(folder) == self._model else None
-        digest = self._replace_weights(None, str(folder), revision, str(folder))
+        """See `Generator.load_folder`; weights that are there since the engine's start are proven, and not loaded again."""
+        from pipeline_lib.generation.vllm_weights import compare, reload
+
+        is_own = str(folder) == self._model
+        revision = self._revision if is_own else None
+        if is_own and self._version == AT_START and not self._sleeps:
+            digest = self._proven(str(folder), compare, str(folder), revision)
+        else:
+            digest = self._proven(str(folder), reload, None, str(folder), revision)
         if self._on_cpu:
             # Its kernels read packed copies, which no checksum sees; and a model that runs on a CPU is small enough to run twice.
             require_folder_parity(self, folder, revision, self._config)
         return digest
 
-    def _replace_weights(
-        self, named_weights: Iterable[tuple[str, "torch.Tensor"]] | None, path: str, revision: str | None, version: str
-    ) -> str:
-        from pipeline_lib.generation.vllm_weights import reload
-
+    def _proven(self, version: str, how: Callable[..., "Held"], *arguments: Any) -> str:
+        """Have the weights of a version put there, or looked at, and return the digest of what is there. Raises ParityError."""
         self._wake("weights")
-        if named_weights is not None and self._has_processes:
-            named_weights = list(named_weights)
-        parts = self._llm.collective_rpc(reload, args=(named_weights, path, revision))
+        parts = self._llm.collective_rpc(how, args=arguments)
         self._wake("kv_cache")
         self._sleeps = False
         own: Checksums = sum((part.held for part in parts), start=Counter())

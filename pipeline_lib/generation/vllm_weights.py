@@ -1,4 +1,4 @@
-"""Inside a vLLM worker: weights replaced in place, what the CPU backend derives from them made anew, and checksums of the result."""
+"""Inside a vLLM worker: weights replaced in place, what the CPU backend derives from them made anew, and checksums of what is there."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from pipeline_lib.generation.checksums import Checksums, checksum, counting
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
-    """Checksums of what a worker was sent and of what it then held, and what it takes to compare them.
+class Held:
+    """Checksums of what a worker should hold and of what it holds, and what it takes to compare them.
 
     `held` is this rank's part: what several ranks have in common is counted by the first alone.
     """
@@ -23,25 +23,43 @@ class Reloaded:
     unseen: frozenset[str]  # tensors that the CPU backend has packed away
 
 
-def reload(worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]] | None, path: str, revision: str | None) -> Reloaded:
+def reload(worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]] | None, path: str, revision: str | None) -> Held:
     """Replace a worker's weights by these, or without them by those of a model folder or hub id."""
-    model, config = worker.get_model(), worker.model_config
+    model, sent = worker.get_model(), Counter[str]()
     on_cpu = worker.device.type == "cpu"
     if named_weights is None:
         named_weights = _stored_weights(worker, path, revision)
-    if getattr(model.config, "tie_word_embeddings", False):
-        named_weights = ((name, weight) for name, weight in named_weights if not name.startswith("lm_head."))
     if on_cpu:
         _forget_expert_kernels(model)
-    sent: Checksums = Counter()
-    worker.reload_weights(weights_iterator=counting(named_weights, config.dtype, sent))
+    worker.reload_weights(weights_iterator=_counted(worker, named_weights, sent))
     if on_cpu:
         _pack_tied_head(model)
-    held: Checksums = Counter()
+    return _held(worker, sent)
+
+
+def compare(worker: Any, path: str, revision: str | None) -> Held:
+    """What a worker holds, beside the weights of a model folder or hub id, which are read only."""
+    sent: Checksums = Counter()
+    for _ in _counted(worker, _stored_weights(worker, path, revision), sent):
+        pass
+    return _held(worker, sent)
+
+
+def _counted(
+    worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]], sent: Checksums
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights that a worker takes, whose checksums are put into `sent`."""
+    if getattr(worker.get_model().config, "tie_word_embeddings", False):
+        named_weights = ((name, weight) for name, weight in named_weights if not name.startswith("lm_head."))
+    return counting(named_weights, worker.model_config.dtype, sent, worker.device)
+
+
+def _held(worker: Any, sent: Checksums) -> Held:
+    model, held = worker.get_model(), Counter[str]()
     for name, tensor in _own_tensors(model):
-        held[name] += checksum(tensor, config.dtype)
+        held[name] += checksum(tensor, worker.model_config.dtype)
     unseen = frozenset(name for name, parameter in model.named_parameters() if not parameter.numel())
-    return Reloaded(sent, held, dict(getattr(model, "packed_modules_mapping", {})), unseen)
+    return Held(sent, held, dict(getattr(model, "packed_modules_mapping", {})), unseen)
 
 
 def _stored_weights(worker: Any, path: str, revision: str | None) -> Iterator[tuple[str, torch.Tensor]]:

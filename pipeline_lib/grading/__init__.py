@@ -1,15 +1,16 @@
 """Judging responses: the answer in the last box compared with the gold answer, or the last program run on its tests."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.records import Grade
 
-__all__ = ["GRADERS", "extract_last_box", "grade_responses"]
+__all__ = ["GRADERS", "extract_last_box", "grade_responses", "read_tolerance"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def grade_responses(
     whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code",
     whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running
     out of it, or a crash of the grader, gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences
-    differ in length, the grader is unknown, or a test is missing.
+    differ in length, the grader is unknown, a tolerance is none, or a test is missing.
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
@@ -52,7 +53,7 @@ def grade_responses(
         )
     extracted = _extract(grader, responses)
     golds = _golds(grader, answers, tests)
-    limits = tolerances if tolerances is not None else [None] * len(responses)
+    limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
     cases: list[Case | str] = [
         "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit)
         for answer, gold, limit, finish_reason in zip(extracted, golds, limits, finish_reasons, strict=True)
@@ -65,6 +66,19 @@ def grade_responses(
     if counts["timeout"] or counts["error"]:
         logger.warning("%d of %d answers timed out and %d failed in grading", counts["timeout"], len(cases), counts["error"])
     return [Grade(answer, reason == "correct", reason) for answer, reason in zip(extracted, reasons, strict=True)]
+
+
+def read_tolerance(value: Any) -> float | None:
+    """An absolute tolerance from a number, or a text of one; None for none. Raises ValueError for what no error can be."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        tolerance = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        tolerance = math.nan
+    if not 0 <= tolerance < math.inf:
+        raise ValueError("a tolerance is a finite number of at least 0")
+    return tolerance
 
 
 def is_exact_match(answer: str, gold: str) -> bool:

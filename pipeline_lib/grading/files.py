@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_lib.files.tables import check_output, read_table, text_column, write_table
+from pipeline_lib.files.tables import check_output, column_values, read_table, text_column, truth_column, write_table
 from pipeline_lib.grading import (
     GRADERS,
     MATHS_TIMEOUT_SECONDS,
@@ -15,14 +15,15 @@ from pipeline_lib.grading import (
     Isolation,
     extract_last_box,
     is_exact_match,
+    read_tolerance,
 )
 from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
 
 MOST_SOURCES = 20
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
 
-# Correct or not, why, and the seconds it took.
-Verdict = tuple[bool, str, float]
+# Correct or not (None: there is nothing to compare with), why, and the seconds it took.
+Verdict = tuple[bool | None, str, float]
 OnDone = Callable[[int], None]
 
 
@@ -41,9 +42,10 @@ def grade_file(
 
     Columns: `prediction` (a whole response or a bare answer), `gold`; for code `tests` (JSON, see docs/code_grading.md)
     instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `source`, and `label` (boolean) to
-    compare with. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises
-    ValueError for bad input before anything is judged or written. `strict` reads mathematics as training does: the last box of
-    the prediction or nothing. `raw` leaves a CSV's cells as they are (see `write_table`).
+    compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is compared. Returns
+    a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input,
+    such as a file without any gold, before anything is judged or written. `strict` reads mathematics as training does: the last
+    box of the prediction or nothing. `raw` leaves a CSV's cells as they are (see `write_table`).
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
@@ -57,7 +59,7 @@ def grade_file(
     if taken:
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
     cases = _Cases(table, path, grader, sandbox, strict)
-    labels = _labels(table, path) if "label" in table.column_names else None
+    labels = truth_column(table, "label", path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
         on_start(table.num_rows)
@@ -76,27 +78,30 @@ class _Cases:
     def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, strict: bool) -> None:
         self.sandbox, self.strict = sandbox, strict
 
-        def column(name: str) -> list[str]:
+        def column(name: str, of_answers: bool = False) -> list[str]:
             if name not in table.column_names:
                 return [""] * table.num_rows
-            return text_column(table, name, path, nullable=True)
+            return text_column(table, name, path, nullable=True, of_answers=of_answers)
 
-        self.golds, self.predictions, self.tests = column("gold"), column("prediction"), column("tests")
-        self.tolerances = [_tolerance(text, row, path) for row, text in enumerate(column("tolerance"), start=1)]
+        self.golds, self.predictions = column("gold", of_answers=True), column("prediction")
+        self.tests = column("tests", of_answers=True)  # JSON, as text or as it is
+        self.tolerances = _tolerances(table, path) if "tolerance" in table.column_names else [None] * table.num_rows
         self.graders = [given or grader for given in column("grader")]
         for row, name in enumerate(self.graders, start=1):
             if name not in GRADERS:
                 raise ValueError(f"{path}: grader = {name!r} in row {row} is not one of {', '.join(GRADERS)}")
-            if name == "code" and not self.tests[row - 1]:
-                raise ValueError(f"{path}: row {row} has no tests, which grader = 'code' needs")
-            if name != "code" and not self.golds[row - 1].strip():
-                raise ValueError(f"{path}: row {row} has no gold answer")
+        known = zip(self.graders, self.golds, self.tests, strict=True)
+        self.has_gold = [bool((tests if name == "code" else gold).strip()) for name, gold, tests in known]
+        if not any(self.has_gold):
+            needed = "tests, which grader = 'code' needs" if set(self.graders) == {"code"} else "a gold answer"
+            raise ValueError(f"{path}: no row has {needed}")
 
     def judge(self, timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
-        verdicts: list[Verdict] = [(False, "error", 0.0)] * len(self.graders)
+        verdicts: list[Verdict] = [(None, "no_gold", 0.0)] * len(self.graders)
+        on_done(self.has_gold.count(False))
         judges = {"exact": self._exact, "math": self._maths, "code": self._code}
         for grader, judge in judges.items():
-            rows = [row for row, name in enumerate(self.graders) if name == grader]
+            rows = [row for row, name in enumerate(self.graders) if name == grader and self.has_gold[row]]
             if rows:
                 for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
                     verdicts[row] = verdict
@@ -128,11 +133,14 @@ class _Cases:
         return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
 
 
-def _tolerance(text: str, row: int, path: Path) -> float | None:
-    try:
-        return float(text) if text.strip() else None
-    except ValueError as error:
-        raise ValueError(f"{path}: tolerance = {text!r} in row {row} is not a number") from error
+def _tolerances(table: pa.Table, path: Path) -> list[float | None]:
+    tolerances = []
+    for row, value in enumerate(column_values(table, "tolerance"), start=1):
+        try:
+            tolerances.append(read_tolerance(value))
+        except ValueError as error:
+            raise ValueError(f"{path}: tolerance = {value!r} in row {row}: {error}") from error
+    return tolerances
 
 
 def _summary(verdicts: Sequence[Verdict], sources: Sequence[str], labels: Sequence[bool] | None) -> list[dict[str, Any]]:
@@ -151,16 +159,9 @@ def _count(source: str, rows: Sequence[int], verdicts: Sequence[Verdict], labels
     counted: dict[str, Any] = {"source": source, "answers": len(rows), "correct": reasons.pop("correct", 0)}
     counted["not correct"] = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "–"
     if labels is not None:
-        right = [(verdicts[row][0], labels[row]) for row in rows]
-        counted["agree with label (%)"] = f"{100 * sum(ours == label for ours, label in right) / len(rows):.2f}"
+        right = [(verdicts[row][0], labels[row]) for row in rows if verdicts[row][0] is not None]
+        agreeing = sum(ours == label for ours, label in right)
+        counted["agree with label (%)"] = f"{100 * agreeing / len(right):.2f}" if right else "–"
         counted["false positives"] = sum(ours and not label for ours, label in right)
         counted["false negatives"] = sum(label and not ours for ours, label in right)
     return counted
-
-
-def _labels(table: pa.Table, path: Path) -> list[bool]:
-    words = {"true": True, "1": True, "false": False, "0": False}
-    labels = [words.get(str(value).strip().lower()) for value in table.column("label").to_pylist()]
-    if None in labels:
-        raise ValueError(f"{path}: label in row {labels.index(None) + 1} is neither true nor false")
-    return [bool(label) for label in labels]

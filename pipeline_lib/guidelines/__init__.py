@@ -5,29 +5,13 @@ fail this way, or that the run cannot show what it is for; a warning, that bette
 mind when the results are read. A new rule is one function in a `*_rules.py` module.
 """
 
-from pathlib import Path
-
-from pipeline_lib.config import RunConfig
 from pipeline_lib.files.markdown import table
 from pipeline_lib.guidelines import judgement_rules, length_rules, machine_rules, mask_rules, optimisation_rules, prompt_rules
 from pipeline_lib.guidelines.plan import PlannedRun
-from pipeline_lib.guidelines.rule import SEVERITIES, Advice, Remark, Rule, Severity
+from pipeline_lib.guidelines.rule import SEVERITIES, Remark, Rule
 
 MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules)
 RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
-
-__all__ = [
-    "RULES",
-    "SEVERITIES",
-    "Advice",
-    "PlannedRun",
-    "Remark",
-    "Rule",
-    "Severity",
-    "check_config",
-    "check_run",
-    "render_rules",
-]
 
 
 def check_run(plan: PlannedRun) -> list[Remark]:
@@ -35,12 +19,6 @@ def check_run(plan: PlannedRun) -> list[Remark]:
     advice = [(rule, rule.examine(plan)) for rule in RULES]
     remarks = [Remark(rule, said) for rule, said in advice if said is not None]
     return sorted(remarks, key=lambda remark: SEVERITIES.index(remark.advice.severity))
-
-
-def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
-    """The remarks on a configuration, and whether a profile stored in `home` was used."""
-    plan = PlannedRun.of(config, home)
-    return check_run(plan), plan.profile_status
 
 
 def render_rules() -> str:

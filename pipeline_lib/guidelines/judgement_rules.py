@@ -1,13 +1,13 @@
 """Guidelines on how a run is judged: budgets, samples, benchmarks, the control, held-out prompts, the watch."""
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.config.training import ALARM_KINDS
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import Advice, Severity, rule
 
 PAPER_SAMPLES = 8
 FEW_SAMPLES = 4
 NEAR_FACTOR = 2
-ALARMS = ("entropy_spike", "length_collapse", "length_rebound", "reward_starvation")
 
 
 @rule(["warning"], basis="F2, guideline 3", fires="evaluate.budgets_tokens holds one budget")
@@ -121,19 +121,19 @@ def no_validation(plan: PlannedRun) -> Advice | None:
 def watch_ignored(plan: PlannedRun) -> Advice | None:
     """The known failures announce themselves: entropy spikes and length collapses with hard prompts or masked negatives, length
     rebounds with stale rollouts."""
-    ignored = [kind for kind in ALARMS if plan.config.watch.action(kind) == "ignore"]
+    ignored = [kind for kind in ALARM_KINDS if plan.config.watch.action(kind) == "ignore"]
     if not ignored:
         return None
     found = ", ".join(f"watch.{kind} = 'ignore'" for kind in ignored)
     settings = tuple(f"watch.{kind}=warn" for kind in ignored)
-    return Advice("warning" if len(ignored) == len(ALARMS) else "note", found, "Let them warn.", settings)
+    return Advice("warning" if len(ignored) == len(ALARM_KINDS) else "note", found, "Let them warn.", settings)
 
 
 @rule(["warning"], basis="F3, F6", fires="an alarm rolls back, and there is no section validation")
 def blind_roll_back(plan: PlannedRun) -> Advice | None:
     """Rolling back restores the best checkpoint. Without held-out prompts that is the newest one, which may have collapsed
     already."""
-    kinds = [kind for kind in ALARMS if plan.config.watch.action(kind) == "roll_back"]
+    kinds = [kind for kind in ALARM_KINDS if plan.config.watch.action(kind) == "roll_back"]
     if not kinds or plan.config.validation is not None:
         return None
     found = ", ".join(f"watch.{kind} = 'roll_back'" for kind in kinds) + ", no validation"

@@ -54,7 +54,7 @@ def target_too_short(plan: PlannedRun) -> Advice | None:
     """What does not fit earns nothing, so positives get rare however easy the prompts are. The paper's advice is to raise the
     target when length falls too fast; its adaptive variant takes the 90 % quantile of correct lengths."""
     lengths = plan.correct_lengths
-    fitting = _share_within(lengths, plan.rewarded_tokens)
+    fitting = sum(length <= plan.rewarded_tokens for length in lengths) / len(lengths) if lengths else None
     if fitting is None or fitting >= 0.5:
         return None
     median, ninth = _quantile(lengths, 0.5), _quantile(lengths, ADAPTIVE_QUANTILE)
@@ -85,10 +85,6 @@ def target_too_loose(plan: PlannedRun) -> Advice | None:
     median = _quantile(plan.correct_lengths, 0.5)
     remedy = "Lower L_T, and L_R with it, towards the median of the correct answers."
     return Advice("warning" if too_long == 0 else "note", found, remedy, plan.length_settings(median, median))
-
-
-def _share_within(lengths: list[int], limit: int) -> float | None:
-    return sum(length <= limit for length in lengths) / len(lengths) if lengths else None
 
 
 def _quantile(rising_lengths: list[int], level: float) -> int:

@@ -1,13 +1,58 @@
 """A run as planned: its configuration, and what can be known of its model, its reward and its prompts before it starts."""
 
+import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.guidelines.model_size import ModelSize, model_size
-from pipeline_lib.guidelines.profile import Profile, SelectedPrompts, stored_profile
+from pipeline_lib.guidelines.profile import Profile, stored_profile
 from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
 from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan
+
+# The smallest model that the paper trains has 0.6 billion parameters; what is far below is a toy with scales of its own.
+TOY_PARAMETERS = 0.1e9
+# The paper says "larger models" and measured staleness on 1.5 billion; from 4 billion on it also takes smaller batches.
+LARGE_PARAMETERS = 4e9
+
+_SIZE_IN_NAME = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """Number of parameters (all experts counted) and where it comes from; None when it is not known."""
+
+    num_parameters: float | None
+    origin: str
+
+    @property
+    def is_toy(self) -> bool:
+        return self.num_parameters is not None and self.num_parameters < TOY_PARAMETERS
+
+    @property
+    def is_large(self) -> bool:
+        """Large enough to be trained on-policy only."""
+        return self.num_parameters is not None and self.num_parameters >= LARGE_PARAMETERS
+
+    @property
+    def text(self) -> str:
+        """The size for readers, such as '30.5 billion parameters (config.json)'."""
+        if self.num_parameters is None:
+            return "of unknown size"
+        billions = self.num_parameters / 1e9
+        size = f"{billions:.3g} billion" if billions >= 0.1 else f"{self.num_parameters / 1e6:.2g} million"
+        return f"{size} parameters ({self.origin})"
+
+
+def model_size(base_model: str) -> ModelSize:
+    """The size of a model folder, a hub id or 'builtin:tiny'."""
+    architecture = architecture_of(base_model)
+    if architecture is not None:
+        return ModelSize(float(architecture.parameters), "config.json")
+    named = _SIZE_IN_NAME.search(Path(base_model).name.lower())
+    if named is None:
+        return ModelSize(None, "unknown")
+    return ModelSize(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]], "its name")
 
 
 class PlannedRun:
@@ -29,7 +74,6 @@ class PlannedRun:
 
     @cached_property
     def model(self) -> ModelSize:
-        """How large the base model is."""
         return model_size(self.config.base_model)
 
     @cached_property
@@ -44,11 +88,10 @@ class PlannedRun:
 
     @cached_property
     def reward(self) -> RewardShape:
-        """What the reward pays for."""
         return probe_reward(self.config.reward, self.limit_tokens)
 
     @cached_property
-    def selected(self) -> SelectedPrompts | None:
+    def selected(self) -> Profile | None:
         """The part of the profile that the filter keeps; None without a profile."""
         return self.profile.selected(self.config.filter) if self.profile else None
 
@@ -91,7 +134,6 @@ class PlannedRun:
 
     @property
     def may_select_hard(self) -> bool:
-        """Whether the filter lets hard prompts through."""
         rule = self.config.filter
         return rule.subset in ("hard", "all") or (rule.subset == "band" and rule.min_pass_rate <= 0.5)
 

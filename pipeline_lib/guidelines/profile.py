@@ -1,7 +1,7 @@
 """The stored difficulty profile of a planned run: pass rates, and the lengths behind them. DuckDB is imported only for a store."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_lib.config import FilterConfig, RunConfig
@@ -34,28 +34,22 @@ class Profile:
 
     @property
     def description(self) -> str:
-        """Whose profile it is and how large."""
         num_rollouts = sum(len(group.lengths) for group in self.groups)
         known = f"{num_rollouts:,} rollouts" if num_rollouts else "pass rates only"
         return f"the stored profile of {self.run_id} was used ({len(self.estimates):,} prompts, {known})"
 
-    def selected(self, rule: FilterConfig) -> "SelectedPrompts":
+    def selected(self, rule: FilterConfig) -> "Profile":
         """What a filter keeps by pass rate alone; cleaning is not counted."""
         try:
             selections = select_prompts(self.estimates, rule)
         except EmptySelectionError:
-            return SelectedPrompts((), ())
-        kept = tuple(estimate for estimate, choice in zip(self.estimates, selections, strict=True) if choice.selected)
-        kept_ids = {estimate.prompt_id for estimate in kept}
-        return SelectedPrompts(kept, tuple(group for group in self.groups if group.prompt_id in kept_ids))
-
-
-@dataclass(frozen=True, slots=True)
-class SelectedPrompts:
-    """The part of a profile that is trained on. Without groups nothing is known of lengths."""
-
-    estimates: tuple[DifficultyEstimate, ...]
-    groups: tuple[ProfiledGroup, ...]
+            return replace(self, estimates=(), groups=())
+        kept = {selection.prompt_id for selection in selections if selection.selected}
+        return replace(
+            self,
+            estimates=tuple(estimate for estimate in self.estimates if estimate.prompt_id in kept),
+            groups=tuple(group for group in self.groups if group.prompt_id in kept),
+        )
 
     def hard_share(self) -> float | None:
         """Share of hard prompts (pass rate <= 0.5); None without prompts."""

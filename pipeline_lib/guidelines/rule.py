@@ -40,13 +40,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A rule together with what it says about a run."""
-
     rule: Rule
     advice: Advice
 
     def as_row(self) -> dict[str, object]:
-        """Plain values, for JSON."""
         return {
             "rule": self.rule.id,
             "severity": self.advice.severity,

@@ -90,11 +90,6 @@ def one_line(text: str) -> str:
     return " ".join(without_password(text).split())
 
 
-def is_out_of_room(error: BaseException) -> bool:
-    """Whether a write failed because the disk, a quota or a limit leaves no room."""
-    return any(_kind(each) in ("full", "quota", "too large") for each in _origins(error))
-
-
 def _origins(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, the outermost first."""
     seen: set[int] = set()
@@ -161,7 +156,7 @@ def require_writable(home: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=home).close()
     except OSError as error:
-        if not is_out_of_room(error):
+        if not any(_kind(each) in ("full", "quota", "too large") for each in _origins(error)):
             raise ValueError(f"LACONIC_HOME = {home} cannot be written: {error.strerror}; {advice}") from error
     if _free_bytes(home) < LEAST_FREE_BYTES:
         raise ValueError(_disk_line(home, "full"))

@@ -1,6 +1,7 @@
 """What others wrote (models, data sets, servers), shown so that it does nothing: to terminals, spreadsheets, Markdown, logs."""
 
 import csv
+import itertools
 import json
 import logging
 import re
@@ -77,7 +78,7 @@ def write_csv(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[Any]]
         text = f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
         return visible(text) if is_shown else text
 
-    writer.writerows([cell(value) for value in row] for row in [header, *rows])
+    writer.writerows([cell(value) for value in row] for row in itertools.chain([header], rows))
 
 
 class _Lines:
@@ -109,7 +110,6 @@ class HarmlessConsole(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A message as text."""
         return super().render_str(_reveal(without_password(text)), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

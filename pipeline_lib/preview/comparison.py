@@ -31,11 +31,6 @@ class Preview:
     notes: tuple[str, ...]
 
     @property
-    def configured(self) -> FirstStep:
-        """The configured setting's first step."""
-        return self.rows[0].step
-
-    @property
     def sentences(self) -> tuple[str, ...]:
         """The recommendation with its reasons, then the notes."""
         advice = self.recommendation.sentences if self.recommendation else ("No rollout is correct: nothing to recommend.",)

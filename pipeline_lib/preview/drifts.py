@@ -7,6 +7,7 @@ A = 0. docs/preview.md derives this, the score, and their limits. Shape suffixes
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,15 +73,14 @@ def _skill(
     return skill_G
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """100 · sqrt(skill · brevity) / noise, 0 unless both are positive; `error`: its standard error over groups."""
+class Score(NamedTuple):
+    """100 · sqrt(skill · brevity) / noise, 0 unless both are positive; `score_error`: its standard error over groups."""
 
     skill: float
     brevity: float
     noise: float
     score: float
-    error: float
+    score_error: float
 
 
 def score_of(skill_G: FloatArray, brevity_G: FloatArray, squared_noise_G: FloatArray) -> Score:

@@ -157,11 +157,7 @@ class Previewer:
             length_drift=_mean(drifts.length_G),
             correct_length_drift=None if drifts.correct_length_G is None else _mean(drifts.correct_length_G),
             entropy_drift=None if drifts.entropy_G is None else _mean(drifts.entropy_G),
-            skill=score.skill,
-            brevity=score.brevity,
-            noise=score.noise,
-            score=score.score,
-            score_error=score.error,
+            **score._asdict(),
         )
 
 

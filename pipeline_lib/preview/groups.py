@@ -54,7 +54,6 @@ class ProfiledGroups:
 
     @property
     def num_groups(self) -> int:
-        """How many groups there are (G)."""
         return len(self.lengths_GN)
 
     @cached_property
@@ -119,7 +118,6 @@ class Cut:
     prompt_ids_G: "np.ndarray[Any, Any]"
 
     def label(self, group: int, index: int) -> str:
-        """A rollout in a message."""
         judged = "correct" if self.seen.correct_PN[group, index] else "incorrect"
         return f"a rollout of prompt {str(self.prompt_ids_G[group])!r} ({self.seen.lengths_PN[group, index]} tokens, {judged})"
 

@@ -6,7 +6,7 @@ Shape suffixes: P prompts, N the most rollouts of any prompt; rows of prompts wi
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,12 @@ from pipeline_lib.evaluation.recorded_rollouts import (
     judge_recorded,
     own_prompts,
     read_recorded_rollouts,
-    truths,
 )
-from pipeline_lib.files.tables import read_table
+from pipeline_lib.files.tables import read_table, truth_column
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.rewards.base import BoolArray, FloatArray, IntArray
 from pipeline_lib.runs.run import Run
-
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
+from pipeline_lib.store.database import Store
 
 
 class NothingToPreviewError(ValueError):
@@ -83,7 +80,7 @@ class ProfileOutcomes:
         return self.lengths_PN[self.correct_PN]
 
 
-def stored_outcomes(store: "Store", run: Run, fingerprint: str) -> ProfileOutcomes:
+def stored_outcomes(store: Store, run: Run, fingerprint: str) -> ProfileOutcomes:
     """The rollouts of a run's profile, its own or another's with the same `fingerprint`.
 
     Raises NothingToPreviewError when there are none.
@@ -127,14 +124,13 @@ def _stated_judgements(path: Path, recorded: Sequence[RecordedRollout]) -> list[
     table = read_table(path)
     if "correct" not in table.column_names:
         return []
-    return list(zip(recorded, truths(table, "correct", path), strict=True))
+    return list(zip(recorded, truth_column(table, "correct", path), strict=True))
 
 
 def _own_judgements(
     path: Path, recorded: Sequence[RecordedRollout], config: RunConfig
 ) -> Iterable[tuple[RecordedRollout, bool]]:
-    prompts, _ = own_prompts(recorded)
-    pairs, _ = attach_prompts(recorded, prompts or load_prompts(config.prompts))
+    pairs, _ = attach_prompts(recorded, own_prompts(recorded) or load_prompts(config.prompts))
     if not pairs:
         raise ValueError(f"{path} holds no rollout of a problem of prompt source {config.prompts.name!r}, nor gold answers")
     judged = judge_recorded(pairs, config.prompts.grader, config.run_id, "profile")

@@ -18,22 +18,12 @@ CANDIDATE_QUANTILES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The recommended L_T and subset with their first step, and the reasons as sentences. `candidates`: all that were compared."""
+    """The first step of the recommended L_T and subset, and the reasons as sentences. `candidates`: all that were compared."""
 
     step: FirstStep
     is_dense: bool
     sentences: tuple[str, ...]
     candidates: tuple[FirstStep, ...]
-
-    @property
-    def target_tokens(self) -> int:
-        """The recommended L_T."""
-        return self.step.setting.target_tokens
-
-    @property
-    def subset(self) -> str:
-        """The recommended prompts: easy, all or hard."""
-        return self.step.setting.subset
 
 
 def recommend(previewer: Previewer, configured: FirstStep) -> Recommendation | None:

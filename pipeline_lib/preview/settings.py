@@ -40,7 +40,6 @@ class PreviewSetting:
 
     @property
     def target_tokens(self) -> int:
-        """The reward's target length L_T."""
         return self.reward.target_tokens
 
 
@@ -117,7 +116,6 @@ class SettingsAround:
         return replace(setting, negative_rollouts=strategy, limit_tokens=limit)
 
     def combinations(self, asked: Requested) -> Iterable[tuple[Factor, PreviewSetting]]:
-        """Every combination of the values asked for."""
         for name in asked.rewards or [self.own.reward.name]:
             for target in asked.targets or [self.own.target_tokens]:
                 varied = self.with_target(target, self.with_reward(name))

@@ -94,12 +94,11 @@ def plain_rows(rows: Sequence[ComparedSetting]) -> list[dict[str, Any]]:
 
 
 def plain_preview(preview: Preview) -> dict[str, Any]:
-    """Everything, for JSON."""
     found = preview.recommendation
     recommendation = found and {
-        "target_tokens": found.target_tokens,
+        "target_tokens": found.step.setting.target_tokens,
         "limit_tokens": found.step.setting.limit_tokens,
-        "subset": found.subset,
+        "subset": found.step.setting.subset,
         "score": found.step.score,
         "is_dense": found.is_dense,
         "sentences": list(found.sentences),

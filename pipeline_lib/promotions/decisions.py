@@ -4,6 +4,7 @@ The row is the journal. A crash between the row and the aliases leaves a row wit
 for the model carries it out first, and moving an alias twice changes nothing. So both always end as the row says.
 """
 
+import glob
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from pipeline_lib.config import GateConfig, TrackingConfig, stored_config
 from pipeline_lib.evaluation.gate import GateVerdict, judge_challenger
 from pipeline_lib.evaluation.paired_comparison import BudgetComparison
+from pipeline_lib.files.home import below
 from pipeline_lib.processes import lock_run
-from pipeline_lib.promotions.evidence import evaluation_rollouts
 from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
-from pipeline_lib.records import Promotion, PromotionBudget
+from pipeline_lib.records import Promotion, PromotionBudget, Rollout
 from pipeline_lib.runs.base_model import check_model_name
 from pipeline_lib.runs.run import Run
+from pipeline_lib.store.rollout_files import read_rollout_file
 from pipeline_lib.tracking import Registry
 
 if TYPE_CHECKING:
@@ -62,7 +64,6 @@ class Decisions:
         return [self._apply(decision) for decision in pending][-1] if pending else None
 
     def champion(self) -> int | None:
-        """The version behind the alias champion."""
         return self.registry.aliases(self.model_name).get(CHAMPION)
 
     def judge(self, run: Run, kind: Kind, flow_run_id: str | None) -> tuple[Promotion, list[PromotionBudget]]:
@@ -230,6 +231,35 @@ def _verdict(store: "Store", run: Run, step: int, rules: GateConfig) -> GateVerd
         rules,
         run.config.seed,
     )
+
+
+def evaluation_rollouts(store: "Store", run: Run, step: int, benchmarks: list[str]) -> dict[str, list[Rollout]]:
+    """The rollouts of one model of a run (step 0: its base) on each benchmark.
+
+    They may lie with another run that evaluated the same model before. Raises ValueError when it was not evaluated, or its
+    files are gone.
+    """
+    done = {row["unit"]: row for row in store.named("stage_results_of_run", run_id=run.run_id, stage="evaluate")}
+    found = {}
+    for benchmark in benchmarks:
+        unit = f"step-{step:05d}/{benchmark}"
+        if unit not in done:
+            raise ValueError(
+                f"run {run.run_id} has no evaluation of step {step} on {benchmark!r}, so there is nothing to judge by: "
+                "run 'laconic evaluate' with its configuration first"
+            )
+        fingerprint = done[unit]["fingerprint"]
+        owners = store.named("stage_result_owner", stage="evaluate", unit=unit, fingerprint=fingerprint)
+        folders = [run.rollouts_folder("evaluate"), *(below(run.home, "rollouts", row["run_id"], "evaluate") for row in owners)]
+        pattern = glob.escape(f"{benchmark}-{step:05d}-{fingerprint[:12]}") + "-*.parquet"
+        shards = next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])
+        found[benchmark] = [rollout for shard in shards for rollout in read_rollout_file(shard)]
+        if not shards:
+            raise ValueError(
+                f"the evaluation rollouts of step {step} of run {run.run_id} on {benchmark!r} are gone: run 'laconic evaluate "
+                "--force' with its configuration"
+            )
+    return found
 
 
 def _figures(verdict: GateVerdict, rules: GateConfig) -> dict[str, Any]:

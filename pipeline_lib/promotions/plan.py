@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline_lib.config import ControlConfig, PromptSource, RetrainConfig, RunConfig
 from pipeline_lib.files.home import below
+from pipeline_lib.files.jsonl import to_array
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.prompts import resolve_source
 from pipeline_lib.prompts.collecting import to_prompt
@@ -27,9 +29,6 @@ PREVIOUS = "previous"
 class RetrainingPlan:
     """The retraining that comes next. `config` is None when there is no new prompt to train on."""
 
-    model_name: str
-    number: int  # how many retrainings of the model were decided before
-    champion_version: int | None
     base_model: str
     config: RunConfig | None
 
@@ -53,7 +52,7 @@ def plan_retraining(config: RunConfig, champion_version: int | None, store: "Sto
     planned = pinned(config.model_copy(update=changed))
     prompts = _prompts(planned, config.retrain, number, store)
     final = planned.model_copy(update={"prompts": prompts}) if prompts else None
-    return RetrainingPlan(name, number, champion_version, planned.base_model, final)
+    return RetrainingPlan(planned.base_model, final)
 
 
 def _prompts(planned: RunConfig, retrain: RetrainConfig, number: int, store: "Store") -> PromptSource | None:
@@ -88,7 +87,8 @@ def unseen_prompts(source: PromptSource, seen: Collection[str], path: Path) -> P
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
+        table = pa.table({name: to_array([row.get(name) for row in rows]) for name in dict.fromkeys(chain(*rows))})
+        pq.write_table(table, temporary, compression="zstd")
     drawn = source.num_prompts if source.num_prompts is not None and source.num_prompts < len(ids) else None
     changed = {"kind": "file", "path": str(path), "local": None, "num_problems": None, "num_prompts": drawn}
     return resolved.model_copy(update=changed)

@@ -1,4 +1,4 @@
-"""Where problems come from: the built-in tiny world, a local Parquet or JSONL file, or the hub; and how they are rendered."""
+"""Where problems come from: the built-in tiny world, a local Parquet, JSONL or CSV file, or the hub; and how they are rendered."""
 
 import hashlib
 import logging

@@ -1,7 +1,6 @@
 """Rows become prompts: what a row holds, what cannot be used, and what is left out with a cause."""
 
 import hashlib
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.files.tables import is_missing, text_of
+from pipeline_lib.grading import read_tolerance
 from pipeline_lib.grading.maths.tolerances import minerva_tolerance, olympiadbench_tolerance
 from pipeline_lib.prompts.code_problems import code_problem, code_tests
 from pipeline_lib.records import Prompt
@@ -74,22 +75,23 @@ def _repeat(prompt: Prompt, known: Prompt, number: int) -> LeftOut:
 
 def to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
     """The prompt in a row, whether it can be used or not. Raises ValueError naming the column at fault."""
-    problem = _column(row, "problem_field", source)
-    if problem is not None and not isinstance(problem, str):
+    value = _column(row, "problem_field", source)
+    if not is_missing(value) and not isinstance(value, str | bytes):
         raise ValueError(
-            f"prompt source {source.name!r}: problem_field = {source.problem_field!r} holds {type(problem).__name__}, not text"
+            f"prompt source {source.name!r}: problem_field = {source.problem_field!r} holds {type(value).__name__}, not text"
         )
-    problem = (problem or "").strip()
+    problem = _text(value, "problem_field", source)
     tests = None
     if source.tests_format is None:
-        answer = answer_text(_column(row, "answer_field", source))
+        answer = _text(_column(row, "answer_field", source), "answer_field", source)
     else:
         # The reference solution, where there is one, is for readers: the tests decide.
-        answer = answer_text(row.get(source.answer_field))
+        answer = _text(row.get(source.answer_field), "answer_field", source)
         problem, tests = code_problem(problem, row, source.tests_format), code_tests(row, source)
     if source.answer_after and source.answer_after in answer:
         answer = answer.rpartition(source.answer_after)[2].strip()
-    prompt_id = digest_problem(problem) if source.id_field is None else answer_text(_column(row, "id_field", source))
+    given_id = None if source.id_field is None else _text(_column(row, "id_field", source), "id_field", source)
+    prompt_id = digest_problem(problem) if given_id is None else given_id
     if not prompt_id:
         raise ValueError(f"prompt source {source.name!r}: id_field = {source.id_field!r} is empty in a row")
     tolerance = _tolerance(row, answer, source)
@@ -99,9 +101,24 @@ def to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
 def _tolerance(row: dict[str, Any], answer: str, source: PromptSource) -> float | None:
     if source.tolerance_rule == "minerva":
         return minerva_tolerance(answer)
-    if source.tolerance_rule == "olympiadbench":
-        return olympiadbench_tolerance(_column(row, "tolerance_field", source))
-    return _number(row, "tolerance_field", source) if source.tolerance_field else None
+    if source.tolerance_field is None:
+        return None
+    value = _column(row, "tolerance_field", source)
+    try:
+        return read_tolerance(olympiadbench_tolerance(value) if source.tolerance_rule == "olympiadbench" else value)
+    except ValueError as error:
+        raise ValueError(
+            f"prompt source {source.name!r}: tolerance_field = {source.tolerance_field!r} holds {value!r}: {error}"
+        ) from error
+
+
+def _text(value: Any, key: str, source: PromptSource) -> str:
+    try:
+        return text_of(value)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"prompt source {source.name!r}: {key} = {getattr(source, key)!r} holds bytes that are not UTF-8"
+        ) from error
 
 
 def _column(row: dict[str, Any], key: str, source: PromptSource) -> Any:
@@ -111,22 +128,16 @@ def _column(row: dict[str, Any], key: str, source: PromptSource) -> Any:
     return row[name]
 
 
-def _number(row: dict[str, Any], key: str, source: PromptSource) -> float | None:
-    value = _column(row, key, source)
-    if value is None or value == "":
+def _pass_rate(row: dict[str, Any], source: PromptSource) -> float | None:
+    held = _column(row, "pass_rate_field", source)
+    if held is None or held == "":
         return None
     try:
-        return float(value)
+        value = float(held)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"prompt source {source.name!r}: {key} = {getattr(source, key)!r} holds {value!r}, not a number"
+            f"prompt source {source.name!r}: pass_rate_field = {source.pass_rate_field!r} holds {held!r}, not a number"
         ) from error
-
-
-def _pass_rate(row: dict[str, Any], source: PromptSource) -> float | None:
-    value = _number(row, "pass_rate_field", source)
-    if value is None:
-        return None
     rate = {"fraction": value, "percent": value / 100, "failure_percent": 1 - value / 100}[source.pass_rate_scale]
     if not -1e-9 <= rate <= 1 + 1e-9:
         raise ValueError(
@@ -134,19 +145,6 @@ def _pass_rate(row: dict[str, Any], source: PromptSource) -> float | None:
             f"pass_rate_scale = {source.pass_rate_scale!r}"
         )
     return min(max(rate, 0.0), 1.0)
-
-
-def answer_text(value: Any) -> str:
-    """An answer as text: the parts of a list joined by ', ', a mapping as JSON, a whole number without '.0', None empty."""
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(part for part in map(answer_text, value) if part)
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def digest_problem(problem: str) -> str:

@@ -27,8 +27,16 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", source: PromptSource, pr
 
 
 def append_prefix(text: str, prefix: str) -> str:
-    """The rendered turn with the response prefix at its end, once: some templates (R1) already open the response with it."""
+    """The rendered turn with the response prefix at its end, once: some templates (R1) already open the response with it.
+
+    Raises ValueError when the template has closed the thinking that the prefix would open again.
+    """
     opening = prefix.rstrip()
+    if opening.lstrip().startswith("<think>") and text.rstrip().endswith("</think>"):
+        raise ValueError(
+            f"response_prefix = {prefix!r} opens the thinking that the chat template has just closed with </think>: leave "
+            "response_prefix empty, or set enable_thinking = true"
+        )
     if not opening or not text.rstrip().endswith(opening):
         return text + prefix
     # Only white space may differ: complete a bare '<think>' to '<think>\n', leave the template's own white space alone.

@@ -1,4 +1,4 @@
-"""Rows of tables: local Parquet and JSONL files, and datasets on the hub, both read through `datasets`."""
+"""Rows of prompt sources: local files, read as all tables are (`files.tables`), and datasets on the hub, through `datasets`."""
 
 import logging
 import socket
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline_lib.config import PromptSource
-from pipeline_lib.files.tables import first_line
+from pipeline_lib.files.jsonl import first_line
+from pipeline_lib.files.tables import FORMATS, read_table, table_rows
 from pipeline_lib.prompts.local_copies import DATA_FOLDER_VARIABLE
 
-BUILDER_BY_SUFFIX = {".parquet": "parquet", ".jsonl": "json"}
+HUB_BUILDERS = {".parquet": "parquet", ".jsonl": "json"}
 ROWS_AT_ONCE = 1000
 
 
@@ -20,17 +23,13 @@ def read_rows(source: PromptSource) -> Iterator[dict[str, Any]]:
 
 
 def _read_files(source: PromptSource) -> Iterator[dict[str, Any]]:
-    from datasets import load_dataset
-
     assert source.path is not None, "the configuration requires path for kind = 'file'"
     for file in _find_files(Path(source.path).expanduser(), source):
         try:
-            # Streaming reads the file in place; otherwise a second copy would land in the user's cache.
-            yield from _rows(
-                load_dataset(BUILDER_BY_SUFFIX[file.suffix], data_files=[str(file)], split="train", streaming=True)
-            )
-        except Exception as error:
-            raise ValueError(f"prompt source {source.name!r}: {file} cannot be read: {first_line(error)}") from error
+            table = read_table(file)
+        except ValueError as error:
+            raise ValueError(f"prompt source {source.name!r}: {error}") from error
+        yield from table_rows(table)
 
 
 def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
@@ -43,7 +42,7 @@ def _read_hub(source: PromptSource) -> Iterator[dict[str, Any]]:
         if source.data_files:
             # The plain files of a repository whose own loading script `datasets` no longer runs.
             url = f"hf://datasets/{source.path}@{source.revision or 'main'}/{source.data_files}"
-            builder = BUILDER_BY_SUFFIX[Path(source.data_files).suffix]
+            builder = HUB_BUILDERS[Path(source.data_files).suffix]
             yield from _rows(load_dataset(builder, data_files=url, split="train"))
         else:
             yield from _rows(load_dataset(source.path, name=source.subset, revision=source.revision, split=source.split))
@@ -70,18 +69,25 @@ def _is_network_error(error: BaseException) -> bool:
 
 
 def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
+    halves = {"float16": np.float16, "float32": np.float32}
+    short = {
+        name: halves[kind.dtype] for name, kind in (dataset.features or {}).items() if getattr(kind, "dtype", None) in halves
+    }
     # Row by row `datasets` takes far longer. Not as Arrow: there mixed columns are still encoded.
     for batch in dataset.iter(batch_size=ROWS_AT_ONCE):
+        for name, kind in short.items():
+            # The shortest decimal that the type stands for.
+            batch[name] = [None if value is None else float(str(kind(value))) for value in batch[name]]
         yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
 
 
 def _find_files(path: Path, source: PromptSource) -> list[Path]:
-    allowed = " or ".join(BUILDER_BY_SUFFIX)
+    allowed = ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}"
     if path.is_file():
-        if path.suffix not in BUILDER_BY_SUFFIX:
+        if path.suffix not in FORMATS:
             raise ValueError(f"prompt source {source.name!r}: path = '{path}' is not a {allowed} file")
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in BUILDER_BY_SUFFIX and file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file())
     if not files:
         raise ValueError(f"prompt source {source.name!r}: path = '{path}' is neither a {allowed} file nor a folder with one")
     return files

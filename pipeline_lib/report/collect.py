@@ -4,19 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunSeries
+from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunSeries, last_trained
 from pipeline_lib.report.watched import restart_notes, watch_notes
 from pipeline_lib.runs.run import Run
+from pipeline_lib.store.database import Store
 from pipeline_lib.tiny_world.styles import style_tables
 
 if TYPE_CHECKING:
     from pipeline_lib.preview.comparison import Preview
-    from pipeline_lib.store.database import Store
 
 EXAMPLE_PAIRS = 4
 
 
-def collect_report(store: "Store", run: Run, controls: Sequence[Run], profile: str) -> ReportData:
+def collect_report(store: Store, run: Run, controls: Sequence[Run], profile: str) -> ReportData:
     """The report of a run beside its controls; `profile` is the fingerprint of its profile."""
     runs = [run, *controls]
     run_ids = [each.run_id for each in runs]
@@ -58,13 +58,13 @@ def collect_report(store: "Store", run: Run, controls: Sequence[Run], profile: s
     )
 
 
-def _notes(store: "Store", run: Run, who: str) -> list[str]:
+def _notes(store: Store, run: Run, who: str) -> list[str]:
     who = f"{who} ({run.config.reward.name})"
     notes = watch_notes(who, store.named("alarms_of_run", run_id=run.run_id), store.named("phases_of_run", run_id=run.run_id))
     return [*notes, *restart_notes(who, store.named("events_of_run", run_id=run.run_id))]
 
 
-def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
+def preview_of(store: Store, run: Run, profile: str) -> "Preview | None":
     """What the first step would see, from the run's profile; None when it has no rollouts, or its subset no prompt."""
     # Computes with torch, which is slow to import.
     from pipeline_lib.preview.comparison import make_preview
@@ -76,21 +76,21 @@ def preview_of(store: "Store", run: Run, profile: str) -> "Preview | None":
         return None
 
 
-def example_pairs(store: "Store", run: Run) -> list[tuple[Row, Row]]:
+def example_pairs(store: Store, run: Run) -> list[tuple[Row, Row]]:
     """Responses to the same problems before and after, spread over the lengths that they had before."""
     rows = store.named("evaluated_texts", run_id=run.run_id, source=run.config.evaluate.benchmarks[0].name)
-    last = max((row["step"] for row in rows), default=0)
-    first_samples = [row for row in rows if row["sample_index"] == 0]
-    before = {row["prompt_id"]: row for row in first_samples if row["step"] == 0}
-    after = {row["prompt_id"]: row for row in first_samples if row["step"] == last and last > 0}
-    common = sorted(before.keys() & after.keys(), key=lambda prompt_id: before[prompt_id]["num_tokens"])
+    before, after = (
+        {row["prompt_id"]: row for row in some if row["sample_index"] == 0}
+        for some in ([row for row in rows if row["step"] == 0], last_trained(rows))
+    )
+    common = sorted(before.keys() & after.keys(), key=lambda prompt_id: (before[prompt_id]["num_tokens"], prompt_id))
     chosen = (
         [common[round(index * (len(common) - 1) / (EXAMPLE_PAIRS - 1))] for index in range(EXAMPLE_PAIRS)] if common else []
     )
     return [(before[prompt_id], after[prompt_id]) for prompt_id in dict.fromkeys(chosen)]
 
 
-def tiny_tables(store: "Store", runs: Sequence[Run]) -> list[ExtraTable]:
+def tiny_tables(store: Store, runs: Sequence[Run]) -> list[ExtraTable]:
     """For benchmarks of the tiny world: how the responses are written, and which lines are right."""
     tables = []
     for benchmark in runs[0].config.evaluate.benchmarks:

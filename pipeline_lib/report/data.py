@@ -90,7 +90,6 @@ class Model:
 
 
 def series_colour(series: Sequence[RunSeries], wanted: RunSeries) -> str:
-    """The colour of a run in every figure."""
     if wanted.role == "main":
         return AFTER_COLOUR
     controls = [item.run_id for item in series if item.role == "control"]
@@ -106,13 +105,25 @@ def compared_models(series: Sequence[RunSeries], rows: Sequence[Row]) -> list[Mo
         base = tuple(row for row in own if row["step"] == 0)
         if base and not any(model.role == "before" for model in models):
             models.insert(0, Model("before", "before RL", BEFORE_COLOUR, 0, base))
-        last_step = max((row["step"] for row in own), default=0)
-        if last_step > 0:
+        if last := last_trained(own):
             role: Role = "after" if item.role == "main" else "control"
             label = f"after RL ({item.label})" if item.role == "main" else f"control ({item.label})"
-            last = tuple(row for row in own if row["step"] == last_step)
-            models.append(Model(role, label, series_colour(series, item), last_step, last))
+            models.append(Model(role, label, series_colour(series, item), last[0]["step"], tuple(last)))
     return models
+
+
+def grouped(rows: Sequence[Row], column: str) -> dict[Any, list[Row]]:
+    """The rows by what they have in a column."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def last_trained(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the highest step; none where that is the model before training (step 0)."""
+    last = max((row["step"] for row in rows), default=0)
+    return [row for row in rows if row["step"] == last > 0]
 
 
 def benchmark_names(rows: Sequence[Row]) -> list[str]:

@@ -61,7 +61,6 @@ PANEL_OF = {
 
 
 def panel_of(column: str) -> Panel:
-    """The panel of a column alone."""
     return PANEL_OF.get(column) or Panel(column.replace("_", " ").capitalize(), (column,), "")
 
 

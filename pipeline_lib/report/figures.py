@@ -35,7 +35,7 @@ def accuracy_by_budget(
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in budget_results if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
         for model in models:
-            _draw_accuracy(panel, [row for row in own if row in model.rows], model.colour)
+            draw_accuracy(panel, [row for row in own if row in model.rows], model.colour)
         budgets = sorted({row["budget_tokens"] for row in own})
         budget_axes(panel, benchmark, budgets)
         _mark_target(panel, target_tokens, budgets)
@@ -44,14 +44,17 @@ def accuracy_by_budget(
     return figure
 
 
-def _draw_accuracy(panel: "Axes", points: Sequence[Row], colour: str) -> None:
-    """One model's line and band; `points` rise in budget."""
+def draw_accuracy(
+    panel: "Axes", rows: Sequence[Row], colour: str, line_style: Any = "-", marker_size: float = 4.5, alpha: float = 0.16
+) -> None:
+    """One model's line over the budgets with its intervals as a band, and a mark at its mean length."""
+    points = sorted(rows, key=lambda row: row["budget_tokens"])
     if not points:
         return
     budgets = [row["budget_tokens"] for row in points]
     accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
-    panel.plot(budgets, accuracy, color=colour, marker="o", markersize=4.5, zorder=3)
-    panel.fill_between(budgets, low, high, color=colour, alpha=0.16, linewidth=0)
+    panel.plot(budgets, accuracy, color=colour, linestyle=line_style, marker="o", markersize=marker_size, zorder=3)
+    panel.fill_between(budgets, low, high, color=colour, alpha=alpha, linewidth=0)
     mean_tokens = points[-1]["mean_tokens"]
     panel.plot(mean_tokens, 0, marker="^", color=colour, markersize=7, clip_on=False, zorder=4, linestyle="none")
 

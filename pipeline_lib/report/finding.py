@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.report.canvas import COLOURS, INK, MUTED, budget_axes, panel_grid, percent_axis, plain_log_axis, styled
-from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.report.data import Row, benchmark_names, last_trained
 from pipeline_lib.report.dynamics import Panel, column_values, moving_average, panel_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def finding_budgets(arms: Sequence[ArmSeries]) -> "Figure | None":
     rows = [row for arm in arms for rows in arm.budgets for row in rows]
     if not rows:
         return None
-    models = [*_bases(arms), *zip(strokes(arms), ([_last_step(rows) for rows in arm.budgets] for arm in arms), strict=True)]
+    models = [*_bases(arms), *zip(strokes(arms), ([last_trained(rows) for rows in arm.budgets] for arm in arms), strict=True)]
     benchmarks = benchmark_names(rows)
     figure, panels = panel_grid(len(benchmarks) + 1, columns=3, panel_height=3.1)
     for panel, benchmark in zip(panels, benchmarks, strict=False):
@@ -179,11 +179,6 @@ def _bases(arms: Sequence[ArmSeries]) -> list[Model]:
         (Stroke("before RL" if len(by_name) == 1 else f"before RL ({name})", INK, line_style), rows)
         for (name, rows), line_style in zip(by_name.items(), itertools.cycle(BASE_STYLES), strict=False)
     ]
-
-
-def _last_step(rows: Sequence[Row]) -> list[Row]:
-    last = max((row["step"] for row in rows), default=0)
-    return [row for row in rows if row["step"] == last and last > 0]
 
 
 def _draw_budgets(panel: "Axes", benchmark: str, models: Sequence[Model]) -> None:

@@ -34,7 +34,7 @@ def accuracy_of_models(table: Sequence[Row]) -> "Figure | None":
     figure, panels = panel_grid(len(benchmarks), columns=min(3, len(benchmarks)), panel_height=3.2, sharey=True)
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         own = sorted((row for row in table if row["benchmark"] == benchmark), key=lambda row: row["budget_tokens"])
-        shown = sorted({row["model"] for row in own}, key=lambda model: model in colours)
+        shown = sorted({row["model"] for row in own}, key=lambda model: (model in colours, model))
         for model in shown:
             points = [row for row in own if row["model"] == model]
             offset = OFFSET * (list(colours).index(model) - (len(colours) - 1) / 2) if model in colours else 0.0

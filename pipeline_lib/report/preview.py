@@ -141,13 +141,14 @@ def _draw_targets(panel: "Axes", preview: "Preview") -> None:
             targets, scores = [step.setting.target_tokens for step in steps], [step.score for step in steps]
             panel.plot(targets, scores, color=colour, marker="o", markersize=4)
             ends.append((targets[-1], scores[-1], subset, colour))
+    chosen = found.step.setting
     panel.plot(
-        found.target_tokens, found.step.score, marker="o", markersize=11, markerfacecolor="none", markeredgecolor=INK,
+        chosen.target_tokens, found.step.score, marker="o", markersize=11, markerfacecolor="none", markeredgecolor=INK,
         markeredgewidth=1.3, linestyle="none",
     )  # fmt: skip
     panel.annotate(
-        f"recommended: {found.subset}, {tokens_text(found.target_tokens)}",
-        (found.target_tokens, found.step.score), xytext=(0, 11), textcoords="offset points", ha="center", fontsize=8.5,
+        f"recommended: {chosen.subset}, {tokens_text(chosen.target_tokens)}",
+        (chosen.target_tokens, found.step.score), xytext=(0, 11), textcoords="offset points", ha="center", fontsize=8.5,
     )  # fmt: skip
     highest = max(step.score for step in found.candidates) + 1
     lowest_label = 0.06 * highest

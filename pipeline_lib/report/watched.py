@@ -25,9 +25,8 @@ def watch_notes(who: str, alarms: Sequence[Row], phases: Sequence[Row]) -> list[
 
 
 def alarm_sentence(who: str, alarm: Row) -> str:
-    """One alarm of a run; `who` names the run."""
     name = alarm["kind"].replace("_", " ")
-    what, compared = (_filled(text, alarm) for text in MEANINGS[alarm["kind"]])
+    what, compared = (text.format(**alarm).replace("%", " %") for text in MEANINGS[alarm["kind"]])
     return f"Alarm in {who} at step {alarm['step']}, {name}: {what} ({compared}).{ACTIONS[alarm['action'] or 'warn']}"
 
 
@@ -42,10 +41,6 @@ def restart_notes(who: str, events: Sequence[Row]) -> list[str]:
         f"A worker of {who} died and another went on, {times}, the last time in {last['stage']} after {last['done']} "
         f"{'steps' if last['stage'] == 'train' else 'shards'}: {last['reason']}."
     ]
-
-
-def _filled(text: str, alarm: Row) -> str:
-    return text.format(value=alarm["value"], threshold=alarm["threshold"]).replace("%", " %")
 
 
 def _stage(phase: Row) -> str:

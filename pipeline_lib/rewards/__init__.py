@@ -53,8 +53,6 @@ REWARDS: dict[str, type[Reward[Any]]] = {
     "vanilla": VanillaReward,
 }
 
-__all__ = ["REWARDS", "Outcomes", "Reward", "RewardConfig", "make_reward", "resolve_parameters"]
-
 
 class RewardConfig(Section):
     """The length-aware reward, by its name in `pipeline_lib.rewards.REWARDS`."""

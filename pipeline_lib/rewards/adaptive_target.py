@@ -18,8 +18,6 @@ from pipeline_lib.section import PositiveInt, Section
 
 
 class AdaptiveTargetParameters(Section):
-    """Settings of `adaptive_target`."""
-
     quantile: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.9, description="Quantile of the correct lengths (paper: 0.9).")
     min_tokens: PositiveInt = Field(1, description="The target is never below this.")
     max_tokens: PositiveInt | None = Field(None, description="The target is never above this; absent: L_R.")

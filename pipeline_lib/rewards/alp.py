@@ -13,8 +13,6 @@ from pipeline_lib.section import PositiveInt, Section
 
 
 class AlpParameters(Section):
-    """Settings of `alp`."""
-
     beta: Weight = Field(0.2, description="Cost of L_max tokens on a prompt that is always solved (our choice).")
     limit_tokens: PositiveInt | None = Field(None, description="L_max; absent: L_R.")
 

@@ -9,13 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Reward
-from pipeline_lib.rewards.correct_lengths import correct_z_scores
 from pipeline_lib.section import Fraction, Section
 
 
 class AroraZanetteParameters(Section):
-    """Settings of `arora_zanette`."""
-
     alpha: Fraction = Field(0.4, description="Most that length can cost a correct rollout (released models: 0.05 to 0.4).")
 
 
@@ -25,6 +22,6 @@ class AroraZanetteReward(Reward[AroraZanetteParameters]):
     Parameters = AroraZanetteParameters
 
     def score(self, outcomes: Outcomes) -> FloatArray:
-        z_PN = correct_z_scores(outcomes, sample_std=False)
+        z_PN = outcomes.correct_z_scores(sample_std=False)
         paid_PN = outcomes.correct_PN & outcomes.finished_PN
         return paid_PN * (1.0 - self.parameters.alpha / (1.0 + np.exp(-z_PN)))

@@ -59,7 +59,6 @@ class Outcomes:
 
     @property
     def num_correct_P1(self) -> IntArray:
-        """Correct rollouts of each group."""
         num_correct_P1: IntArray = self.correct_PN.sum(axis=1, keepdims=True)
         return num_correct_P1
 
@@ -68,6 +67,19 @@ class Outcomes:
         """Share of correct rollouts of each group (0-1)."""
         pass_rate_P1: FloatArray = self.correct_PN.mean(axis=1, keepdims=True)
         return pass_rate_P1
+
+    def correct_z_scores(self, sample_std: bool) -> FloatArray:
+        """z_PN of correct rollouts: (L - mean) / std over the group's correct ones; 0 where these are equally long, and for wrong ones.
+
+        `sample_std`: the denominator of the variance is n - 1, else n.
+        """
+        num_correct_P1 = np.maximum(self.num_correct_P1, 1)
+        mean_P1 = (self.lengths_PN * self.correct_PN).sum(axis=1, keepdims=True) / num_correct_P1
+        distance_PN = (self.lengths_PN - mean_P1) * self.correct_PN
+        degrees_P1 = np.maximum(num_correct_P1 - sample_std, 1)
+        std_P1 = np.sqrt((distance_PN**2).sum(axis=1, keepdims=True) / degrees_P1)
+        z_PN: FloatArray = distance_PN / np.where(std_P1 > 0, std_P1, 1.0)
+        return z_PN
 
 
 class NoParameters(Section):

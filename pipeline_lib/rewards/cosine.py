@@ -13,8 +13,6 @@ from pipeline_lib.section import PositiveInt, Section
 
 
 class CosineParameters(Section):
-    """Settings of `cosine`."""
-
     correct_short: Score = Field(1.0, description="Reward of a correct rollout of length 0.")
     correct_long: Score = Field(0.5, description="Reward of a correct rollout of L_max tokens.")
     wrong_short: Score = Field(-1.0, description="Reward of a wrong rollout of length 0.")

@@ -14,8 +14,6 @@ BUFFER_OF_LIMIT = 0.2
 
 
 class DapoOverlongParameters(Section):
-    """Settings of `dapo_overlong`."""
-
     wrong_reward: Penalty = Field(-1.0, description="Outcome reward of a wrong rollout; TRL's users often take 0.")
     buffer_tokens: PositiveInt | None = Field(
         None, description="b: tokens over which the punishment grows; absent: a fifth of L_R, as published."

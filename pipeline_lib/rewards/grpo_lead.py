@@ -13,13 +13,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline_lib.rewards.base import FloatArray, Outcomes, Penalty, Reward, Weight
-from pipeline_lib.rewards.correct_lengths import correct_z_scores
 from pipeline_lib.section import Fraction, Section
 
 
 class GrpoLeadParameters(Section):
-    """Settings of `grpo_lead`."""
-
     alpha: Annotated[float, Field(gt=0.0, le=10.0)] = Field(0.05, description="Strength of the length term.")
     wrong_reward: Penalty = Field(-1.0, description="Reward of a wrong rollout.")
     easy_weight: Weight = Field(0.4, description="A: weight of the advantages on the easiest prompts.")
@@ -40,7 +37,7 @@ class GrpoLeadReward(Reward[GrpoLeadParameters]):
     Parameters = GrpoLeadParameters
 
     def score(self, outcomes: Outcomes) -> FloatArray:
-        shaped_PN = np.exp(-self.parameters.alpha * correct_z_scores(outcomes, sample_std=True))
+        shaped_PN = np.exp(-self.parameters.alpha * outcomes.correct_z_scores(sample_std=True))
         rewards_PN: FloatArray = np.where(outcomes.correct_PN, shaped_PN, self.parameters.wrong_reward)
         return rewards_PN
 

@@ -12,8 +12,6 @@ from pipeline_lib.section import Section
 
 
 class KimiParameters(Section):
-    """Settings of `kimi`."""
-
     alpha: Weight = Field(0.4, description="Weight of the length term (paper: 0.4).")
 
 

@@ -13,8 +13,6 @@ from pipeline_lib.section import Section
 
 
 class L1ExactParameters(Section):
-    """Settings of `l1_exact`."""
-
     alpha: Weight = Field(0.0003, description="Cost of a token of distance from L_T.")
 
 

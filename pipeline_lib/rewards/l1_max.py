@@ -13,8 +13,6 @@ from pipeline_lib.section import Fraction, Section
 
 
 class L1MaxParameters(Section):
-    """Settings of `l1_max`."""
-
     alpha: Weight = Field(0.0003, description="Gain or cost of a token below or above L_T.")
     delta: Fraction = Field(0.5, description="Reward of a correct rollout of exactly L_T tokens.")
 

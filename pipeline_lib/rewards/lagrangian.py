@@ -18,8 +18,6 @@ from pipeline_lib.section import Section
 
 
 class LagrangianParameters(Section):
-    """Settings of `lagrangian`."""
-
     step_size: Weight = Field(0.002, description="η: change of λ per batch, for each L_T that the mean length is off L_T.")
     initial_weight: Cost = Field(0.0, description="λ before the first batch.")
     max_weight: Weight = Field(0.1, description="λ is never above this.")

@@ -11,8 +11,6 @@ from pipeline_lib.section import Section
 
 
 class LaserParameters(Section):
-    """Settings of `laser` and `laser_d_art`."""
-
     alpha: Weight = Field(0.4, description="Bonus of a correct rollout below L_T (paper: 0.4).")
 
 

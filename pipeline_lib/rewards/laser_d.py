@@ -25,8 +25,6 @@ STEPS_OF_LIMIT = 16
 
 
 class LaserDParameters(Section):
-    """Settings of `laser_d` and `laser_de`."""
-
     bonus: Weight = Field(0.5, description="Bonus of a correct rollout of at most the target of its band.")
     wrong_reward: Penalty = Field(-0.5, description="Reward of a wrong rollout.")
     cut_reward: Penalty = Field(-1.0, description="Reward of a wrong rollout that was cut at L_R and so has no answer.")

@@ -13,8 +13,6 @@ from pipeline_lib.section import Section
 
 
 class PrimeLinearParameters(Section):
-    """Settings of `prime_linear`."""
-
     weight: Weight = Field(0.25, description="Cost of the longest rollout on a prompt that is always solved.")
 
 

@@ -16,8 +16,6 @@ from pipeline_lib.section import Fraction, NonNegativeInt, Section
 
 
 class ShortRLParameters(Section):
-    """Settings of `short_rl`."""
-
     correct_reward: Weight = Field(3.0, description="Reward of a correct rollout before the length term.")
     wrong_reward: Penalty = Field(-0.5, description="Reward of a wrong rollout.")
     cut_reward: Penalty = Field(-3.0, description="Reward of a wrong rollout that was cut at L_R and so has no answer.")

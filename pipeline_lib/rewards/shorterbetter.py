@@ -12,8 +12,6 @@ from pipeline_lib.section import Section
 
 
 class ShorterBetterParameters(Section):
-    """Settings of `shorterbetter`."""
-
     alpha: Weight = Field(2.0, description="Reward of being right.")
     beta: Weight = Field(0.001, description="Cost of a token of distance from the sample optimal length.")
 

@@ -1,6 +1,5 @@
 """Runs whose process ended without a word (kill -9, power): the store and MLflow must not call them running."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ def _close(store: "Store", row: dict[str, Any]) -> bool:
         return False
     with lock:
         ledger = Ledger(store, row["run_id"], row["name"])
-        if not ledger.is_running:
+        if (now := ledger.row) is None or now["status"] != "running":
             return False
         ledger.end("failed", REASON)
     return True
@@ -83,6 +82,6 @@ def _end_in_mlflow(store: "Store", run_ids: list[str]) -> None:
 def _tracking(config: Any) -> TrackingConfig:
     """Where the run was tracked; the default where an older version of the configuration said it otherwise."""
     try:
-        return stored_config((json.loads(config) if isinstance(config, str) else config)["tracking"], TrackingConfig)
+        return stored_config(config["tracking"], TrackingConfig)
     except (ValueError, KeyError, TypeError):
         return TrackingConfig()

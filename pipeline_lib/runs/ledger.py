@@ -34,12 +34,6 @@ class Ledger:
         rows = self.store.named("run", run_id=self.run_id)
         return rows[0] if rows else None
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the run is called running, be it by a process that has died."""
-        row = self.row
-        return row is not None and row["status"] == "running"
-
     def open(self, facts: Mapping[str, Any], restarts_clock: bool = False) -> None:
         """The run is being worked on; `facts` are further columns. Its first start stays unless `restarts_clock`."""
         if restarts_clock or self.row is None:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_lib.runs.run_names import resolve_run
-
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
+from pipeline_lib.store.database import Store
 
 NEAR = 5
 # How many of a kind a run's list has, and of a prompt's other rollouts.
@@ -44,7 +42,7 @@ class Interesting:
     tokens_before: int | None = None
 
 
-def view_rollout(store: "Store", rollout_id: str, beside: str | None = None) -> RolloutView:
+def view_rollout(store: Store, rollout_id: str, beside: str | None = None) -> RolloutView:
     """A rollout next to its counterparts, or to the rollout `beside`.
 
     An evaluated one stands with the same sample of the model before training and of the run's last model; one of training or
@@ -67,7 +65,7 @@ def view_rollout(store: "Store", rollout_id: str, beside: str | None = None) -> 
     return RolloutView(shown, [other for other in others if other["rollout_id"] not in ids])
 
 
-def _side_by_side(store: "Store", row: Row, rollout_ids: set[str]) -> list[ShownRollout]:
+def _side_by_side(store: Store, row: Row, rollout_ids: set[str]) -> list[ShownRollout]:
     runs = list({rollout_id.partition("/")[0] for rollout_id in rollout_ids})
     found = store.named("rollouts_of_ids", run_ids=runs, rollout_ids=sorted(rollout_ids - {row["rollout_id"]}))
     same = [other for other in found if other["source"] == row["source"]]
@@ -93,7 +91,7 @@ def _place(row: Row) -> str:
     return f"after training step {row['step']}"
 
 
-def _find(store: "Store", rollout_id: str) -> dict[str, Any]:
+def _find(store: Store, rollout_id: str) -> dict[str, Any]:
     word, _, rest = rollout_id.partition("/")
     run_id = resolve_run(word, store.named("named_runs"))
     wanted = f"{run_id}/{rest}"
@@ -105,7 +103,7 @@ def _find(store: "Store", rollout_id: str) -> dict[str, Any]:
     raise ValueError(f"no rollout {wanted!r}{hint} ('laconic show {run_id}' lists some)")
 
 
-def interesting_rollouts(store: "Store", word: str) -> tuple[str, list[Interesting]]:
+def interesting_rollouts(store: Store, word: str) -> tuple[str, list[Interesting]]:
     """The run that `word` means, and a few of its rollouts: longest, shortest correct, fixed and broken by training.
 
     Of an evaluated run, rollouts of its last model; of another, of whatever it has. Raises ValueError when it has none.

@@ -35,11 +35,9 @@ class Run:
 
     @cached_property
     def base(self) -> BaseModel:
-        """The base model."""
         return resolve_base_model(self.config)
 
     def rollouts_folder(self, stage: str) -> Path:
-        """Where a stage's rollouts lie as Parquet."""
         return below(self.home, "rollouts", self.run_id, stage)
 
     def training_folder(self) -> Path:
@@ -47,11 +45,9 @@ class Run:
         return below(self.home, "training", self.run_id)
 
     def checkpoints_folder(self) -> Path:
-        """Where training state is saved."""
         return below(self.home, "checkpoints", self.run_id)
 
     def report_folder(self) -> Path:
-        """Where the report and its pictures lie."""
         return below(self.home, "reports", self.run_id)
 
 

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 
 class RunSession:
-    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored."""
+    """What the stages of one run share. `force`: do them again even where results for the same inputs are stored.
 
-    def __init__(self, run: Run, force: bool = False) -> None:
+    `lent_worker` is one that other runs use after this one; it is ended only where this run leaves it in an unknown state.
+    """
+
+    def __init__(self, run: Run, force: bool = False, lent_worker: "Fleet | None" = None) -> None:
         self.run = run
         self.force = force
-        self._worker: Fleet | None = None
-        self._worker_is_lent = False
+        self._worker = lent_worker
+        self._worker_is_lent = lent_worker is not None
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
         self.show_fleet: Callable[[Run, list[FleetEvent]], None] = lambda run, events: None
@@ -39,7 +42,6 @@ class RunSession:
             reserve_room(self._lock)
 
     def release(self) -> None:
-        """Let other processes work on the run."""
         if self._lock:
             self.give_room()
             self._lock.close()
@@ -52,19 +54,16 @@ class RunSession:
 
     @cached_property
     def store(self) -> "Store":
-        """The DuckDB store of the home."""
         from pipeline_lib.store.database import Store
 
         return Store(self.run.home)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """What the store says of the run."""
         return Ledger(self.store, self.run.run_id, self.run.config.name)
 
     @cached_property
     def tracker(self) -> "Tracker":
-        """The line to MLflow."""
         from pipeline_lib.tracking import Tracker
 
         return Tracker(self.run.config.tracking, self.run.home)
@@ -90,10 +89,6 @@ class RunSession:
     def _note_fleet(self, events: list[FleetEvent]) -> None:
         self.ledger.note_fleet(events)
         self.show_fleet(self.run, events)
-
-    def lend_worker(self, worker: "Fleet") -> None:
-        """Use a worker that other runs use after this one; it is ended only where this run leaves it in an unknown state."""
-        self._worker, self._worker_is_lent = worker, True
 
     def child(self, stage: str) -> str | None:
         """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline_lib.config import CleaningConfig
 from pipeline_lib.records import Prompt
-from pipeline_lib.selection.decontamination import BenchmarkIndex, OverlapPair
+from pipeline_lib.selection.decontamination import BenchmarkIndex
 from pipeline_lib.selection.normalise import normalise_answer, problem_key
 from pipeline_lib.selection.pictures import find_missing_picture
 
@@ -66,11 +66,8 @@ def _find_own_fault(prompt: Prompt, settings: CleaningConfig, index: BenchmarkIn
     worst = max(pairs, key=lambda pair: (pair.same_text, pair.share))
     if worst.same_text:
         return "benchmark_text", f"same text as {worst.benchmark_id} of {worst.benchmark}"
-    return "benchmark_ngrams", _describe_ngrams(worst, settings.ngram_words)
-
-
-def _describe_ngrams(pair: OverlapPair, ngram_words: int) -> str:
-    return f"holds {pair.shared} of the {pair.total} word {ngram_words}-grams of {pair.benchmark_id} of {pair.benchmark}"
+    ngrams = f"{worst.shared} of the {worst.total} word {settings.ngram_words}-grams"
+    return "benchmark_ngrams", f"holds {ngrams} of {worst.benchmark_id} of {worst.benchmark}"
 
 
 def _shorten(text: str, num_characters: int = 60) -> str:

@@ -20,7 +20,6 @@ _WORD = re.compile(r"[a-z0-9]+")
 class OverlapPair:
     """A training prompt that shares text with a benchmark problem: `shared` of the problem's `total` distinct n-grams."""
 
-    training_id: str
     benchmark: str
     benchmark_id: str
     same_text: bool
@@ -65,7 +64,6 @@ class BenchmarkIndex:
         enough = {position for position, count in shared.items() if count / self._num_ngrams[position] >= self._ngram_overlap}
         return [
             OverlapPair(
-                training_id=prompt.prompt_id,
                 benchmark=self._problems[position][0],
                 benchmark_id=self._problems[position][1],
                 same_text=position in same_text,

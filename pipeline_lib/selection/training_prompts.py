@@ -9,6 +9,7 @@ from pipeline_lib.prompts import SourceContent, load_prompts
 from pipeline_lib.records import DifficultyEstimate, Prompt, Selection
 from pipeline_lib.selection.cleaning import CleaningVerdict, clean_prompts
 from pipeline_lib.selection.difficulty import difficulty_class, select_prompts
+from pipeline_lib.tiny_world import BUILTIN_TINY
 
 # The lazy modules of transformers break when two threads (runs side by side) import from them for the first time together.
 _transformers_lock = threading.Lock()
@@ -92,9 +93,14 @@ def overlong_prompts(config: RunConfig, base_location: str, prompts: Sequence[Pr
     if not doubtful:
         return {}
     with _transformers_lock:
-        from transformers import AutoTokenizer
+        if config.base_model == BUILTIN_TINY:  # AutoTokenizer chooses this class, but imports torch and more for it: 10 s
+            from transformers import PreTrainedTokenizerFast
 
-        tokenizer: Any = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
+            tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(base_location)
+        else:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
     fitting = {prompt.prompt_id for prompt in prompts_that_fit(tokenizer, config.prompts, doubtful, limit, skip=True)}
     text = f"longer than generation.max_prompt_tokens = {limit}"
     return {prompt.prompt_id: text for prompt in doubtful if prompt.prompt_id not in fitting}

@@ -32,7 +32,6 @@ class ProcessId:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
         try:
             process = psutil.Process(self.pid)
             return bool(abs(process.create_time() - self.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE)
@@ -53,7 +52,6 @@ class RunningServices:
 
 
 def services_file(home: Path) -> Path:
-    """The file that notes what runs over a home."""
     return home / "services" / "running.json"
 
 
@@ -75,7 +73,6 @@ def note_services(
 
 
 def forget_services(home: Path) -> None:
-    """Remove the note of what this process was running."""
     services_file(home).unlink(missing_ok=True)
 
 

@@ -58,7 +58,6 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def wait_until_ready(self, timeout_seconds: float) -> None:

@@ -44,13 +44,11 @@ class Sweep(Unit):
 
     @property
     def prompts_file(self) -> Path:
-        """What the worker reads the benchmark from."""
         # A benchmark may be called prompts, or validation: beside it lie files of the train stage.
         return below(self.session.run.training_folder(), f"benchmark-{self.benchmark.name}.json")
 
     @property
     def model(self) -> str:
-        """The model's name in the store."""
         run = self.session.run
         return run.base.label if self.step == 0 else run.config.name
 
@@ -95,7 +93,6 @@ class Evaluate(Stage[Sweep]):
                 generate(first, "evaluate", job, progress)
 
     def work(self, unit: Sweep, display: Display) -> Summary:
-        """Score what was generated at every budget."""
         run, store, evaluate = unit.session.run, unit.session.store, unit.session.run.config.evaluate
         shards = run.rollouts_folder("evaluate").glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")
         rollouts = [rollout for shard in shards for rollout in read_rollout_file(shard)]
@@ -120,18 +117,15 @@ class Evaluate(Stage[Sweep]):
         unit.session.store.copy_rows("budget_results", owner, unit.session.run.run_id, where)
 
     def sum_up(self, results: Sequence[Summary]) -> Summary:
-        """How many sweeps were made, and how many were there."""
         stored = sum("skipped" in result or "reused_from" in result for result in results)
         return {"evaluated": len(results) - stored, "skipped": stored}
 
     def send(self, session: RunSession, child: str | None) -> None:
-        """Mean@k of every model at every budget."""
         rows = session.store.named("budget_table", run_ids=[session.run.run_id])
         figures = {f"{r['benchmark']}.step{r['step']}.mean_at_k.{r['budget_tokens']}": r["mean_at_k"] for r in rows}
         session.tracker.log_summary(child, figures)
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """The table of the sweep."""
         table = session.store.named("budget_table", run_ids=[session.run.run_id])
         display.table(session.run.config.name, "budgets", table, "Accuracy and length at every token budget")
 

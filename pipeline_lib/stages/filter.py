@@ -48,7 +48,8 @@ class Filter(StageOfRuns):
         selections = _select(session, estimates)
         session.store.replace("selections", {"run_id": run.run_id}, selections)
         selected = sorted(selection.prompt_id for selection in selections if selection.selected)
-        counts = Counter("cleaned_out" if _is_cleaned(selection) else selection.subset for selection in selections)
+        by_rate = ("pass_rate", "no_pass_rate")
+        counts = Counter(each.subset if each.cause in by_rate else "cleaned_out" for each in selections)
         return {
             "num_prompts": len(selections),
             "num_selected": len(selected),
@@ -57,7 +58,6 @@ class Filter(StageOfRuns):
         }
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """How many prompts were selected or not, by cause."""
         table = session.store.named("selection_causes", run_id=session.run.run_id)
         display.table(session.run.config.name, "selection", table, "Which prompts were selected, and why")
 
@@ -71,7 +71,3 @@ def _select(session: RunSession, estimates: list[DifficultyEstimate]) -> list[Se
     session.store.write("prompts", [left.prompt for left in content.left_out])
     too_long = overlong_prompts(run.config, run.base.location, list(content.prompts.values()))
     return select_training_prompts(run.config, run.run_id, content, estimates, too_long)
-
-
-def _is_cleaned(selection: Selection) -> bool:
-    return selection.cause not in ("pass_rate", "no_pass_rate")

@@ -28,21 +28,16 @@ def started_early(sessions: Sequence[RunSession], starts_workers: bool = True) -
     """
     try:
         if starts_workers:
-            start_workers(sessions)
+            for session in sessions:
+                session.acquire()
+            for session in sessions if runs_side_by_side(sessions[0].run.config) else sessions[:1]:
+                if not is_trained(session):
+                    _ = session.worker
         yield sessions
     finally:
         for session in sessions:
             session.close_worker(at_once=True)
             session.release()
-
-
-def start_workers(sessions: Sequence[RunSession]) -> None:
-    """Hold runs and start workers without giving them back; may be called again."""
-    for session in sessions:
-        session.acquire()
-    for session in sessions if runs_side_by_side(sessions[0].run.config) else sessions[:1]:
-        if not is_trained(session):
-            _ = session.worker
 
 
 @contextmanager

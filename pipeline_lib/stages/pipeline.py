@@ -33,7 +33,6 @@ def run_pipeline(
 
 
 def run_whole(sessions: Sequence[RunSession], do: Do) -> dict[str, Any]:
-    """Every stage in order, of a run and its control."""
     summaries = {entry.name: run_for_all(entry, sessions, do) for entry in STAGES.values()}
     return {"run_ids": [session.run.run_id for session in sessions], **summaries["report"][0]}
 

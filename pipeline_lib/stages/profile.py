@@ -1,14 +1,17 @@
 """The profile stage: N rollouts per prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import RunConfig, digest
+from pipeline_lib.config import RunConfig, digest, stored_config
 from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
 from pipeline_lib.prompts.local_copies import content_digests, source_identity
 from pipeline_lib.records import DifficultyEstimate, Prompt
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
 from pipeline_lib.stages.display import Display
@@ -27,6 +30,33 @@ def stored_estimates(session: RunSession) -> list[DifficultyEstimate]:
     """What the profile of a run found; empty when there is none."""
     rows = session.store.named("difficulty_of_run", run_id=session.run.run_id)
     return [DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows]
+
+
+def imported_profile(run: Run) -> list[str]:
+    """What is to be overridden in a run's configuration to go on from a profile of rollouts made elsewhere.
+
+    Empty where the run has a profile, where its configuration says how to come by one, and where no such profile is stored for
+    the same configuration otherwise.
+    """
+    from pipeline_lib.store.database import Store
+
+    if run.config.profile.origin != "sampled":
+        return []
+    profiled = Store(run.home).named("profiled_runs", name=run.config.name)
+    if any(row["run_id"] == run.run_id for row in profiled):
+        return []
+    for row in profiled:
+        with suppress(ValueError):  # a configuration of another version
+            config = stored_config(row["config"], RunConfig)
+            is_same = config.model_copy(update={"profile": run.config.profile}).run_id == run.run_id
+            if is_same and config.profile.rollouts_file:
+                return rollouts_overrides(config.profile.rollouts_file)
+    return []
+
+
+def rollouts_overrides(path: str) -> list[str]:
+    """What is to be overridden for a profile of the rollouts in a file."""
+    return ['profile.origin="imported"', f"profile.rollouts_file={json.dumps(path)}"]
 
 
 class Profile(StageOfRuns):
@@ -68,7 +98,6 @@ class Profile(StageOfRuns):
         return {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """The histogram of pass rates."""
         histogram = "\n".join(pass_rate_histogram(stored_estimates(session)))
         text = f"```\n{histogram}\n```"
         display.markdown(session.run.config.name, "pass-rate-histogram", text, "Pass rates of the profiled prompts")
@@ -78,7 +107,6 @@ STAGE = Profile()
 
 
 def _sample(session: RunSession, content: SourceContent, shard_prefix: str, display: Display) -> Summary:
-    """Rollouts of the base model."""
     run, profile = session.run, session.run.config.profile
     prompts: list[Prompt] = list(content.prompts.values())
     prompts_file = run.training_folder() / "profile-prompts.json"

@@ -75,7 +75,12 @@ def _read(path: Path, config: RecordedConfig) -> tuple[Pairs, int]:
     """The wanted rollouts with their prompts, and how many have none. Raises ValueError when none is left."""
     everything = read_recorded_rollouts(path)
     _check_choice(everything, config, path)
-    recorded = [rollout for rollout in everything if _wanted(rollout, config)]
+    recorded = [
+        rollout
+        for rollout in everything
+        if rollout.model in (config.only_models or (rollout.model,))
+        and rollout.benchmark in (config.only_benchmarks or (rollout.benchmark,))
+    ]
     if not recorded:
         raise ValueError(
             f"{path} holds no rollout of only_models = {list(config.only_models)} and only_benchmarks = {list(config.only_benchmarks)}"
@@ -97,11 +102,6 @@ def _check_choice(recorded: list[RecordedRollout], config: RecordedConfig, path:
             raise ValueError(f"{key}: {path} holds no {', '.join(unknown)}; it holds {', '.join(sorted(held))}")
 
 
-def _wanted(rollout: RecordedRollout, config: RecordedConfig) -> bool:
-    wanted_model = not config.only_models or rollout.model in config.only_models
-    return wanted_model and (not config.only_benchmarks or rollout.benchmark in config.only_benchmarks)
-
-
 def with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tuple[Pairs, int]:
     """Each rollout that has a gold answer with its prompt, of the configured sources or the file's own; and how many have none."""
     known = {source.name: load_prompts(source) for source in config.sources}
@@ -112,7 +112,7 @@ def with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tup
     pairs: Pairs = []
     for benchmark in dict.fromkeys(rollout.benchmark for rollout in recorded):
         own = [rollout for rollout in recorded if rollout.benchmark == benchmark]
-        prompts = known[benchmark] if benchmark in known else own_prompts(own)[0]
+        prompts = known[benchmark] if benchmark in known else own_prompts(own)
         answered = own if benchmark in known else [rollout for rollout in own if rollout.answer]
         pairs += attach_prompts(answered, prompts)[0]
     return pairs, len(recorded) - len(pairs)

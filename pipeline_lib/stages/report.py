@@ -28,23 +28,19 @@ class Report(StageOfRuns):
         return [Unit(sessions[0], self.fingerprint(sessions[0]), beside=sessions[1:])]
 
     def work(self, unit: Unit, display: Display) -> Summary:
-        """Write the page; what is not there yet is named in a sentence."""
         run, controls = unit.session.run, [control.run for control in unit.beside]
         profile = profile_fingerprint(run.config, run.base.digest)
         page = write_report(collect_report(unit.session.store, run, controls, profile), run.report_folder())
         return {"path": str(page)}
 
     def sum_up(self, results: Sequence[Summary]) -> Summary:
-        """Where the page is."""
         return {"report": results[0]["path"]}
 
     def send(self, session: RunSession, child: str | None) -> None:
-        """The page and its pictures."""
         folder = session.run.report_folder()
         session.tracker.log_artifacts(child, [folder / "report.html", *sorted(folder.glob("*.png"))], "report")
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """The pictures, and where the page is."""
         name, folder = session.run.config.name, session.run.report_folder()
         for picture in sorted(folder.glob("*.png")):
             display.picture(name, picture, picture.stem.replace("_", " "))

@@ -116,7 +116,6 @@ class Train(StageOfRuns):
         super().send(session, child)
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
-        """The whole curve, as the last word of the live view."""
         curve = session.store.named("training_curve", run_id=session.run.run_id)
         display.training(session.run).show(curve, finished=True)
 

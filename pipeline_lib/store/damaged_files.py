@@ -1,7 +1,7 @@
 """Rollout files that a disk, a copy or a hand has damaged: found once a query has failed, so that sound homes pay nothing."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -57,8 +57,3 @@ def warn_of_damaged(damaged: dict[Path, str], warned_of: set[Path], is_needed: C
         if path not in warned_of:
             warned_of.add(path)
             logger.warning("left out, since it is damaged: %s (%s); %s", path, damage, HINT)
-
-
-def sound_paths(folder: Path, damaged: Iterable[Path]) -> list[Path]:
-    """The files below a folder that the view reads, without the damaged ones."""
-    return [path for path in rollout_paths(folder) if path not in set(damaged)]

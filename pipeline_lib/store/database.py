@@ -15,7 +15,7 @@ from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing, write_whole
 from pipeline_lib.records import Rollout, Stage
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, sound_paths, warn_of_damaged
+from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, rollout_paths, warn_of_damaged
 from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, in_words
 from pipeline_lib.store.rollout_files import write_rollout_file
@@ -127,16 +127,11 @@ class Store:
             assert (rollout.run_id, rollout.stage) == (run_id, stage), "a rollout of another run or stage"
         return write_rollout_file(below(self._rollout_folder(run_id, stage), f"{name}.parquet"), rollouts)
 
-    def delete_rollout_files(self, run_id: str, stage: Stage, prefix: str = "", keep_prefixes: Sequence[str] = ()) -> int:
-        """Delete the files whose name (as given to `write_rollouts`) starts with `prefix` and with none of `keep_prefixes`.
-
-        Returns how many.
-        """
-        names = [path for path in self._rollout_folder(run_id, stage).glob("*.parquet") if path.stem.startswith(prefix)]
-        paths = [path for path in names if not path.stem.startswith(tuple(keep_prefixes))]
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return len(paths)
+    def delete_rollout_files(self, run_id: str, stage: Stage, keep_prefixes: Sequence[str] = ()) -> None:
+        """Delete the files whose name (as given to `write_rollouts`) starts with none of `keep_prefixes`."""
+        for path in self._rollout_folder(run_id, stage).glob("*.parquet"):
+            if not path.stem.startswith(tuple(keep_prefixes)):
+                path.unlink(missing_ok=True)
 
     def export(
         self, folder: Path, only_tables: Sequence[str] | None = None, only_runs: Sequence[str] | None = None
@@ -186,7 +181,8 @@ class Store:
                 raise
         damaged = rewrite_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
         warn_of_damaged(damaged, self._warned_of, is_needed)
-        with self._connection(read_only=True, files=sound_paths(self.rollouts_folder, damaged)) as connection:
+        sound = [path for path in rollout_paths(self.rollouts_folder) if path not in damaged]
+        with self._connection(read_only=True, files=sound) as connection:
             return answer(connection)
 
     @contextmanager

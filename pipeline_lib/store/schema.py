@@ -28,7 +28,6 @@ class TableSchema:
 
     @property
     def types(self) -> Mapping[str, str]:
-        """Type by column name."""
         return {column.name: column.type for column in self.columns}
 
 

@@ -46,7 +46,6 @@ class LineResult:
 
 
 def draw_style(rng: random.Random, weights: Mapping[Any, float]) -> str:
-    """A style drawn by its weight."""
     return rng.choices(STYLES, weights=[weights.get(style, 0.0) for style in STYLES])[0]
 
 

@@ -16,14 +16,13 @@ from typing import Any
 import torch
 import transformers
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.config import WarmupConfig
 from pipeline_lib.files.whole_files import replacing
 from pipeline_lib.tiny_world.corpus import Sample, draw_corpus, pack_batches
-from pipeline_lib.tiny_world.model import build_model
-from pipeline_lib.tiny_world.tokenizer import build_tokenizer
+from pipeline_lib.tiny_world.tokenizer import MODEL_MAX_TOKENS, build_tokenizer
 from pipeline_lib.tiny_world.warmup_gate import FamilyFigures, gate_reasons, measure_gate
 
 RECORD_FILE = "warmup.json"
@@ -31,8 +30,10 @@ FINAL_RATE_FRACTION = 0.02
 MAX_GRAD_NORM = 1.0
 PROGRESS_EVERY_STEPS = 50
 IGNORED_LABEL = -100
+ROPE_THETA = 10_000.0
 
-Progress = Callable[[dict[str, Any]], None]
+# Told of the tokens seen so far, and of the loss (nats per response token) of the newest steps.
+OnProgress = Callable[[int, float], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,27 +60,59 @@ class WarmupResult:
     gate: dict[str, FamilyFigures]
 
 
-def run_warmup(config: WarmupConfig, output_folder: Path, progress: Progress | None = None) -> WarmupResult:
+def run_warmup(config: WarmupConfig, output_folder: Path, on_progress: OnProgress = lambda *_: None) -> WarmupResult:
     """Train the tiny model from scratch, measure the gate and write the model folder, whatever the verdict.
 
-    `progress` is called with plain figures every 50 steps and after each family of the gate. The folder appears in one
-    rename. Raises ValueError when `output_folder` exists and was not written by a warm-up.
+    `on_progress` is called every 50 steps. The folder appears in one rename. Raises ValueError when `output_folder` exists and
+    was not written by a warm-up.
     """
     output_folder = Path(output_folder)
     check_output_folder(output_folder)
     with _threads(config.num_threads):
         tokenizer = build_tokenizer()
         model = build_model(config, tokenizer)
-        training = train(model, tokenizer, config, progress)
-        gate = measure_gate(model.eval(), tokenizer, config, progress)  # type: ignore[no-untyped-call]
+        training = train(model, tokenizer, config, on_progress)
+        gate = measure_gate(model.eval(), tokenizer, config)  # type: ignore[no-untyped-call]
     reasons = gate_reasons(gate, config)
     result = WarmupResult(output_folder, not reasons, reasons, training, gate)
     write_folder(model, tokenizer, config, result)
     return result
 
 
+def build_model(config: WarmupConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 in fp32 with random weights drawn from `config.seed`; the caller's random state is left as it was."""
+    architecture = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        intermediate_size=config.intermediate_size,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=MODEL_MAX_TOKENS,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen3ForCausalLM(architecture)  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=True,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return model
+
+
 def train(
-    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, config: WarmupConfig, progress: Progress | None = None
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, config: WarmupConfig, on_progress: OnProgress
 ) -> TrainingFigures:
     """Train in place on `train_tokens` tokens of the corpus, loss on response tokens only."""
     wall_start, cpu_start = time.perf_counter(), time.process_time()
@@ -93,18 +126,8 @@ def train(
         rate = config.learning_rate * rate_fraction(index, len(batches), config)
         losses.append(_optimize(model, optimizer, rate, *collate(batch, tokenizer.pad_token_id)))
         num_tokens += sum(len(sample.token_ids) for sample in batch)
-        if progress is not None and ((index + 1) % PROGRESS_EVERY_STEPS == 0 or index + 1 == len(batches)):
-            progress(
-                {
-                    "phase": "train",
-                    "step": index + 1,
-                    "steps": len(batches),
-                    "tokens": num_tokens,
-                    "loss": statistics.fmean(losses[-PROGRESS_EVERY_STEPS:]),
-                    "learning_rate": rate,
-                    "tokens_per_second": num_tokens / (time.perf_counter() - wall_start),
-                }
-            )
+        if (index + 1) % PROGRESS_EVERY_STEPS == 0 or index + 1 == len(batches):
+            on_progress(num_tokens, statistics.fmean(losses[-PROGRESS_EVERY_STEPS:]))
     return TrainingFigures(
         num_samples=len(samples),
         num_tokens=num_tokens,
@@ -179,8 +202,8 @@ def write_folder(
     folder = result.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder) as temporary:
-        with _no_progress_bar():
-            model.save_pretrained(temporary)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / RECORD_FILE).write_text(json.dumps(record_of(config, result), indent=2) + "\n", encoding="utf-8")
         if folder.exists():
@@ -209,14 +232,3 @@ def _threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -56,12 +56,7 @@ class FamilyFigures:
         return {key: _rounded(value) for key, value in asdict(self).items()}
 
 
-def measure_gate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    config: WarmupConfig,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, FamilyFigures]:
+def measure_gate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: WarmupConfig) -> dict[str, FamilyFigures]:
     """Sample `gate_problems` responses per family at temperature 1 and measure them, family name → figures.
 
     Problems come from the validation split with operands and number of operations uniform; where a length has too few
@@ -71,8 +66,6 @@ def measure_gate(
     for family in FAMILIES:
         problems = gate_problems(family, config)
         figures[family] = summarise(sample_responses(model, tokenizer, problems, config.max_response_tokens, config.seed))
-        if progress is not None:
-            progress({"phase": "gate", "family": family, "accuracy": figures[family].accuracy})
     return figures
 
 
@@ -137,7 +130,6 @@ def _sample_batch(
 
 
 def summarise(sampled: list[Sampled]) -> FamilyFigures:
-    """Figures of the sampled responses of one family."""
     by_style: dict[str, list[Sampled]] = defaultdict(list)
     by_operations: dict[str, list[Sampled]] = defaultdict(list)
     lines: dict[str, list[bool]] = defaultdict(list)

@@ -1,23 +1,5 @@
 """MLflow: runs, step metrics and the model registry; an unreachable tracker never ends a run."""
 
-from pipeline_lib.tracking.connection import PREFECT_TAG, RUN_ID_TAG, STAGE_TAG, RegisteredVersion
-from pipeline_lib.tracking.delivery import expect_delivery, is_behind, note_delivery, runs_behind, undelivered_notes
+from pipeline_lib.tracking.delivery import expect_delivery, note_delivery, runs_behind, undelivered_notes
 from pipeline_lib.tracking.registry import Registry, RegistryUnreachableError
 from pipeline_lib.tracking.tracker import PARENT_STAGE, RunStatus, Tracker
-
-__all__ = [
-    "PARENT_STAGE",
-    "PREFECT_TAG",
-    "RUN_ID_TAG",
-    "STAGE_TAG",
-    "RegisteredVersion",
-    "Registry",
-    "RegistryUnreachableError",
-    "RunStatus",
-    "Tracker",
-    "expect_delivery",
-    "is_behind",
-    "note_delivery",
-    "runs_behind",
-    "undelivered_notes",
-]

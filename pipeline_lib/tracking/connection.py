@@ -60,7 +60,6 @@ class Connection:
         self._experiment_id_: str | None = None
 
     def client(self) -> Any:
-        """MLflow's client, made on first use."""
         if self._client_ is None:
             for variable, value in QUIET.items():
                 os.environ.setdefault(variable, value)

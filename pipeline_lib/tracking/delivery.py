@@ -31,11 +31,6 @@ def note_delivery(home: Path, run_id: str, tracker: Tracker) -> None:
         logger.info("run %s", note)  # on Prefect's pages; a terminal gets it at the end
 
 
-def is_behind(home: Path, run_id: str) -> bool:
-    """Whether MLflow may lack something of a run."""
-    return _file(home, run_id).exists()
-
-
 def runs_behind(home: Path) -> list[str]:
     """Ids of all runs of which MLflow may lack something; some are being worked on."""
     folder = home / "tracking"

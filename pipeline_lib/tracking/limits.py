@@ -137,7 +137,6 @@ def _variables(timeout_seconds: int, retries: int) -> dict[str, str]:
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables while a block runs."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -44,7 +44,6 @@ class _OpenRun:
         self.mlflow_run_id: str | None = None
 
     def resolve(self) -> str:
-        """The MLflow run id, asked for on first use."""
         if self.mlflow_run_id is None:
             self.mlflow_run_id = self._find_or_create()
         return self.mlflow_run_id
@@ -74,7 +73,6 @@ class Tracker:
 
     @property
     def pending(self) -> int:
-        """How many calls wait for the tracker."""
         return len(self._queue)
 
     def start_parent(
@@ -153,7 +151,6 @@ class Tracker:
         return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow_run_id}" if experiment else None
 
     def finish(self, run_id: str | None, status: RunStatus = "FINISHED") -> None:
-        """End a run with a status."""
         target, now_ms = self._target(run_id), time.time_ns() // 1_000_000
         if run_id is None:
             self._open_runs = self._open_runs[:-1]

@@ -19,7 +19,7 @@ from pipeline_lib.config import ComputeConfig, TrainConfig
 from pipeline_lib.training.batches import PaddedBatch, TokenSequence, split_by_tokens
 from pipeline_lib.training.model import ResponseLogprobs, checkpoint_layers, deepspeed_settings, load_causal_lm
 from pipeline_lib.training.ranks import largest, rank, world_size
-from pipeline_lib.training.resharding import loading_universal
+from pipeline_lib.training.resharding import loading_universal, plain_path
 
 if TYPE_CHECKING:
     from pipeline_lib.training.lora import Adapters
@@ -145,10 +145,8 @@ class Policy:
 
     def load_state(self, folder: Path, is_universal: bool = False) -> None:
         """Restore what `save_state` wrote (same world size), or what `universal_state` has made of it (any)."""
-        with loading_universal(self.engine) if is_universal else nullcontext():
-            path, client_state = self.engine.load_checkpoint(
-                str(folder), tag="state", load_module_strict=self._adapters is None
-            )
+        with plain_path(folder) as plain, loading_universal(self.engine) if is_universal else nullcontext():
+            path, client_state = self.engine.load_checkpoint(str(plain), tag="state", load_module_strict=self._adapters is None)
         if path is None:
             raise ValueError(f"no training state in {folder}")
         self.optimizer_steps = int(client_state["optimizer_steps"])

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import re
 import shutil
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,10 @@ def universal_state(checkpoint: Path) -> Iterator[Path]:
     folder = checkpoint.with_name(f".{checkpoint.name}.universal.tmp")
     try:
         if rank() == 0:
-            _convert(checkpoint, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            with plain_path(checkpoint) as source, plain_path(folder) as target:
+                _convert(source, target)
         barrier()
         yield folder
         barrier()
@@ -34,9 +39,19 @@ def universal_state(checkpoint: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def plain_path(folder: Path) -> Iterator[Path]:
+    """A path to a folder whose characters stand for themselves: DeepSpeed takes paths for patterns of files."""
+    if re.fullmatch(r"[\w/. -]*", str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="laconic-") as place:
+        link = Path(place) / "checkpoint"
+        link.symlink_to(folder.resolve())
+        yield link
+
+
 def _convert(checkpoint: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     with only_plain_values():
         # One worker of each kind: others would be forks of a process that holds an engine and its threads.
         ds_to_universal.main(

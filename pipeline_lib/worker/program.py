@@ -21,7 +21,7 @@ import psutil
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 from pipeline_lib.messages.faults import explain, will_repeat
-from pipeline_lib.processes import end_without_owner, signal_when_parent_dies
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, signal_when_parent_dies
 
 if TYPE_CHECKING:
     from pipeline_lib.generation.protocol import Generator
@@ -41,6 +41,7 @@ def main() -> None:
     arguments, _ = parser.parse_known_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     end_with_owner(arguments.owner)
+    collect_garbage_rarely()
     try:
         serve(arguments.folder)
     except Exception as error:
@@ -67,8 +68,8 @@ def serve(folder: Path) -> None:
     started = time.perf_counter()
     settings = read_json(folder / "worker.json")
     config = stored_config(settings["config"], RunConfig)
-    # DeepSpeed (its tuner) and transformers import these because they are there: a third of what a worker's start takes.
-    with hidden("mlflow", "sklearn"):
+    # The engine's and the trainer's libraries import these because they are there: two fifths of what a worker's start takes.
+    with hidden("mlflow", "redis", "scipy", "sklearn"):
         worker = Worker(config, settings["base_folder"], folder, own_engine)
         logger.info("engine ready after %.1f s", time.perf_counter() - started)
         if settings["will_train"]:
@@ -120,7 +121,7 @@ class Worker:
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
-        self._weights: str | None = None
+        self._weights: str | None = "as loaded"  # nothing that a job names: the first asks for a proof, whatever it names
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
         self._generator = make_generator(config, base_folder, self._world_size)
 

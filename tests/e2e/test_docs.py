@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documented import Checkout, blocks_of, hold, parse
-from driving import REPOSITORY
+from driving import REPOSITORY, sql
 from evidence import words_of
 
 DOCS = REPOSITORY / "docs"
@@ -87,6 +87,12 @@ def test_the_tutorial(tutorial: str) -> None:
     assert printed.count("report: ") == 2
     assert "rollouts.parquet" in printed
     assert "configured" in printed
+
+
+def test_a_second_run_does_nothing_again(checkout: Checkout, tutorial: str, smoke_home: Path) -> None:
+    query = "select run_id, stage, unit, recorded_at from stage_results where stage not in ('report', 'register') order by all"
+    assert (stored := sql(smoke_home, query))
+    assert sql(Path(checkout.environment["LACONIC_HOME"]), query) == stored
 
 
 def test_export(checkout: Checkout, tutorial: str) -> None:

@@ -20,7 +20,7 @@ COMMAND = ["run", "configs/smoke.toml", *(word for setting in SETTINGS for word 
 MOMENTS = {
     "profile": "training/*/profile-prompts.json",
     "train": "training/*/steps/step-00001.json",
-    "evaluate": "training/*/tiny-sum.json",
+    "evaluate": "training/*/benchmark-tiny-sum.json",
 }
 
 
@@ -74,7 +74,8 @@ def test_each_stage_ends_in_one_line_and_goes_on_when_there_is_room(small_disk: 
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 12, (stage, done.stderr)
         (small_disk / "filler").unlink()
         [row] = sql(home, "select status, error from runs")
-        assert row["status"] == "failed", (stage, row)
+        # What the command had kept free may have been taken before it could note its end: then it said so.
+        assert row["status"] == ("running" if "is still called running" in lines[0] else "failed"), (stage, row, lines)
         assert not list(home.glob("rollouts/**/.*.tmp")), stage
     laconic(home, *COMMAND)
     assert [row["status"] for row in sql(home, "select status from runs")] == ["completed"]

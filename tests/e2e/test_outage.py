@@ -36,7 +36,7 @@ ROWS = {
 MOMENTS = {
     "profile": "training/*/profile-prompts.json",
     "train": "training/*/steps/step-00002.json",
-    "evaluate": "training/*/tiny-sum.json",
+    "evaluate": "training/*/benchmark-tiny-sum.json",
     "report": "reports/*/*.png",
 }
 # What the fault may cost in all, and by how much a machine's load changes from one run to the next.

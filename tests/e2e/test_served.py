@@ -29,9 +29,15 @@ SMOKE = "configs/smoke.toml"
 DEPLOYMENTS = {
     each["name"] for each in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 } | STAGES.keys()
+# Everything that a run of all stages has, in fewer answers than the smoke run.
+FEWER = [
+    *LIGHT,
+    *("prompts.num_prompts=24", "profile.num_rollouts=2", "profile.rollout_limit_tokens=96", 'filter.subset="all"'),
+    *("evaluate.budgets_tokens=[24, 48]", "evaluate.benchmarks.0.num_prompts=16"),
+]
 # Sizes that make each phase of a training step last some seconds, so that a cancellation arrives within it.
 SLOW = [
-    *LIGHT,
+    *FEWER,
     *("train.steps=2", "train.prompts_per_step=12", "train.num_rollouts=32", "compute.micro_batch_tokens=512"),
     "checkpoint.every_steps=1",
 ]
@@ -172,7 +178,7 @@ def both(up: Served) -> tuple[str, str]:
     """Two pipelines at once: one started on the pages (where there is a browser), one over HTTP. Flow run ids."""
     first = start_on_the_pages(up) if CHROMIUM else up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 1})
     # The first has vLLM.
-    return first, up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 2}, overrides=[*LIGHT])
+    return first, up.start(PIPELINE, config=SMOKE, changes={"steps": 4, "seed": 2}, overrides=FEWER)
 
 
 def start_on_the_pages(up: Served) -> str:
@@ -247,10 +253,13 @@ def test_two_pipelines_at_once_complete_and_do_not_mix(up: Served, both: tuple[s
         """select run_id, stage, count(*) as n, count(distinct rollout_id) as ids from rollouts
            where stage != 'evaluate' group by run_id, stage order by run_id, stage""",
     )
-    assert [(row["stage"], row["n"], row["ids"]) for row in counted] == [
-        ("profile", 192, 192),
-        ("train", 256, 256),
-    ] * 2
+    of_run = {row["run_id"]: number for number, row in enumerate(runs)}
+    assert sorted((of_run[row["run_id"]], row["stage"], row["n"], row["ids"]) for row in counted) == [
+        (0, "profile", 192, 192),
+        (0, "train", 256, 256),
+        (1, "profile", 48, 48),
+        (1, "train", 256, 256),
+    ]
     steps = sql(up.home, "select run_id, count(*) as n, max(step) as last from training_steps group by run_id")
     assert [(row["n"], row["last"]) for row in steps] == [(4, 4), (4, 4)]
     lengths = sql(up.home, "select distinct run_id, mean_tokens from training_steps where step = 1")
@@ -360,7 +369,7 @@ def test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on(
 def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
     for flow_run in both:
         up.wait(flow_run)
-    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=[*LIGHT])
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=FEWER)
     query = f"select status, error from runs where prefect_flow_run_id = '{flow_run}'"
     wait_for(lambda: bool(sql(up.home, query)))
     [process] = [process for process in psutil.process_iter() if runs_flow(process, flow_run)]
@@ -396,7 +405,7 @@ def runs_flow(process: psutil.Process, flow_run: str) -> bool:
 def test_a_killed_worker_leaves_no_orphan_and_nothing_marked_as_running(up: Served, both: tuple[str, str]) -> None:
     for flow_run in both:
         up.wait(flow_run)
-    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=[*LIGHT])
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 2, "steps": 200}, overrides=FEWER)
     wait_for(lambda: any("worker.program" in line for line in up.engine_processes()))
     workers = [process for process in psutil.process_iter() if is_prefect_worker(process, up.home)]
     assert len(workers) == 1

@@ -46,7 +46,7 @@ def artifacts() -> dict[str, Any]:
 def test_page_and_pictures_are_files_and_artifacts(home: Path, tmp_path: Path) -> None:
     from prefect import flow
 
-    from tasks.write_finding import write_finding
+    from tasks.experiment import write_finding
 
     @flow
     def write_only(experiment: ExperimentConfig, seeds: tuple[int, ...], folder: Path | None) -> dict[str, Any]:

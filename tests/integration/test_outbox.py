@@ -165,3 +165,22 @@ def test_a_dead_server_gives_no_slot_and_costs_seconds() -> None:
     entering, leaving = map(float, done.stdout.split())
     assert entering < 3 * PATIENCE_SECONDS and leaving < 1.0
     assert "going on without a slot of the limit 'gpu'" in done.stderr
+
+
+def test_a_call_that_ends_badly_after_the_end_is_not_named_a_second_time(caplog: pytest.LogCaptureFixture) -> None:
+    outbox, begun, may_end, over = Outbox(), threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        may_end.wait(20)
+        over.set()
+        raise RuntimeError("the client has been closed")
+
+    with caplog.at_level(logging.WARNING):
+        outbox.put("a picture", call)
+        assert begun.wait(20)
+        assert outbox.end() == ["a picture"]
+        may_end.set()
+        assert over.wait(20)
+        assert outbox.ask("whether it goes on", lambda: "yes", 20) == "yes"
+    assert not caplog.records

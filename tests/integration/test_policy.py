@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from loopback import free_port, rank_variables
+from loopback import free_port, rank_variables, run_ranks
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import ComputeConfig, RewardConfig, RunConfig, TrainConfig, WatchConfig, load_config
@@ -222,6 +222,7 @@ SHARED_UPDATES: list[tuple[dict[str, object], list[list[int]], dict[str, object]
     ({"loss_aggregation": "dr_grpo", "objective": "cispo", "staleness": 2}, [[0, 2], [1, 3]], {}),
     ({"negative_rollouts": "-I"}, [[2], [3]], {}),
     ({"kl_coefficient": 0.1}, [[0, 1, 2], [3]], {"zero_stage": 3, "gradient_checkpointing": True}),
+    ({"lora": {"rank": 4, "alpha": 8}}, [[0, 1, 2], [3]], {"zero_stage": 2}),
 ]
 
 
@@ -231,7 +232,10 @@ Weights = dict[str, torch.Tensor]
 def update_twice(
     groups_used: list[int], config: TrainConfig, **compute: object
 ) -> tuple[list[dict[str, float]], Weights, Weights]:
-    """What two batches of some of the groups make of a new policy: metrics that are there, weights, and the first gradient."""
+    """What two batches of some of the groups make of a new policy: metrics that are there, weights, and the first gradient.
+
+    With LoRA the weights are those of the merged model, and of the adapters.
+    """
     samples = make_samples()
     groups = RolloutGroups([samples[4 * group + index] for group in groups_used for index in range(4)], config)
     groups.assign_rewards(make_reward(RewardConfig(name="vanilla", target_tokens=16)))
@@ -241,17 +245,19 @@ def update_twice(
         run = RunConfig.model_construct(train=config, compute=ComputeConfig.model_validate(values), model_revision=None)
         reference = Reference(run, str(BASE_FOLDER))
     gradient: Weights = {}
+    trained = {name: each for name, each in policy.engine.module.model.named_parameters() if each.requires_grad}
     take_step = policy.step
 
     def step() -> float | None:
-        for name, parameter in policy.engine.module.model.named_parameters():
+        for name, parameter in trained.items():
             gradient.setdefault(name, safe_get_full_grad(parameter).clone())
         return take_step()
 
     policy.step = step  # type: ignore[method-assign]
     metrics = [asdict(update_policy(policy, reference, groups, config)) for _ in range(2)]
     present = [{name: value for name, value in of_batch.items() if value is not None} for of_batch in metrics]
-    return present, {name: weight.clone() for name, weight in policy.named_weights()}, gradient
+    weights = {name: weight.clone() for name, weight in policy.named_weights()}
+    return present, weights | {name: each.detach().clone() for name, each in trained.items() if config.lora}, gradient
 
 
 def stop_as_rank(rank: int, folder: Path) -> tuple[list[str], float]:
@@ -287,7 +293,7 @@ def take_steps(policy: Policy, groups_used: list[int], steps: int) -> dict[str, 
 
 def save_and_go_on(folder: Path, groups_used: list[int]) -> dict[str, torch.Tensor]:
     """The weights after four steps, the state of the second in a checkpoint."""
-    policy = make_policy(RESUMED)
+    policy = make_policy(RESUMED, zero_stage=2)
     take_steps(policy, groups_used, 2)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
     Checkpoints(folder, 1).save(policy, tokenizer, Progress().with_checkpoint(2, 0.5, 40.0), 0.5)
@@ -296,7 +302,7 @@ def save_and_go_on(folder: Path, groups_used: list[int]) -> dict[str, torch.Tens
 
 def resume(folder: Path, groups_used: list[int]) -> dict[str, torch.Tensor]:
     """The same from the checkpoint."""
-    policy = make_policy(RESUMED)
+    policy = make_policy(RESUMED, zero_stage=2)
     Checkpoints(folder, 1).restore(policy, choose_resume_step(folder))
     assert (policy.optimizer_steps, policy.learning_rate) == (2, 3e-3 / 8)
     return take_steps(policy, groups_used, 2)
@@ -348,7 +354,7 @@ def ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two ranks have left what they saw, and `unbroken.pt` is that of one alone."""
     folder = tmp_path_factory.mktemp("ranks")
     torch.save(save_and_go_on(folder / "of-one", [0, 1, 2, 3]), folder / "unbroken.pt")
-    torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
+    run_ranks(act_as_rank, free_port(), str(folder), imported="pipeline_lib.training.trainer")
     return folder
 
 
@@ -387,11 +393,11 @@ def test_two_ranks_take_the_steps_of_one(two_ranks: list[tuple[Any, ...]]) -> No
         assert metrics == other_metrics
         for found, expected in zip(metrics, expected_metrics, strict=True):
             assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)
-        for name, weight in expected_weights.items():
+        for name, each in expected_gradient.items():
             # Adam makes a whole step of a gradient next to 0, whose sign is noise.
-            is_clear = expected_gradient[name].abs() > 1e-4 * largest
-            assert torch.allclose(weights[name][is_clear], weight[is_clear], atol=2e-4), name
-            assert torch.equal(weights[name], other_weights[name])
+            is_clear = each.abs() > 1e-4 * largest
+            assert torch.allclose(weights[name][is_clear], expected_weights[name][is_clear], atol=2e-4), name
+        assert all(torch.equal(weight, other_weights[name]) for name, weight in weights.items())
 
 
 def test_two_ranks_stop_together(two_ranks: list[tuple[Any, ...]]) -> None:

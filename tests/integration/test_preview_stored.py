@@ -177,7 +177,7 @@ def test_the_report_shows_the_first_step_and_what_the_watch_found(configs: Path,
     ]
     session.store.write("phases", stages)
     data = collect_report(session.store, session.run, [control.run], fingerprint_of(session))
-    assert data.preview is not None and data.preview.configured.positive_fraction == 3 / 12
+    assert data.preview is not None and data.preview.rows[0].step.positive_fraction == 3 / 12
     assert data.notes == [
         "Alarm in this run (truncation) at step 14, length collapse: the mean length fell to 21 tokens and accuracy with it "
         "(below 56 is an alarm). Training went back to the best checkpoint.",

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import PromptSource, RunConfig, TrackingConfig, load_config
-from pipeline_lib.promotions.decisions import Decisions, tracking_of_model
-from pipeline_lib.promotions.evidence import evaluation_rollouts
+from pipeline_lib.promotions.decisions import Decisions, evaluation_rollouts, tracking_of_model
 from pipeline_lib.promotions.markdown import decision_page
 from pipeline_lib.promotions.plan import plan_retraining, unseen_prompts
 from pipeline_lib.records import CheckpointRecord, DifficultyEstimate, Promotion, Rollout
@@ -194,7 +193,7 @@ def test_what_is_missing_is_named(store: Store, configured: Callable[..., RunCon
     with pytest.raises(ValueError, match="has no version of 'small' in the registry .* repeat the retraining"):
         decide(run)
     run = finished(configured(), tokens=60)
-    store.delete_rollout_files(run.run_id, "evaluate", "tiny-sum-00006-")
+    store.delete_rollout_files(run.run_id, "evaluate", keep_prefixes=["tiny-sum-00000-"])
     with pytest.raises(ValueError, match="the evaluation rollouts of step 6 of run .* are gone"):
         decide(run)
     store.replace("stage_results", {"run_id": run.run_id, "stage": "evaluate"}, [])
@@ -227,7 +226,7 @@ def test_a_base_that_another_run_evaluated_counts(configured: Callable[..., RunC
     owner = finished(configured(), tokens=60)
     sharing = finished(configured("seed=1"), tokens=50)
     session = RunSession(sharing)
-    session.store.delete_rollout_files(sharing.run_id, "evaluate", "tiny-sum-00000-")
+    session.store.delete_rollout_files(sharing.run_id, "evaluate", keep_prefixes=["tiny-sum-00006-"])
     session.ledger.record_stage("evaluate", "step-00000/tiny-sum", f"{0:064d}", 0.0, {}, reused_from=owner.run_id)
     assert decide(sharing).decision == "promoted"
 

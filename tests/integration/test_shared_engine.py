@@ -1,6 +1,9 @@
 """One vLLM engine over two ranks, with a mixture of experts: weights in parts, reloaded, proven, and requests of both ranks."""
 
 import os
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from gaps import measure_logprob_gap
-from loopback import free_port, rank_variables
+from loopback import free_port, rank_variables, run_ranks
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from pipeline_lib.config import GenerationConfig
@@ -16,6 +19,7 @@ from pipeline_lib.generation.checksums import checksum
 from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import ANY_PROMPTS, ParityError, folder_scores
 from pipeline_lib.generation.protocol import EngineRanks, Generator, Sampling
+from pipeline_lib.generation.vllm_engine import configure_environment
 from pipeline_lib.tiny_world import BASE_FOLDER
 from pipeline_lib.training.ranks import generation_group, init_distributed
 
@@ -32,25 +36,22 @@ def gap(engine: Generator, folder: Path) -> float:
     return measure_logprob_gap(engine, folder_scores(str(folder), None, "float32"), ANY_PROMPTS, temperature=1.0)
 
 
-def told_of_stale_experts(engine: Generator, folder: Path) -> str:
-    """What is said of a model whose experts are half as large as they should be in the kernel's packed copy, after a reload."""
+def told_of_stale_experts(engine: Generator, load: Callable[[], str]) -> str:
+    """What is said of a model whose experts are half as large as they should be in the kernel's packed copy, when it is loaded."""
 
-    def halve(model: Any) -> None:
+    def multiply(model: Any, factor: float) -> None:
         for layer in model.model.layers:
-            layer.mlp.experts.routed_experts.w2_weight.data.mul_(0.5)
+            layer.mlp.experts.routed_experts.w2_weight.data.mul_(factor)
 
     vllm: Any = engine._engine._llm  # type: ignore[attr-defined]
-    vllm.apply_model(halve)
+    vllm.apply_model(partial(multiply, factor=0.5))
     try:
-        engine.load_weights(_none_of_the_experts(folder), "some weights")
+        load()
     except ParityError as error:
         return str(error)
+    finally:
+        vllm.apply_model(partial(multiply, factor=2.0))
     return ""
-
-
-def _none_of_the_experts(folder: Path) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return ((name, weight) for name, weight in model.named_parameters() if "experts" not in name)
 
 
 def sums_of_parts(ranks: EngineRanks) -> list[bool]:
@@ -95,11 +96,13 @@ def act_as_rank(rank: int, port: int, folder: str) -> None:
     first, second = (Path(folder) / name for name in ("first", "second"))
     ranks = generation_group(2)
     engine = make_generator(str(first), CONFIG, 256, world_size=2, ranks=ranks)
-    seen: dict[str, Any] = {"gaps": [gap(engine, first), gap(engine, second)]}
-    digest = engine.load_folder(second)
+    stale = told_of_stale_experts(engine, lambda: engine.load_folder(first))
+    seen: dict[str, Any] = {"stale": [stale], "digests": [engine.load_folder(first)]}
+    seen["gaps"] = [gap(engine, first), gap(engine, second)]
+    seen["digests"].append(engine.load_folder(second))
     seen["gaps"] += [gap(engine, second), gap(engine, first)]
     model = AutoModelForCausalLM.from_pretrained(first, dtype=torch.float32)
-    seen["digests"] = [digest, engine.load_weights(model.named_parameters(), "step 1")]
+    seen["digests"].append(engine.load_weights(model.named_parameters(), "step 1"))
     seen["gaps"] += [gap(engine, first), gap(engine, second)]
     # The first rank asks three times, the second once: it takes part in the others while it drains.
     asked = [[[11, 7 + rank, call]] * 2 for call in range(3 - 2 * rank)]
@@ -108,7 +111,8 @@ def act_as_rank(rank: int, port: int, folder: str) -> None:
     seen["done"] = [[(each.token_ids, each.logprobs) for each in completions] for completions in done]
     alone = engine.generate([asked[0][1]], Sampling(16), [1])[0]
     seen["alone"] = (alone.token_ids, alone.logprobs)
-    seen["stale"] = told_of_stale_experts(engine, first)
+    others = [(name, weight) for name, weight in model.named_parameters() if "experts" not in name]
+    seen["stale"].append(told_of_stale_experts(engine, lambda: engine.load_weights(others, "some weights")))
     seen["parts"] = sums_of_parts(ranks)
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.barrier()
@@ -122,7 +126,8 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         torch.manual_seed(seed)
         AutoModelForCausalLM.from_config(Qwen3MoeConfig(**SHAPE)).float().save_pretrained(folder / name)
         AutoTokenizer.from_pretrained(BASE_FOLDER).save_pretrained(folder / name)
-    torch.multiprocessing.spawn(act_as_rank, (free_port(), str(folder)), nprocs=2)
+    configure_environment()  # before vLLM is imported
+    run_ranks(act_as_rank, free_port(), str(folder), imported="vllm.entrypoints.llm")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
@@ -132,14 +137,14 @@ def test_a_mixture_in_parts_generates_with_the_weights_it_was_sent(two_ranks: li
         own, other = seen["gaps"][::2], seen["gaps"][1::2]
         assert max(own) < 1e-4
         assert min(other) > 0.1
-        assert seen["digests"][0] != seen["digests"][1]
+        assert seen["digests"][0] == seen["digests"][2] != seen["digests"][1]
     assert two_ranks[0]["digests"] == two_ranks[1]["digests"]
 
 
-def test_experts_that_a_sync_leaves_stale_are_named(two_ranks: list[dict[str, Any]]) -> None:
+def test_stale_experts_are_named_at_the_start_and_after_a_sync(two_ranks: list[dict[str, Any]]) -> None:
     for seen in two_ranks:
-        assert "the engine does not hold the weights of some weights" in seen["stale"]
-        assert "model.layers.0.mlp.experts" in seen["stale"]
+        for told, version in zip(seen["stale"], (r"\S+/first", "some weights"), strict=True):
+            assert re.match(rf"the engine does not hold the weights of {version}: .*: model.layers.0.mlp.experts", told)
 
 
 def test_each_rank_gets_what_it_asked_for(two_ranks: list[dict[str, Any]]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.config import load_config, recorded_config
+from pipeline_lib.runs.run import Run
+from pipeline_lib.stages.profile import imported_profile
 from pipeline_lib.store.database import Store
 
 DATA = Path(os.environ.get("LACONIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -60,7 +62,7 @@ def test_recorded_pass_rates_are_filtered_without_a_profile_or_model(home: Path,
 
 @pytest.mark.usefixtures("prefect_server")
 def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path, tmp_path: Path) -> None:
-    from flows.stages import run_profile
+    from flows.stages import run_filter, run_profile
 
     train = write(tmp_path / "train.jsonl", [{"id": "p", "problem": "What is 1/2 + 1/4?", "answer": "3/4"}])
     answers = ["\\boxed{0.75}", "\\boxed{\\frac{3}{4}}", "\\boxed{1}", "three quarters"]
@@ -79,6 +81,13 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
     ]
     reasons = rows(home, "select grade_reason, count(*) n from rollouts where stage = 'profile' group by all order by all")
     assert [(row["grade_reason"], row["n"]) for row in reasons] == [("correct", 2), ("no_answer", 1), ("wrong", 1)]
+    # The same configuration without a word of the rollouts goes on from their profile, until it has one of its own.
+    plain = load_config(str(configs / "smoke.toml"), overrides[:1])
+    assert imported_profile(Run.of(plain)) == [overrides[1], overrides[2]]
+    assert imported_profile(Run.of(load_config(str(configs / "smoke.toml"), [overrides[0], "seed=7"]))) == []
+    assert imported_profile(Run.of(load_config(str(configs / "smoke.toml"), overrides))) == []
+    (filtered,) = run_filter(str(configs / "smoke.toml"), overrides=[*overrides, "filter.subset=hard"])
+    assert filtered["num_selected"] == 1
     write(rollouts, made[:2])
     (summary,) = run_profile(str(configs / "smoke.toml"), overrides=overrides)
     assert summary["mean_pass_rate"] == 1.0  # other content, other profile

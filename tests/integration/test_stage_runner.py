@@ -110,7 +110,7 @@ def test_a_stage_whose_results_are_not_taken_over_is_done_for_every_run(make: Ca
 def test_a_lent_worker_stays_where_runs_train_one_after_another(make: Callable[..., RunSession]) -> None:
     session = make("control.side_by_side=false")
     lent = WorkerProcess(session.run.config, session.run.base.location, session.run.home, will_train=True)
-    session.lend_worker(lent)
+    session = RunSession(session.run, lent_worker=lent)
     run_for_all(STAGES["train"], [session], lambda entry, some: {})
     assert session.worker is lent, "else a second engine would start beside it"
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import GenerationConfig, PromptSource
 from pipeline_lib.evaluation.budget_sweep import bootstrap_intervals
+from pipeline_lib.generation import vllm_weights
 from pipeline_lib.generation.engines import make_generator
 from pipeline_lib.generation.parity import (
     ParityError,
@@ -21,7 +22,7 @@ from pipeline_lib.generation.parity import (
 )
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
 from pipeline_lib.generation.sampling import Sample, sample_and_judge
-from pipeline_lib.generation.vllm_engine import VllmGenerator
+from pipeline_lib.generation.vllm_engine import AT_START, VllmGenerator
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion
@@ -130,6 +131,21 @@ def test_one_tensor_left_stale_is_found_by_its_checksum(engine: Generator) -> No
                 one.load_weights(leaving_stale(model.named_parameters(), held, name), "step 3")
     finally:
         engine.load_folder(BASE_FOLDER)
+
+
+def test_what_the_engine_has_loaded_by_itself_is_proven_and_not_loaded_again(
+    engine: VllmGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = engine.load_folder(BASE_FOLDER)
+    monkeypatch.setattr(vllm_weights, "reload", None)
+    monkeypatch.setattr(engine, "_version", AT_START)
+    [weight] = engine._llm.apply_model(lambda model: model.model.layers[1].input_layernorm.weight)
+    kept = weight.detach().clone()
+    weight.data.mul_(1.0 + 1e-6)
+    with pytest.raises(ParityError, match=r"1 of its \d+ tensors have other values: model.layers.1.input_layernorm.weight"):
+        engine.load_folder(BASE_FOLDER)
+    weight.data.copy_(kept)
+    assert engine.load_folder(BASE_FOLDER) == digest
 
 
 def test_parity_refuses_what_is_not_a_number() -> None:

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,10 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import WarmupConfig, load_config
 from pipeline_lib.tiny_world import BASE_FOLDER
-from pipeline_lib.tiny_world.model import build_model
 from pipeline_lib.tiny_world.problems import draw_problems
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
-from pipeline_lib.tiny_world.warmup import WarmupResult, run_warmup, write_folder
+from pipeline_lib.tiny_world.warmup import WarmupResult, build_model, run_warmup, write_folder
 from pipeline_lib.tiny_world.warmup_gate import sample_responses, summarise
 
 SHIPPED_CONFIG = Path(__file__).parents[2] / "configs" / "warmup.toml"
@@ -35,13 +33,14 @@ SHORT = WarmupConfig(
 
 
 @pytest.fixture(scope="module")
-def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[WarmupResult, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
-    return run_warmup(SHORT, tmp_path_factory.mktemp("warmup") / "base", events.append), events
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[WarmupResult, list[int]]:
+    tokens_seen: list[int] = []
+    folder = tmp_path_factory.mktemp("warmup") / "base"
+    return run_warmup(SHORT, folder, lambda tokens, _: tokens_seen.append(tokens)), tokens_seen
 
 
-def test_short_warmup_learns_but_fails_the_gate_with_reasons(short_run: tuple[WarmupResult, list[dict[str, Any]]]) -> None:
-    result, events = short_run
+def test_short_warmup_learns_but_fails_the_gate_with_reasons(short_run: tuple[WarmupResult, list[int]]) -> None:
+    result, tokens_seen = short_run
     assert result.training.final_loss < result.training.first_loss - 0.5
     assert result.passed is False
     assert {reason.split(" line")[0].removeprefix("no ") for reason in result.reasons} == {"count", "table"}
@@ -50,12 +49,11 @@ def test_short_warmup_learns_but_fails_the_gate_with_reasons(short_run: tuple[Wa
     assert record["gate"]["passed"] is False
     assert record["gate"]["reasons"] == result.reasons
     assert set(record["gate"]["families"]) == {"sum", "wheel"}
-    assert [event["step"] for event in events if event["phase"] == "train"][-1] == result.training.num_steps
-    assert [event["family"] for event in events if event["phase"] == "gate"] == ["sum", "wheel"]
+    assert tokens_seen[-1] == result.training.num_tokens
     assert [path.name for path in result.folder.parent.iterdir()] == [result.folder.name]
 
 
-def test_same_seed_same_weights(short_run: tuple[WarmupResult, list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_same_seed_same_weights(short_run: tuple[WarmupResult, list[int]], tmp_path: Path) -> None:
     torch.manual_seed(12345)
     again = run_warmup(SHORT, tmp_path / "again")
     first, second = (load_file(folder / "model.safetensors") for folder in (short_run[0].folder, again.folder))
@@ -64,9 +62,7 @@ def test_same_seed_same_weights(short_run: tuple[WarmupResult, list[dict[str, An
     assert again.gate == short_run[0].gate
 
 
-def test_written_folder_reloads_with_identical_logits(
-    short_run: tuple[WarmupResult, list[dict[str, Any]]], tmp_path: Path
-) -> None:
+def test_written_folder_reloads_with_identical_logits(short_run: tuple[WarmupResult, list[int]], tmp_path: Path) -> None:
     tokenizer = build_tokenizer()
     model = build_model(SHORT, tokenizer).eval()
     result = WarmupResult(
@@ -88,7 +84,7 @@ def test_a_folder_that_is_no_warmup_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_earlier_warmup_is_replaced(short_run: tuple[WarmupResult, list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_an_earlier_warmup_is_replaced(short_run: tuple[WarmupResult, list[int]], tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     (folder / "warmup.json").write_text("{}")

@@ -164,7 +164,7 @@ def run_lives(session: RunSession, work: Path, plan: str) -> tuple[str, list[tup
             return [sys.executable, str(program), str(self.folder), str(work), plan]
 
     worker = Living(session.run.config, "builtin:tiny", session.run.home, will_train=False)
-    session.lend_worker(worker)
+    session._worker = worker
     if plan == ENDED:
         threading.Thread(target=lambda: (wait_for_life(work), worker.kill())).start()
     try:

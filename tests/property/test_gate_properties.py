@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.config.retraining import GateConfig
@@ -65,7 +65,16 @@ def test_the_order_of_rollouts_changes_nothing(pairs, seed):
     assert judge(draws.sample(before, len(before)), draws.sample(after, len(after))) == ordered
 
 
+WRONG = [(1, False)] * 3
+LOST_AND_WON = [
+    (WRONG, WRONG),
+    ([(1, False), (1, False), (2, False)], [(1, False), (1, False), (1, True)]),
+    ([(1, False), (1, False), (2, True)], WRONG),
+]
+
+
 @settings(max_examples=60, deadline=None)
+@example(LOST_AND_WON, 0.0, 5e-324)  # no number of prompts would tell
 @given(PAIRS, st.floats(0, 0.5), st.floats(0, 0.5))
 def test_a_wider_margin_refuses_nothing_that_a_narrower_one_lets_pass(pairs, one, other):
     before, after = rollouts([pair[0] for pair in pairs]), rollouts([pair[1] for pair in pairs])

@@ -96,7 +96,7 @@ def test_a_local_copy_has_columns_of_its_own_and_may_have_pass_rates(tmp_path: P
     [
         ({"num_problems": 3}, "holds 1 problems with an answer where num_problems = 3"),
         ({"pass_rate_field": "hard"}, "holds 25, outside the scale pass_rate_scale = 'fraction'"),
-        ({"tolerance_field": "problem"}, "tolerance_field = 'problem' holds '1\\+1', not a number"),
+        ({"tolerance_field": "problem"}, "tolerance_field = 'problem' holds '1\\+1': a tolerance is a finite number"),
         ({"pass_rate_field": "easy"}, "pass_rate_field = 'easy' is not one of the columns"),
     ],
 )

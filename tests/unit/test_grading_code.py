@@ -60,7 +60,19 @@ def reason(program: str, tests: str, **settings: Any) -> str:
         ("<think>\n```python\na\n```", "a"),
         ("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''"),
         ("~~~\na\n~~~", "a"),
-        ("1. so:\n   ```python\n   a\n   ```", "   a"),
+        ("1. so:\n   ```python\n   a\n   ```", "a"),
+        ("- so:\n\n  - then:\n    ```python\n    if 1:\n        a\n\n    b\n    ```\nend", "if 1:\n    a\n\nb"),
+        ("1. ```python\n   a\n   ```\n2. done", "a"),
+        ("10) x\n\n\t```python\n\ta\n\t\tb\n\t```", "a\n\tb"),
+        ("* x\n  ```python\na\n  ```", "a"),
+        ("   ```python\n   a\n```", "a"),
+        ("no list\n    ```python\n    a\n    ```", None),
+        ("- list\n\nover\n    ```python\n    a\n    ```", None),
+        (
+            '```python\ndef f():\n    """\n    - x:\n      ```\n      a\n      ```\n    """\n```',
+            'def f():\n    """\n    - x:\n      ```\n      a\n      ```\n    """',
+        ),
+        ("- ```python\n  a\n  ```\n- ```text\n  out\n  ```", "a"),
         ("inline ```print(1)``` only", None),
         ("```Python3 title=x\r\na\r\n```\r\n", "a\r"),
     ],
@@ -136,6 +148,43 @@ print(pickle.loads(pickle.dumps(A(6))).x)""",
         assert reason(program, tests) == "correct", program
     assert reason("import numpy", tests) == "runtime_error"
     assert reason("print(6", tests) == "runtime_error"
+
+
+def test_integers_of_any_length() -> None:
+    nines = "9" * 6000
+    assert reason("print(len(str(10**5000)))", stdin_tests(("", "5001"))) == "correct"
+    assert reason("print(int(input()) - 1)", stdin_tests((nines, nines[:-1] + "8"))) == "correct"
+    assert reason("print(f'{int(input())}.0')", stdin_tests((nines, nines))) == "correct"  # equal as numbers
+    assert reason("print(int(input()))", stdin_tests((nines, nines[:-1] + "8"))) == "wrong"
+    expected = {"type": "function", "entry_point": "f", "cases": [{"input": nines, "output": "1" + "0" * 6000}]}
+    assert reason("def f(x): return x + 1", json.dumps(expected)) == "correct"
+    assert reason("def f(x): return x + 2", json.dumps(expected)) == "wrong"
+    asserts = program_tests(f"assert f({nines}) == 1{'0' * 6000}\nassert str(f(1)) == '2'", entry_point="f")
+    assert reason("def f(x): return int(str(x)) + 1", asserts) == "correct"
+    assert reason("def f(x): return x", asserts) == "wrong"
+
+
+def test_ways_to_read_and_to_answer() -> None:
+    tests = stdin_tests(("1\n2\n3\n", "6"))
+    for program in (
+        "import sys\nprint(sum(map(int, sys.stdin.buffer.read().split())))",
+        "import sys\na = sys.stdin.buffer.readline()\nprint(int(a) + sum(map(int, sys.stdin.buffer.readlines())))",
+        "import sys\na = input()\nprint(int(a) + sum(map(int, sys.stdin.read().split())))",
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and f(n - 1)\nprint(6 + f(49_900))",
+        """\
+import threading
+threading.stack_size(128 << 20)
+thread = threading.Thread(target=lambda: print(6))
+thread.start()
+thread.join()""",
+    ):
+        assert reason(program, tests) == "correct", program
+    calls = function_tests("f", ([2], [3]))
+    for program in (
+        "def f(x):\n    return [x + 1]\nprint(f(2))",
+        "def f(x): return (x + 1,)\nif __name__ == '__main__':\n    raise ValueError",
+    ):
+        assert reason(program, calls) == "correct", program
 
 
 def test_function_programs() -> None:

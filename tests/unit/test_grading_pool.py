@@ -13,9 +13,15 @@ import pytest
 from pipeline_lib.grading.maths import pool as maths_pool
 from pipeline_lib.grading.maths.pool import MathsPool
 
-ENDLESS = (["leaf", "9^{9^{9^{9}}}", "9^{9^{9^{8}}}"], None)
-EQUAL = (["leaf", "\\frac{1}{2}", "0.5"], None)
-UNEQUAL = (["leaf", "\\frac{1}{3}", "0.5"], None)
+
+def tower(*numbers: int) -> list:
+    """The tree of a tower of powers."""
+    return ["n", str(numbers[0])] if len(numbers) == 1 else ["^", ["n", str(numbers[0])], tower(*numbers[1:])]
+
+
+ENDLESS = (["equal", ["+", tower(9, 9, 9, 9), ["s", "x"]], ["+", tower(9, 9, 9, 8), ["s", "x"]]], None)
+EQUAL = (["equal", ["/", ["n", "1"], ["n", "2"]], ["n", "0.5"]], None)
+UNEQUAL = (["equal", ["/", ["n", "1"], ["n", "3"]], ["n", "0.5"]], None)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def test_outcomes_carry_their_time_and_are_announced(pool):
 
 def test_memory_beyond_the_workers_limit_is_an_error_and_no_more(pool):
     # A number of 4 GB.
-    greedy = (["leaf", "5", "2^{32000000000}"], None)
+    greedy = (["equal", ["n", "5"], tower(2, 32_000_000_000)], None)
     assert reasons(pool, [greedy, EQUAL], 30.0) == ["error", "correct"]
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from pipeline_lib.config import RunConfig, apply_override, load_config, parse_config
-from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_config, check_run, render_rules
-from pipeline_lib.guidelines.model_size import model_size
+from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_run, render_rules
+from pipeline_lib.guidelines.plan import model_size
 from pipeline_lib.guidelines.profile import DATABASE_FILE
 from pipeline_lib.guidelines.reward_shape import probe_reward
 from pipeline_lib.records import DifficultyEstimate, Rollout, StageResult
@@ -44,6 +44,12 @@ CLEAN: dict[str, Any] = {
     },
     "control": {"enabled": True, "rollout_limit_tokens": 16384},
 }
+
+
+def check_config(config: RunConfig, home: Path) -> tuple[list[Remark], str]:
+    """The remarks on a configuration, and whether a profile stored in `home` was used."""
+    plan = PlannedRun.of(config, home)
+    return check_run(plan), plan.profile_status
 
 
 def planned(*overrides: str) -> RunConfig:
@@ -521,9 +527,9 @@ def test_the_command_prints_json() -> None:
 
 
 def test_another_format_is_a_user_mistake() -> None:
-    error = check_demo("--format", "xml").exception
-    assert isinstance(error, ValueError)
-    assert "--format 'xml' is not one of table, json" in str(error)
+    result = check_demo("--format", "xml")
+    assert result.exit_code == 2
+    assert "'xml' is not one of" in result.output
 
 
 def test_the_command_is_light_and_leaves_no_store(home: Path) -> None:

@@ -199,8 +199,8 @@ def test_prompts_with_too_few_rollouts_are_left_out_and_told(config: RunConfig) 
     ragged = outcomes([*LENGTHS, [7, 9, 11], [3]], [*CORRECT, [1, 1, 0], [1]])
     assert (ragged.num_prompts, ragged.num_rollouts) == (4, 4)
     preview = make_preview(config, ragged)
-    assert preview.configured.num_prompts == 3
-    assert preview.configured.positive_fraction == 3 / 12
+    assert preview.rows[0].step.num_prompts == 3
+    assert preview.rows[0].step.positive_fraction == 3 / 12
     assert "1 prompts have fewer than N rollouts and are left out." in preview.notes
 
 
@@ -230,11 +230,11 @@ def synthetic(num_prompts: int, seed: int = 0) -> ProfileOutcomes:
 def test_the_recommendation_is_the_best_dense_candidate(config: RunConfig) -> None:
     found = make_preview(config, synthetic(400)).recommendation
     assert found is not None and found.is_dense
-    assert found.subset == "easy"
+    assert found.step.setting.subset == "easy"
     assert found.step.positive_fraction >= 0.25 and found.step.zero_variance_fraction <= 0.5
     assert found.step.score == max(step.score for step in found.candidates if has_dense_signal(step) and step.brevity > 0)
     assert all(step.setting.limit_tokens == step.setting.target_tokens for step in found.candidates)
-    assert f"easy prompts with L_R = L_T = {found.target_tokens} tokens" in found.sentences[0]
+    assert f"easy prompts with L_R = L_T = {found.step.setting.target_tokens} tokens" in found.sentences[0]
 
 
 def test_hard_prompts_alone_are_told_to_be_too_hard(config: RunConfig) -> None:
@@ -250,8 +250,8 @@ def test_hard_prompts_alone_are_told_to_be_too_hard(config: RunConfig) -> None:
 def test_nothing_correct_means_nothing_to_recommend(config: RunConfig) -> None:
     preview = make_preview(config, outcomes(correct=[[0] * 4] * 3))
     assert preview.recommendation is None
-    assert preview.configured.correct_length_drift is None
-    assert preview.configured.score == 0
+    assert preview.rows[0].step.correct_length_drift is None
+    assert preview.rows[0].step.score == 0
     assert preview.sentences[0] == "No rollout is correct: nothing to recommend."
 
 
@@ -297,7 +297,7 @@ def test_json_holds_every_number(config: RunConfig, capsys: pytest.CaptureFixtur
         10,
         "all",
     )
-    assert first["score"] == preview.configured.score
+    assert first["score"] == preview.rows[0].step.score
     assert len(first["masked_token_fraction_by_bucket"]) == len(printed["length_buckets"])
     assert printed["recommendation"]["subset"] == "easy"
 

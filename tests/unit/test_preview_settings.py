@@ -94,7 +94,7 @@ def test_one_thing_is_varied_at_a_time(with_room: RunConfig) -> None:
 def test_more_rollouts_than_profiled_are_shown_for_what_there_is(with_room: RunConfig) -> None:
     few = outcomes(num_rollouts=4)
     preview = make_preview(with_room, few)
-    assert preview.configured.setting.num_rollouts == 4
+    assert preview.rows[0].step.setting.num_rollouts == 4
     assert any(note.startswith("train.num_rollouts = 8, but there are 4 rollouts per prompt") for note in preview.notes)
 
 

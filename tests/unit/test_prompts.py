@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import PromptSource
+from pipeline_lib.files.tables import text_of
 from pipeline_lib.prompts import load_prompts
-from pipeline_lib.prompts.collecting import answer_text, digest_problem
+from pipeline_lib.prompts.collecting import digest_problem
 
 ROWS = [
     {"problem": " What is 1+1? ", "answer": "2", "number": 1},
@@ -107,13 +108,13 @@ def test_user_mistakes_are_named(tmp_path, settings, message):
 
 def test_paths_that_hold_no_prompts_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "table.csv").write_text("problem,answer\n", encoding="utf-8")
+    (tmp_path / "table.txt").write_text("problem,answer\n", encoding="utf-8")
     (tmp_path / "broken.jsonl").write_text("{not json", encoding="utf-8")
     for name, message in [
-        ("missing", "is neither a .parquet or .jsonl file nor a folder with one"),
-        ("empty", "is neither a .parquet or .jsonl file nor a folder with one"),
-        ("table.csv", "is not a .parquet or .jsonl file"),
-        ("broken.jsonl", "broken.jsonl cannot be read"),
+        ("missing", "is neither a .parquet, .jsonl or .csv file nor a folder with one"),
+        ("empty", "is neither a .parquet, .jsonl or .csv file nor a folder with one"),
+        ("table.txt", "is not a .parquet, .jsonl or .csv file"),
+        ("broken.jsonl", "broken.jsonl: line 1 is not JSON"),
     ]:
         with pytest.raises(ValueError, match=message):
             load_prompts(file_source(tmp_path / name))
@@ -137,7 +138,7 @@ def test_paths_that_hold_no_prompts_are_refused(tmp_path):
     ],
 )
 def test_nested_answers_become_text(value, text):
-    assert answer_text(value) == text
+    assert text_of(value) == text
 
 
 def test_the_digest_ignores_white_space_and_unicode_form():

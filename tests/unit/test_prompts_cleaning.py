@@ -206,7 +206,7 @@ def test_short_problems_are_found_by_their_text_only():
     training = [prompt("a", "what is 1+1"), prompt("b", "So what is 1 + 1?")]
     overlap = benchmark_overlaps(training, {"bench": [short]})["bench"]
     assert (overlap.same_text, overlap.ngrams) == (["eval-1"], [])
-    assert [(pair.training_id, pair.total) for pair in overlap.pairs] == [("a", 0)]
+    assert [pair.total for pair in overlap.pairs] == [0]
     assert word_ngrams("one two", 3) == set()
 
 

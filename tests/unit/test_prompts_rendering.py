@@ -86,6 +86,14 @@ def test_append_prefix(text, prefix, expected):
     assert append_prefix(text, prefix) == expected
 
 
+def test_a_prefix_does_not_open_the_thinking_that_the_template_has_closed(tokenizer):
+    with pytest.raises(ValueError, match="opens the thinking that the chat template has just closed") as caught:
+        render_prompt(tokenizer, source(enable_thinking=False, response_prefix="<think>\n"), "7a+3")
+    assert "\n" not in str(caught.value)
+    closed = append_prefix("A:<think>\n\n</think>\n\n", "The answer")
+    assert closed == "A:<think>\n\n</think>\n\nThe answer"
+
+
 def test_a_tokenizer_without_chat_template_is_refused(tokenizer):
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match="has no chat template"):

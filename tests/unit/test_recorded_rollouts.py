@@ -99,9 +99,7 @@ def test_an_id_of_another_data_set_does_not_beat_the_text(tmp_path: Path) -> Non
 def test_problems_come_with_the_rollouts_once_a_benchmark(tmp_path: Path) -> None:
     rows = [ROW | {"dataset": name, "answer": answer} for name in ("a", "b") for answer in ("2", "2", "")]
     recorded = read_recorded_rollouts(write(tmp_path, rows))
-    prompts, without = own_prompts(recorded)
-    assert [(prompt.source, prompt.answer) for prompt in prompts] == [("a", "2"), ("b", "2")]
-    assert without == 2
+    assert [(prompt.source, prompt.answer) for prompt in own_prompts(recorded)] == [("a", "2"), ("b", "2")]
     assert [len(group) for group in cells(recorded).values()] == [3, 3]
 
 
@@ -117,3 +115,35 @@ def test_the_evaluation_takes_defaults_overrides_and_a_run_s_settings() -> None:
         recorded_config("x.jsonl", overrides=["budgets=3"])
     with pytest.raises(ValueError, match="must rise"):
         recorded_config("x.jsonl", overrides=["budgets_tokens=[20, 10]"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [ROW | {"finish_reason": "length", "truncated": True}, ROW | {"finish_reason": "stop", "truncated": True}],
+            "finish_reason = 'stop' and truncated = True in row 2 contradict each other",
+        ),
+        (
+            [ROW | {"finish_reason": "length", "truncated": "false"}],
+            "finish_reason = 'length' and truncated = False in row 1 contradict each other",
+        ),
+        (
+            [ROW | {"sample": 0}, ROW | {"sample": 1}, ROW | {"sample": 0, "response": "other"}],
+            "rows 1 and 3 are the same sample, 0, of one prompt",
+        ),
+        ([ROW | {"sample": None}], "column sample holds None in row 1, not a number from 0"),
+        ([ROW | {"num_tokens": "twelve"}], "column num_tokens holds 'twelve' in row 1, not a number of tokens"),
+        ([ROW | {"finish_reason": "abort"}], "finish_reason = 'abort' in row 1"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_recorded_rollouts(write(tmp_path, rows))
+
+
+def test_the_same_number_of_another_model_benchmark_problem_or_step_is_another_sample(tmp_path: Path) -> None:
+    first = ROW | {"sample": 0, "model": "a", "dataset": "x", "prompt_id": "1", "step": 0, "finish_reason": None}
+    others = [{"model": "b"}, {"dataset": "y"}, {"prompt_id": "2"}, {"problem": "another"}, {"step": 1}, {"sample": 1}]
+    rows = [first, *(first | other for other in others)]
+    assert len(read_recorded_rollouts(write(tmp_path, rows))) == 7

@@ -9,7 +9,11 @@ from pipeline_lib.config.retraining import GateConfig, RetrainConfig, check_cron
 
 
 @pytest.mark.parametrize(
-    "schedule", ["0 3 * * mon", "*/15 * * * *", "0 0 1,15 * *", "5 4 * jan-mar 1-5", "59 23 31 12 7", "1-9/2 * * * *"]
+    "schedule",
+    [
+        *("0 3 * * mon", "*/15 * * * *", "0 0 1,15 * *", "5 4 * jan-mar 1-5", "59 23 31 12 7", "1-9/2 * * * *"),
+        *("0 3 29 2 *", "0 3 31 2,3 *", "0 0 31 */2 *"),
+    ],
 )
 def test_schedules_that_are_taken(schedule: str) -> None:
     assert RetrainConfig(schedule=schedule).schedule == schedule
@@ -26,6 +30,9 @@ def test_schedules_that_are_taken(schedule: str) -> None:
         ("*/0 * * * *", r"'\*/0' is no minute"),
         ("9-1 * * * *", "'9-1' is no minute"),
         ("@daily", "five fields"),
+        ("0 3 31 2 *", "never comes: no month of '2' has a day 31"),
+        ("0 3 30,31 feb mon", "no month of 'feb' has a day 30"),
+        ("0 3 31 4,6,9-11/2 *", "has a day 31"),
     ],
 )
 def test_schedules_that_cannot_be_meant(schedule: str, message: str) -> None:

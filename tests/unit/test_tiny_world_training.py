@@ -7,11 +7,10 @@ import torch
 
 from pipeline_lib.config import WarmupConfig
 from pipeline_lib.tiny_world.corpus import Sample, draw_corpus, pack_batches
-from pipeline_lib.tiny_world.model import build_model
 from pipeline_lib.tiny_world.problems import parse_problem, split_of
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
 from pipeline_lib.tiny_world.traces import boxed_answer, style_of
-from pipeline_lib.tiny_world.warmup import collate, rate_fraction, response_loss
+from pipeline_lib.tiny_world.warmup import build_model, collate, rate_fraction, response_loss
 from pipeline_lib.tiny_world.warmup_gate import Sampled, gate_problems, gate_reasons, summarise
 
 SMALL = WarmupConfig(hidden_size=16, num_layers=1, intermediate_size=16, num_heads=2, num_key_value_heads=1, head_dim=8)

@@ -11,11 +11,16 @@ entry point's name is withheld from the answer.
 
 import ast
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from pipeline_lib.grading.code.livecodebench import livecodebench_tests
+
+_LONG_DIGITS = 4000
+_LONG_INTEGER = re.compile(rf"(?<![\w.])\d{{{_LONG_DIGITS},}}+(?![\w.])")
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,29 @@ def _parse_stdin(fields: Mapping[str, Any]) -> StdinTests:
 
 
 def _parse_function(fields: Mapping[str, Any]) -> FunctionTests:
-    cases = tuple((_read_arguments(_text(case, "input")), json.loads(_text(case, "output"))) for case in _cases(fields))
+    cases = tuple((_read_arguments(_text(case, "input")), _read_json(_text(case, "output"))) for case in _cases(fields))
     return FunctionTests(_identifier(fields["entry_point"]), cases)
 
 
 def _read_arguments(text: str) -> tuple[Any, ...]:
-    return tuple(json.loads(line) for line in text.split("\n")) if text.strip() else ()
+    return tuple(_read_json(line) for line in text.split("\n")) if text.strip() else ()
+
+
+def _read_json(text: str) -> Any:
+    # int() refuses more than some thousand digits; Decimal does not, and is exact here.
+    return json.loads(text, parse_int=lambda digits: int(Decimal(digits)) if len(digits) > _LONG_DIGITS else int(digits))
+
+
+def _parse(code: str) -> ast.Module:
+    """The tree of some code, long integers in it shortened: Python reads them only where its limit is off, as in the sandbox."""
+    return ast.parse(_LONG_INTEGER.sub("1", code))
 
 
 def _parse_program(fields: Mapping[str, Any]) -> ProgramTests:
     names = fields["entry_points"] if "entry_points" in fields else [fields["entry_point"]]
     preamble, code = _text(fields, "preamble"), _text(fields, "code")
-    ast.parse(preamble)
-    body = ast.parse(code).body
+    _parse(preamble)
+    body = _parse(code).body
     num_asserts = sum(isinstance(node, ast.Assert) for node in body)
     num_checks = sum(isinstance(node, ast.FunctionDef) and node.name == "check" for node in body)
     if num_checks and not names:
@@ -147,9 +162,9 @@ def mbpp_tests(row: Mapping[str, Any]) -> str:
     asserts = _list(row["test_list"] if "test_list" in row else row["tests"])
     # Set-up code may make objects of the answer's classes, so it belongs to the tests.
     code = "\n".join([str(row.get("test_setup_code") or ""), *asserts])
-    reference = ast.parse(row["code"] if "code" in row else row["answer"])
+    reference = _parse(row["code"] if "code" in row else row["answer"])
     defined = {node.name for node in reference.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    names = [node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and node.id in defined]
+    names = [node.id for node in ast.walk(_parse(code)) if isinstance(node, ast.Name) and node.id in defined]
     return json.dumps(
         {
             "type": "program",

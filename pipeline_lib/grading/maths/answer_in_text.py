@@ -1,15 +1,24 @@
 r"""The final answer of a text from a file, where a prediction may be a bare answer or a whole response, with or without a box.
 
-The last statement wins. A box counts as in training, except that boxes joined by "and" are one answer; a sentence "The final
-answer is ..." after the last box replaces it (Minerva's format). Without a box, a text that is itself an answer is taken whole; in
-prose, the answer is what follows the last "answer is" or "answer:", else the last formula, else the last number. Where the gold
-answer is a choice letter, the letter that prose settles on is taken instead. Training never reads prose.
+Thoughts (`<think>`) are no answer. A box counts as in training, except that boxes joined by "and" are one answer; a sentence "The
+final answer is ..." after the last box replaces it (Minerva's format). Without a box these rules hold, the first that applies:
+
+1. A text that is itself an answer of a type is taken whole; so are up to three words.
+2. What follows the mark `####` (GSM8K).
+3. What follows the last "answer" (in the languages of `_STATEMENT`): the rest of the sentence where that is an answer, else its first
+   formula or number, with those that "and", "or" or a comma joins to it. Where the gold answer is a choice letter, the first letter.
+4. What follows the last verb or equals sign of the last sentence, where that is an answer.
+5. The last formula or, behind it, the last number.
+
+Everything else is no answer. Training never reads prose.
 """
 
 import re
 
+from pipeline_lib.grading.maths.answer_types import Answer, Assignments, Choice, Items, Named, Readings, Relation, Text, Union
+from pipeline_lib.grading.maths.answers import read
 from pipeline_lib.grading.maths.boxed import extract_final_boxes, last_box_start
-from pipeline_lib.grading.maths.normal_form import normalise
+from pipeline_lib.grading.maths.lexer import lex
 
 # Only the end of a long response is searched for an answer without a box.
 LONGEST_SEARCH = 20_000
@@ -23,38 +32,38 @@ _FORMULA = re.compile(
 # Inline mathematics does not cross a line break (Markdown and math-verify agree); what is written that way is not read.
 _BROKEN_FORMULA = re.compile(r"\\\(\s*\n.*?\\\)|(?<!\$)\$\s*\n[^$]*\n\s*\$(?!\$)", re.DOTALL)
 _CONTROL_TOKEN = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|</s>")
-_LABEL = re.compile(r"[^\W\d_]{2,}(?:\s+[^\W\d_]+){0,3}\s*[:：]\s*(?=\S)")
-_JOINT = re.compile(r"\s*(?:,?\s*(?:and|or)|,|;)\s*")
+_THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+_EMPHASIS = re.compile(r"\*\*|__|^#{1,3}(?= )|`", re.MULTILINE)
+_MARK = re.compile(r"####\s*(\S[^\n]*)")
+_JOINT = re.compile(r"\s*(?:,?\s*(?:and|or|und|et|y|e)\s|,\s|;)\s*")
 _NUMBER = re.compile(
     r"(?<![\w.,\\^{/])-?(?:\\[dt]?frac\{-?\d+\}\{-?\d+\}|[$€£]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?|\.\d+)"
-    r"(?:\s*(?:\\?%|percent\b))?(?![A-Za-z_^{])",
+    r"(?:\s*(?:\\?%|percent\b|°))?(?![A-Za-z_^{])",
     re.ASCII,
 )
 _FINAL_STATEMENT = re.compile(r"final answer\b[^\n]{0,60}?\bis\b\s*:?", re.IGNORECASE)
+# English, German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese.
 _STATEMENT = re.compile(
-    r"\banswer\b(?:[^\n.:]{0,40}?\bis\b)?\s*:?|答案\w{0,2}\s*[:：是为]?|réponse\b|respuesta\b|antwort\b|ответ", re.IGNORECASE
+    r"\banswer\b(?:[^\n.:]{0,40}?\bis\b)?\s*:?|\bantwort\b|\bréponse\b|\brespuesta\b|\bresposta\b|\brisposta\b|\bответ|答案|答え|答(?=[:：是])",
+    re.IGNORECASE,
 )
+_LINK = re.compile(
+    r"(?:\s|[:：=]|(?:is|are|ist|lautet|sind|est|sont|es|son|é|e|è|são|sono|это|равен|равна)\b|为|是|は|(?<=\s)[–—-](?=\s))+",
+    re.IGNORECASE,
+)
+_VERB = re.compile(r"(?:\b(?:is|are|equals|costs?)\b|=)(?!.*(?:\b(?:is|are|equals|costs?)\b|=))", re.DOTALL)
 _STATEMENT_LENGTH = 300
-_VERB = re.compile(r"\b(?:is|are|equals)\b(?!.*\b(?:is|are|equals)\b)", re.DOTALL)
 _HOPE = re.compile(r"\.?\s*I hope it is correct.*", re.DOTALL)
-
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’\\$])\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _LETTER_FIRST = re.compile(r"\W*\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
-_CHOICE = re.compile(r"\(?[A-J]\)?|\([A-J]\).*|[A-J][).:].*|[A-J] [A-Z]?[a-z]{2,}[a-z ]*", re.DOTALL)
-
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_NO_WORDS = frozenset((
-    "and", "or", "in", "mod", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd",
-    "lcm", "inf", "infty", "cup", "cap", "percent", "pct", "units", "unit", "cm", "mm", "km", "kg", "degrees", "degree",
-    "dollars", "cents", "meters", "feet", "inches", "hours", "minutes", "seconds", "pm", "am",
-))  # fmt: skip
 
 
 def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
     """The gold answer and the predicted one, None when there is none. Equal texts are taken as they are."""
     gold_answer = read_gold(gold)
-    is_same = 0 < len(normalise(prediction)) < 200 and normalise(prediction) == normalise(gold_answer)
-    if prediction.strip() and (prediction.strip() == gold.strip() or is_same):
+    stripped = prediction.strip()
+    if stripped and (stripped == gold.strip() or (len(stripped) < 200 and lex(stripped) and lex(stripped) == lex(gold_answer))):
         return gold_answer, gold_answer
     return gold_answer, read_prediction(prediction, is_choice(gold_answer))
 
@@ -67,37 +76,57 @@ def read_gold(text: str) -> str:
 
 def is_choice(gold: str) -> bool:
     """Whether a gold answer is a choice letter, alone or with the choice's text."""
-    return bool(_CHOICE.fullmatch(normalise(gold)))
+    return any(isinstance(answer, Choice) for answer in read(gold))
 
 
 def read_prediction(text: str, choice: bool = False) -> str | None:
-    """The answer a text gives (see the module's docstring); None when its last box is malformed or empty, or it is empty.
+    """The answer a text gives (see the module's docstring); None when its last box is malformed or empty, or there is none.
 
     `choice` says that the gold answer is a choice letter.
     """
+    text = _THOUGHTS.sub("", text)
     start = last_box_start(text)
     if start is not None:
         return _after_final_statement(text[start:][:LONGEST_SEARCH]) or extract_final_boxes(text)
     text = _CONTROL_TOKEN.split(text.lstrip(), maxsplit=1)[0][-LONGEST_SEARCH:].strip()
-    if not is_prose(text):
+    if not text or is_answer(text, choice):
         return text or None
-    letter = _read_letter(text) if choice else None
-    readable = _BROKEN_FORMULA.sub(" ", text)
-    answer = letter or _after_final_statement(readable) or _read_prose(readable)
-    return answer or (text if len(text) <= LONGEST_BARE_ANSWER else None)
+    marks = _MARK.findall(text)
+    if marks:
+        return str(marks[-1]).strip()
+    text = _BROKEN_FORMULA.sub(" ", _EMPHASIS.sub("", text))
+    return (_read_letter(text) if choice else None) or _after_final_statement(text) or _read_prose(text)
 
 
-def is_prose(text: str) -> bool:
-    """Whether a text speaks about an answer rather than being one."""
-    if len(text) > LONGEST_BARE_ANSWER or _LABEL.match(text):
+def is_answer(text: str, choice: bool = False) -> bool:
+    """Whether a text is an answer rather than speaking about one; words alone are none where a choice letter is asked for."""
+    if not text or len(text) > LONGEST_BARE_ANSWER:
+        return False
+    outside = _FORMULA.sub(" ", text)
+    if outside.strip() and outside != text and _WORD.search(re.sub(r"\b(?:and|or)\b", " ", outside)):
+        return False
+    if any(_is_typed(answer) for answer in read(text)):
         return True
-    outside, num_formulas = _FORMULA.subn(" ", text)
-    bare = re.sub(r"\\begin\{\w+\}|\\end\{\w+\}|\\[A-Za-z]+", " ", outside)
-    # Not alphabetic: 2¹⁰ and x₁.
-    words = [word for word in _WORD.findall(bare) if word.isalpha() and word.lower() not in _NO_WORDS]
-    if any(not character.isascii() for word in words for character in word) or re.search(r"[\u2e80-\u9fff]", bare):
-        return num_formulas > 0 or bool(re.search(r"[A-Za-z0-9]", bare))
-    return len(words) > (0 if num_formulas else MOST_WORDS) or "answer" in (word.lower() for word in words)
+    has_number = any(character.isdigit() for character in text) and _WORD.search(re.sub(r"\\[A-Za-z]+", " ", text))
+    return not choice and not has_number and not _STATEMENT.search(text) and len(_WORD.findall(text)) <= MOST_WORDS
+
+
+def _is_typed(answer: Answer) -> bool:
+    """Whether no part of an answer is mere text."""
+    parts: tuple[Readings, ...] = ()
+    if isinstance(answer, Items):
+        parts = answer.items
+    elif isinstance(answer, Union):
+        parts = answer.parts
+    elif isinstance(answer, Named):
+        parts = (answer.value,)
+    elif isinstance(answer, Relation):
+        parts = answer.terms
+    elif isinstance(answer, Choice) and answer.text:
+        parts = (answer.text,)
+    elif isinstance(answer, Assignments):
+        parts = tuple(value for _, value in answer.values)
+    return not isinstance(answer, Text) and all(any(_is_typed(part) for part in readings) for readings in parts)
 
 
 def _read_letter(text: str) -> str | None:
@@ -113,49 +142,65 @@ def _read_letter(text: str) -> str | None:
 def _after_final_statement(text: str) -> str | None:
     """What follows the last "final answer is"."""
     statements = list(_FINAL_STATEMENT.finditer(text))
-    if not statements:
-        return None
-    tail = _HOPE.sub("", text[statements[-1].end() :][:_STATEMENT_LENGTH])
-    return _first_candidate(tail)
+    return _first_candidate(_HOPE.sub("", text[statements[-1].end() :][:_STATEMENT_LENGTH])) if statements else None
 
 
 def _read_prose(text: str) -> str | None:
     for statement in reversed(list(_STATEMENT.finditer(text))):
         tail = text[statement.end() :][:_STATEMENT_LENGTH]
         # "Answer: the largest n is 34" says it at the end of the sentence.
-        verb = None if _VERB.search(statement[0]) else _VERB.search(_sentence(tail))
-        answer = (_first_candidate(tail[verb.end() :]) if verb else None) or _first_candidate(tail)
+        verb = _VERB.search(_sentence(tail))
+        answer = _whole_tail(tail) or (_first_candidate(tail[verb.end() :]) if verb else None) or _first_candidate(tail)
         if answer is not None:
             return answer
+    sentence = _last_sentence(text)
+    verb = _VERB.search(sentence)
+    if verb and (answer := _whole_tail(sentence[verb.end() :])):
+        return answer
     formulas = list(_FORMULA.finditer(text))
     number = _last_number(text[formulas[-1].end() :] if formulas else text)
     return number or (_joined_formulas(text, formulas) if formulas else None)
 
 
+def _whole_tail(tail: str) -> str | None:
+    """The rest of a sentence where it is an answer from end to end."""
+    link = _LINK.match(tail)
+    rest = _sentence(tail[link.end() if link else 0 :]).strip().removesuffix(".").removesuffix("です")
+    return rest if rest and not _FORMULA.search(rest) and is_answer(rest) and re.search(r"\d", rest) else None
+
+
 def _first_candidate(tail: str) -> str | None:
-    """The first formula in the rest of a sentence, or a number: the last one behind an equals sign, else the first."""
+    """The first formula in the rest of a sentence, or a number: the last one behind an equals sign, else the first; with those
+    joined to it.
+    """
     sentence = _sentence(tail)
     formulas = list(_FORMULA.finditer(tail))
     number = _NUMBER.search(sentence)
     if formulas and (number is None or formulas[0].start() <= number.start()):
-        first = formulas[0]
-        rest = [formula for formula in formulas if formula.start() < len(sentence)] or [first]
+        rest = [formula for formula in formulas if formula.start() < len(sentence)] or formulas[:1]
         return _joined_formulas(tail, _run_from(tail, rest))
     if number is None:
         return None
-    return _last_number(sentence) if "=" in sentence else number[0].strip()
+    if "=" in sentence:
+        return _last_number(sentence)
+    run = _run_from(sentence, list(_NUMBER.finditer(sentence)))
+    return ", ".join(match[0].strip() for match in run)
 
 
 def _sentence(text: str) -> str:
-    return re.split(r"\n\s*\n|(?<=[^\d\s])[.!?](?:\s|$)|。", text, maxsplit=1)[0]
+    return re.split(r"\n\s*\n|(?<=[^\d\s])[.!?](?:\s|$)|(?<=\d)\.\s+(?=[A-Z])|。", text, maxsplit=1)[0]
 
 
-def _run_from(text: str, formulas: list[re.Match[str]]) -> list[re.Match[str]]:
-    run = formulas[:1]
-    for formula in formulas[1:]:
-        if not _JOINT.fullmatch(text[run[-1].end() : formula.start()]):
+def _last_sentence(text: str) -> str:
+    return str(re.split(r"\n|(?<=[^\d\s])[.!?]\s|(?<=\d)\.\s+(?=[A-Z])|。(?=.)", text.strip())[-1])
+
+
+def _run_from(text: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
+    run = matches[:1]
+    for match in matches[1:]:
+        if not _JOINT.fullmatch(text[run[-1].end() : match.start()]):
             break
-        run.append(formula)
+        run.append(match)
     return run
 
 

@@ -2,6 +2,8 @@ r"""The final answer of a response: the content of its last \boxed{...} or \fbox
 
 import re
 
+from pipeline_lib.grading.maths.lexer import closing_brace
+
 BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 LONGEST_LINK = 70
 MOST_BOXES = 40
@@ -68,26 +70,5 @@ def _box_at(response: str, start: int) -> tuple[str | None, int]:
     position = match.end()
     while position < len(response) and response[position].isspace():
         position += 1
-    end = _closing_brace(response, position)
+    end = closing_brace(response, position)
     return (None, start) if end is None else (response[position + 1 : end], end + 1)
-
-
-def _closing_brace(text: str, start: int) -> int | None:
-    """Where the brace closes that opens at `start`; None when none opens there or it never closes."""
-    if not text.startswith("{", start):
-        return None
-    depth = 0
-    position = start
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 2
-            continue
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return None

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from time import monotonic
 
-from pipeline_lib.grading.maths.compare import Node
+from pipeline_lib.grading.maths.nodes import Node
 
 WORKER_PROGRAM = Path(__file__).with_name("worker.py")
 MAX_WORKERS = 8

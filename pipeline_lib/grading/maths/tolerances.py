@@ -1,8 +1,7 @@
 """How far a number may be from the gold one, by the benchmarks' own rules."""
 
-from pipeline_lib.grading.maths.normal_form import normalise
-from pipeline_lib.grading.maths.numbers import read_quantity
-from pipeline_lib.grading.maths.shape import split_items
+from pipeline_lib.grading.maths.answer_types import Items, Number, Quantity, Readings
+from pipeline_lib.grading.maths.answers import read
 
 # OlympiadBench's judge allows a hundredth more than the error of the problem.
 OLYMPIADBENCH_MARGIN = 1.01
@@ -23,8 +22,18 @@ def minerva_tolerance(gold: str) -> float | None:
     Source: `numeric_equality` in the appendix of the Minerva paper (arXiv 2206.14858), which is numpy's isclose (1e-5 of the gold
     number and 1e-8), but 1 % for numbers that are themselves close to 0.
     """
-    quantity = next((quantity for item in split_items(normalise(gold)) if (quantity := read_quantity(item)) is not None), None)
-    if quantity is None:
+    number = _first_number(read(gold))
+    if number is None:
         return None
-    size = abs(float(quantity.value))
+    size = abs(float(number.value))
     return 0.01 * size if size <= 1e-8 else 1e-8 + 1e-5 * size
+
+
+def _first_number(readings: Readings) -> Number | None:
+    for answer in readings:
+        amount = answer.amount if isinstance(answer, Quantity) else answer
+        if isinstance(amount, Number):
+            return amount
+        if isinstance(answer, Items) and answer.items and (number := _first_number(answer.items[0])) is not None:
+            return number
+    return None

@@ -1,79 +1,174 @@
-"""Units behind a number: which are the same, which can be converted, which mean different things."""
+"""Units behind a number: words and signs read whole into powers of names, converted by pint; scale words, which are numbers."""
 
 import re
+from collections import Counter
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
-# Name → (dimension, size in the dimension's base unit).
-_SIZES: dict[str, tuple[str, Fraction]] = {
-    name: (dimension, Fraction(size))
-    for dimension, units in {
-        "length": {
-            "m": "1", "cm": "1/100", "mm": "1/1000", "km": "1000", "dm": "1/10", "in": "0.0254", "ft": "0.3048", "yd": "0.9144",
-            "mi": "1609.344", "nm": "1e-9",
-        },
-        "mass": {"kg": "1", "g": "1/1000", "mg": "1e-6", "lb": "0.45359237", "oz": "0.028349523125"},
-        "time": {"s": "1", "ms": "1/1000", "min": "60", "h": "3600", "day": "86400", "week": "604800"},
-        "volume": {"l": "1", "ml": "1/1000"},
-        "speed": {"m/s": "1", "km/h": "1000/3600", "mph": "0.44704"},
-        # Two dimensions, since the factor between them is not rational.
-        "angle": {"degree": "1"},
-        "angle in radians": {"radian": "1"},
-        "money": {"dollar": "1", "cent": "1/100"},
-    }.items()
-    for name, size in units.items()
+from pipeline_lib.grading.maths.lexer import COMMON_WORDS, Token, Tokens
+
+# Names with their powers, sorted; a name is pint's, one of _APART, or a thing counted ("apple").
+Unit = tuple[tuple[str, int], ...]
+
+SCALES = {
+    "dozen": 12, "dozens": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "millions": 10**6, "billion": 10**9,
+    "billions": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7,
 }  # fmt: skip
-
+PERCENT: Unit = (("percent", 1),)
+DEGREE: Unit = (("degree", 1),)
+RADIAN: Unit = (("radian", 1),)
 _SYNONYMS = {
-    "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
-    "kilometer": "km", "kilometre": "km", "decimeter": "dm", "inch": "in", "inche": "in", "foot": "ft", "feet": "ft",
-    "yard": "yd", "mile": "mi", "kilogram": "kg", "gram": "g", "gm": "g", "milligram": "mg", "pound": "lb", "ounce": "oz",
-    "second": "s", "sec": "s", "millisecond": "ms", "minute": "min", "hour": "h", "hr": "h", "liter": "l", "litre": "l",
-    "milliliter": "ml", "mile per hour": "mph", "mi/h": "mph", "kilometer per hour": "km/h", "kph": "km/h", "kmh": "km/h",
-    "kmph": "km/h", "km/hr": "km/h", "meter per second": "m/s", "usd": "dollar", "buck": "dollar", "nanometer": "nm",
-    "°": "degree", "deg": "degree", "rad": "radian",
-}  # fmt: skip
+    "$": "dollar", "usd": "dollar", "buck": "dollar", "¢": "cent", "€": "euro", "eur": "euro", "£": "pound_sterling",
+    "gbp": "pound_sterling", "¥": "yen", "yuan": "yuan", "₹": "rupee", "%": "percent", "pct": "percent", "percentage": "percent",
 
-_POWER_WORDS = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
-_POWER = re.compile(r"\^\{?(-?\d+)\}?")
+    "°": "degree", "deg": "degree", "rad": "radian", "hr": "hour", "hrs": "hour",
+    "sec": "second", "secs": "second", "mins": "minute", "yr": "year", "yrs": "year", "gm": "gram",
+    "inche": "inch", "in": "inch", "feet": "foot",
+    "kmh": "kph", "kmph": "kph", "lbs": "pound", "metre": "meter", "litre": "liter", "sq": "square", "cu": "cubic",
+    "people": "person", "unit": "",
+}  # fmt: skip
+_POWER_BEFORE, _POWER_BEHIND = {"square": 2, "cubic": 3}, {"squared": 2, "cubed": 3}
+# Units that count without \\text{}, even glued to the number: 5cm. Other glued letters are variables.
+_PLAIN = frozenset((
+    "cm", "mm", "km", "dm", "nm", "kg", "mg", "ml", "mL", "cl", "dl", "ft", "lb", "lbs", "oz", "yd", "mi", "mph", "kph", "kmh",
+    "kmph", "kW", "kWh", "Hz", "kHz", "MHz", "GHz", "kJ", "MJ", "eV", "keV", "MeV", "GeV", "mA", "mV", "kV", "kN", "Pa", "kPa",
+    "mol", "rad", "deg", "min", "mins", "hr", "hrs", "pct",
+))  # fmt: skip
+_VOWELS = frozenset("aeiouy")
+_DEGREE = re.compile(r"°|\^ (?:\{ )?\\circ(?: \})?|\bdegrees?\b|\bdeg\b")
+_TEMPERATURE = re.compile(r"(?:degree\s+)?(?<![/\w] )\b(celsius|fahrenheit)\b|degree\s+([CF])\b", re.IGNORECASE)
+_PART = re.compile(
+    r"\^ (?:\{ )?(?P<exponent>(?:- )?[0-9]) (?:\} )?|(?P<divided>/|per\b|an?\b)|(?P<word>[^\W\d_]+)|(?P<sign>[%°$€£¥₹])"
+    r"|(?P<joint>\\cdot|\*|-|\\times|\s+)|."
+)
+# Kinds that never convert into each other, whatever their size: each currency, each scale of temperature, shares, angles.
+_APART = (
+    "dollar = [money_usd]", "cent = dollar / 100", "euro = [money_eur]", "pound_sterling = [money_gbp]", "yen = [money_jpy]",
+    "yuan = [money_cny]", "rupee = [money_inr]", "scale_celsius = [scale_c]", "scale_fahrenheit = [scale_f]",
+    "share_percent = [share]", "basis_point = share_percent / 100", "angle_degree = [angle_in_degrees]",
+    "angle_radian = [angle_in_radians]",
+)  # fmt: skip
+_PINT_NAMES = {
+    "percent": "share_percent",
+    "degree": "angle_degree",
+    "radian": "angle_radian",
+    "celsius": "scale_celsius",
+    "fahrenheit": "scale_fahrenheit",
+}
+
+
+def is_unit_start(tokens: Tokens, index: int) -> bool:
+    """Whether a unit may begin here, behind an amount."""
+    token = tokens[index]
+    if token.text in ("%", "°", "$", "€", "£", "¥", "₹"):
+        return True
+    if token.text == "^" and "\\circ" in (following := [part.text for part in tokens[index + 1 : index + 3]]):
+        return following[0] in ("\\circ", "{")
+    if token.text == "(" and index + 1 < len(tokens):
+        return tokens[index + 1].upright and tokens[index + 1].kind == "word"
+    return token.kind == "word" and _is_unit_word(token)
+
+
+def _is_unit_word(token: Token) -> bool:
+    if token.upright or not token.text.isascii():
+        return len(token.text) > 1 or token.text not in "ei"
+    word = token.text.lower()
+    if token.text in _PLAIN:
+        return True
+    is_word = len(word) > 2 and bool(_VOWELS.intersection(word)) and (token.text.islower() or token.text.istitle())
+    return (
+        token.spaced
+        and is_word
+        and word not in COMMON_WORDS
+        and not word.startswith(("sin", "cos", "tan", "exp", "max", "inf", "theta"))
+    )
 
 
 @lru_cache(maxsize=4096)
-def canonical_unit(words: str) -> tuple[str, int]:
-    """The unit in its short name and its power, such as ("cm", 2) for "square centimeters"; ("", 1) for none."""
-    power = 1
-    match = _POWER.search(words)
-    if match is not None:
-        power = int(match[1]) if len(match[1]) < 3 else 0
-        words = _POWER.sub("", words)
-    names = []
-    for word in re.sub(r"\\text|[{}\\.]", " ", words.lower()).split():
-        if word in _POWER_WORDS:
-            power = _POWER_WORDS[word]
-        else:
-            names.append(_SYNONYMS.get(word) or _singular(word))
-    name = " ".join(names)
-    return _SYNONYMS.get(name, name), power
-
-
-def conversion(answer_unit: str, gold_unit: str) -> Fraction | None:
-    """The factor that brings a value in the answer's unit to the gold one; None when the units mean different things.
-
-    A unit on one side only, or one that is not a known measure ("apples"), is taken as an explanation of the number: factor 1.
-    """
-    (answer_name, answer_power), (gold_name, gold_power) = canonical_unit(answer_unit), canonical_unit(gold_unit)
-    if (answer_name, answer_power) == (gold_name, gold_power) or not answer_name or not gold_name:
-        return Fraction(1)
-    answer_size, gold_size = _SIZES.get(answer_name), _SIZES.get(gold_name)
-    if answer_size is None or gold_size is None:
-        return Fraction(1)
-    if answer_size[0] != gold_size[0] or answer_power != gold_power:
+def read_unit(tokens: Tokens, plain: bool = False) -> tuple[int, Unit] | None:
+    """The scale and the unit that the tokens are from end to end; None for anything else. `plain` takes bare letters as units."""
+    for index, token in enumerate(tokens):
+        is_scale = token.text in ("C", "F") and index > 0 and tokens[index - 1].text in ("°", "\\circ", "}")
+        if token.kind == "word" and not (_is_unit_word(token) or is_scale or (plain and len(token.text) < 3)):
+            return None
+    if len(tokens) > 2 and tokens[0].text == "(" and tokens[-1].text == ")":
+        tokens = tokens[1:-1]
+    text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens))
+    text = _TEMPERATURE.sub(lambda match: "celsius" if (match[1] or match[2]).lower().startswith("c") else "fahrenheit", text)
+    scale, power, sign, last = 1, 1, 1, ""
+    powers: Counter[str] = Counter()
+    for match in _PART.finditer(text + " "):
+        word = match[0].strip()
+        if match["exponent"]:
+            if not last:
+                return None
+            powers[last] *= int(match["exponent"].replace(" ", ""))
+        elif match["divided"]:
+            sign = -1
+        elif match["word"] and word.lower() in SCALES and not powers:
+            scale *= SCALES[word.lower()]
+        elif match["word"] or match["sign"]:
+            name = _name(word)
+            if name is None or len(powers) > 3:
+                return None
+            if name in _POWER_BEFORE:
+                power = _POWER_BEFORE[name]
+            elif name in _POWER_BEHIND and last:
+                powers[last] *= _POWER_BEHIND[name]
+            else:
+                powers[name] += sign * power
+                last, power, sign = name, 1, 1
+        elif not match["joint"]:
+            return None
+    # A dangling "per", or nothing at all, is no unit.
+    if sign < 0 or power > 1 or (not powers and scale == 1):
         return None
-    return Fraction((answer_size[1] / gold_size[1]) ** answer_power)
+    return scale, tuple(sorted((name, count) for name, count in powers.items() if name and count))
 
 
-def _singular(word: str) -> str:
+def _name(word: str) -> str | None:
+    """The short name of a unit or thing; None for a word that is neither."""
+    lower = word.lower()
+    if lower in COMMON_WORDS and lower != "in":
+        return None
+    if len(word) > 3 or lower in _SYNONYMS or word.islower():
+        word = lower
     for name in (word, word.removesuffix("s"), word.removesuffix("es")):
-        if name in _SYNONYMS or name in _SIZES:
-            return _SYNONYMS.get(name, name)
-    return word.removesuffix("s") if len(word) > 3 else word
+        if name in _SYNONYMS:
+            return _SYNONYMS[name]
+    return word.removesuffix("s") if len(word) > 3 and not word.endswith(("ss", "is", "us")) else word
+
+
+def conversion(answer: Unit, gold: Unit) -> Fraction | None:
+    """The factor that brings an amount in the answer's unit to the gold one; None when they measure different things."""
+    if answer == gold:
+        return Fraction(1)
+    sizes = [_size(unit) for unit in (answer, gold)]
+    if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0]:
+        return None
+    return sizes[0][1] / sizes[1][1]
+
+
+@cache
+def _registry() -> Any:
+    # A second of import, which only units that differ are worth.
+    import pint
+
+    registry: Any = pint.UnitRegistry(non_int_type=Fraction, cache_folder=None)
+    for definition in _APART:
+        registry.define(definition)
+    return registry
+
+
+@lru_cache(maxsize=4096)
+def _size(unit: Unit) -> tuple[Any, Fraction] | None:
+    """The dimension of a unit and its size in base units; None when pint does not know a part of it."""
+    registry = _registry()
+    quantity = registry.Quantity(Fraction(1))
+    try:
+        for name, power in unit:
+            quantity = quantity * registry.Quantity(Fraction(1), _PINT_NAMES.get(name, name)).to_base_units() ** power
+        return quantity.dimensionality, Fraction(quantity.to_base_units().magnitude)
+    except Exception:
+        return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline_lib.report.data import Row
 
-SPREAD = 3
+LENGTHS = ("among the shortest", "of middle length", "among the longest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class Choice:
     why: str
 
 
-def choose_prompts(before: Mapping[str, Row], after: Mapping[str, Mapping[str, Row]], num_spread: int = SPREAD) -> list[Choice]:
-    """Problems to look at: one fixed and one broken by training where there are such, then `num_spread` over the lengths.
+def choose_prompts(before: Mapping[str, Row], after: Mapping[str, Mapping[str, Row]]) -> list[Choice]:
+    """Problems to look at: one fixed and one broken by training where there are such, then three spread over the lengths.
 
     `before`: the base's response to each prompt; `after`: each run's (by its letter). Only prompts that everyone answered come
     into question; without a base, lengths are those of the first run. A row has `correct` and `num_tokens`.
@@ -36,9 +36,7 @@ def choose_prompts(before: Mapping[str, Row], after: Mapping[str, Mapping[str, R
     rest = [prompt for prompt in common if prompt not in {choice.prompt_id for choice in chosen}]
     by_length = sorted(rest, key=lambda prompt: (lengths[prompt]["num_tokens"], prompt))
     who = "before training" if before else "in the first run"
-    for place, prompt in _spread(by_length, num_spread):
-        chosen.append(Choice(prompt, f"{_length_word(place, num_spread)} {who}"))
-    return chosen
+    return chosen + [Choice(prompt, f"{words} {who}") for words, prompt in _spread(by_length)]
 
 
 def _flips(prompt: str, was_right: bool, runs: Mapping[str, Mapping[str, Row]]) -> list[str]:
@@ -59,15 +57,8 @@ def _flip_words(prompt: str, was_right: bool, word: str, runs: Mapping[str, Mapp
     return f"{text}, still {still} in {', '.join(others)}" if others else text
 
 
-def _spread(prompts: Sequence[str], count: int) -> list[tuple[int, str]]:
-    """Up to `count` prompts at even distances, both ends among them."""
-    if len(prompts) <= 1 or count == 1:
-        return list(enumerate(prompts[:1]))
-    picked = {round(place * (len(prompts) - 1) / (count - 1)): place for place in reversed(range(count))}
+def _spread(prompts: Sequence[str]) -> list[tuple[str, str]]:
+    """Up to three prompts at even distances, both ends among them, each with what its length is."""
+    last = max(0, len(prompts) - 1)
+    picked = {round(place * last / 2): LENGTHS[place] for place in (2, 1, 0)} if prompts else {}
     return [(picked[index], prompts[index]) for index in sorted(picked)]
-
-
-def _length_word(place: int, count: int) -> str:
-    if place == 0:
-        return "among the shortest"
-    return "among the longest" if place == count - 1 else "of middle length"

@@ -1,19 +1,23 @@
 """Collects from the store what the comparison of some runs shows."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pipeline_lib.evaluation.paired_comparison import TAILS_95, PairedComparison, PromptScores
 from pipeline_lib.report.comparison.choosing import choose_prompts
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison, Example, PairedDifference, run_keys, run_looks
-from pipeline_lib.report.comparison.paired import paired_differences
 from pipeline_lib.report.comparison.settings import run_labels
-from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.report.data import Row, benchmark_names, grouped, last_trained
+from pipeline_lib.rewards.base import Outcomes
+from pipeline_lib.store.database import Store
 
-if TYPE_CHECKING:
-    from pipeline_lib.store.database import Store
+# Of the paired bootstrap.
+RESAMPLES = 2000
+SEED = 0
 
 
-def collect_comparison(store: "Store", run_ids: Sequence[str]) -> Comparison:
+def collect_comparison(store: Store, run_ids: Sequence[str]) -> Comparison:
     """Compare some runs; the first is what the others are held against.
 
     Raises ValueError for a run that is not there, one that is named twice, or one that holds recorded rollouts.
@@ -30,7 +34,7 @@ def collect_comparison(store: "Store", run_ids: Sequence[str]) -> Comparison:
     )
 
 
-def _compared_runs(store: "Store", run_ids: Sequence[str]) -> list[ComparedRun]:
+def _compared_runs(store: Store, run_ids: Sequence[str]) -> list[ComparedRun]:
     repeated = sorted({run_id for run_id in run_ids if run_ids.count(run_id) > 1})
     if repeated:
         raise ValueError(f"run {repeated[0]!r} is given twice: a run is not compared with itself")
@@ -68,9 +72,7 @@ def _compared_runs(store: "Store", run_ids: Sequence[str]) -> list[ComparedRun]:
 
 
 def _last_samples(samples: Sequence[Row], benchmark: str | None = None) -> list[Row]:
-    own = [row for row in samples if row["step"] > 0 and benchmark in (None, row["benchmark"])]
-    last = max((row["step"] for row in own), default=0)
-    return [row for row in own if row["step"] == last]
+    return last_trained([row for row in samples if benchmark in (None, row["benchmark"])])
 
 
 def _differences(runs: Sequence[ComparedRun], by_run: Mapping[str, Sequence[Row]]) -> list[PairedDifference]:
@@ -83,6 +85,41 @@ def _differences(runs: Sequence[ComparedRun], by_run: Mapping[str, Sequence[Row]
         }
         found += paired_differences(_last_samples(by_run[first.key]), _last_samples(by_run[other.key]), shared, other.key)
     return found
+
+
+def paired_differences(
+    first: Sequence[Row], other: Sequence[Row], budgets: Mapping[str, Sequence[int]], key: str
+) -> list[PairedDifference]:
+    """One per benchmark on which both runs answered some of the same prompts: `other` minus `first`, 95 % bootstrap intervals.
+
+    `first` and `other` are responses (benchmark, prompt_id, num_tokens, finish_reason, correct) of one model each; `budgets` are
+    the token budgets of each benchmark, rising. Tokens count up to the largest budget.
+    """
+    found = []
+    for benchmark in benchmark_names(first):
+        own_budgets = list(budgets.get(benchmark, ()))
+        before, after = (
+            grouped([row for row in rows if row["benchmark"] == benchmark], "prompt_id") for rows in (first, other)
+        )
+        common = sorted(before.keys() & after.keys())
+        if not common or not own_budgets:
+            continue
+        ours, theirs = (_scores([side[prompt] for prompt in common], own_budgets) for side in (before, after))
+        paired = PairedComparison(ours, theirs, RESAMPLES, SEED)
+        accuracy = dict(zip(own_budgets, paired.accuracy_intervals(TAILS_95), strict=True))
+        found.append(PairedDifference(key, benchmark, len(common), accuracy, paired.token_interval(TAILS_95)))
+    return found
+
+
+def _scores(groups: Sequence[Sequence[Row]], budgets: Sequence[int]) -> PromptScores:
+    """Prompt by prompt: where files are damaged, some have fewer samples than others."""
+    scores = [PromptScores.of(_outcomes(group), budgets) for group in groups]
+    return PromptScores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+
+
+def _outcomes(samples: Sequence[Row]) -> Outcomes:
+    finished = [sample["finish_reason"] == "stop" for sample in samples]
+    return Outcomes.of([[sample["num_tokens"] for sample in samples]], [[sample["correct"] for sample in samples]], [finished])
 
 
 def _budgets(run: ComparedRun, benchmark: str) -> set[int]:
@@ -98,9 +135,7 @@ def _shared_benchmark(by_run: Mapping[str, Sequence[Row]], runs: Sequence[Compar
     return max(counts, key=lambda name: counts[name], default="")
 
 
-def _examples(
-    store: "Store", runs: Sequence[ComparedRun], by_run: Mapping[str, Sequence[Row]], benchmark: str
-) -> list[Example]:
+def _examples(store: Store, runs: Sequence[ComparedRun], by_run: Mapping[str, Sequence[Row]], benchmark: str) -> list[Example]:
     """Responses to the same problems by the first run's base and by all runs that were evaluated on the benchmark."""
     after = {key: _first_samples(_last_samples(rows, benchmark)) for key, rows in by_run.items()}
     after = {key: rows for key, rows in after.items() if rows}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline_lib.evaluation.paired_comparison import Interval
 from pipeline_lib.report.canvas import COLOURS, INK
-from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.report.data import Row, benchmark_names, last_trained
 from pipeline_lib.report.finding import BASE_STYLES, LINE_STYLES, Stroke
 
 
@@ -33,12 +33,10 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """Letter and label."""
         return f"{self.key}  {self.label}"
 
     @property
     def named_look(self) -> Stroke:
-        """The look, named by letter and label."""
         return replace(self.look, label=self.name)
 
     @property
@@ -47,13 +45,12 @@ class ComparedRun:
         return sorted({row["step"] for row in self.budgets if row["step"] > 0})
 
     def rows_at(self, step: int) -> list[Row]:
-        """Rows of budget_results of the model at a step."""
         return [row for row in self.budgets if row["step"] == step]
 
     @property
     def last_rows(self) -> list[Row]:
         """Rows of budget_results of the last evaluated model; empty when only the base was evaluated, or nothing."""
-        return self.rows_at(self.steps[-1]) if self.steps else []
+        return last_trained(self.budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,6 @@ class Comparison:
 
     @property
     def benchmarks(self) -> list[str]:
-        """The benchmarks in the order of the runs."""
         return benchmark_names([row for run in self.runs for row in run.budgets])
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from pipeline_lib.report.canvas import INK, budget_axes, panel_grid, styled
 from pipeline_lib.report.comparison.data import ComparedRun, Comparison
-from pipeline_lib.report.data import Row
 from pipeline_lib.report.dynamics import Panel, panel_of
-from pipeline_lib.report.finding import LENGTH_PANEL, Stroke, draw_band, finish_panel, line_legend, smoothed_column
+from pipeline_lib.report.figures import draw_accuracy
+from pipeline_lib.report.finding import LENGTH_PANEL, draw_band, finish_panel, line_legend, smoothed_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,25 +40,14 @@ def budget_curves(comparison: Comparison) -> "Figure | None":
     figure, panels = panel_grid(len(comparison.benchmarks), columns, panel_height=3.3)
     for panel, benchmark in zip(panels, comparison.benchmarks, strict=True):
         for look, own in models:
-            _draw_curve(panel, [row for row in own if row["benchmark"] == benchmark], look)
+            of_benchmark = [row for row in own if row["benchmark"] == benchmark]
+            draw_accuracy(panel, of_benchmark, look.colour, look.line_style, marker_size=4, alpha=0.13)
         ticks = sorted({row["budget_tokens"] for row in rows if row["benchmark"] == benchmark})
         budget_axes(panel, benchmark, ticks)
     for panel in panels[::columns]:
         panel.set_ylabel("accuracy (Mean@k)")
     line_legend(figure, [*(base.look for base in comparison.bases), *(run.named_look for run in comparison.runs)])
     return figure
-
-
-def _draw_curve(panel: "Axes", rows: Sequence[Row], look: Stroke) -> None:
-    points = sorted(rows, key=lambda row: row["budget_tokens"])
-    if not points:
-        return
-    budgets = [row["budget_tokens"] for row in points]
-    accuracy, low, high = ([100 * row[key] for row in points] for key in ("mean_at_k", "ci_low", "ci_high"))
-    panel.plot(budgets, accuracy, color=look.colour, linestyle=look.line_style, marker="o", markersize=4, zorder=3)
-    panel.fill_between(budgets, low, high, color=look.colour, alpha=0.13, linewidth=0)
-    mean_tokens = points[-1]["mean_tokens"]
-    panel.plot(mean_tokens, 0, marker="^", color=look.colour, markersize=7, clip_on=False, zorder=4, linestyle="none")
 
 
 @styled

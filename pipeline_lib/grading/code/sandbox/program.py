@@ -102,6 +102,8 @@ def _as_file(text: str) -> int:
 
 def _reset_interpreter() -> None:
     os.environ.clear()
+    # Programs may print and read integers of any length: what takes too long runs out of time.
+    sys.set_int_max_str_digits(0)
     sys.argv = ["program.py"]
     sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115

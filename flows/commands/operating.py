@@ -1,12 +1,13 @@
-"""`laconic up`, `down`, `deploy` and `work`: the servers and the worker."""
+"""`laconic up`, `down`, `deploy`, `work`: servers and worker; `retrain`, `promote`, `rollback`: a champion; `relocate`: a moved home."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from flows.commands.terminal import Panel, console
-from pipeline_lib.config import laconic_home
+from flows.commands.terminal import ConfigPath, Force, Overrides, Panel, say
+from flows.server.temporary import server_starting
+from pipeline_lib.config import laconic_home, load_config
 
 commands = typer.Typer()
 
@@ -37,15 +38,15 @@ def up(
     from flows.server.addresses import Addresses
     from flows.server.up import bring_up, default_slots
 
-    bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), password_file, _say)
+    bring_up(laconic_home(), Addresses(host, prefect_port, mlflow_port), slots or default_slots(), password_file, say)
 
 
 @commands.command(rich_help_panel=Panel.OPERATE)
 def down() -> None:
     """End everything that 'laconic up' runs over the home: flows first, so that they can be resumed."""
-    from flows.server.up import take_down
+    from pipeline_lib.services.running import end_services
 
-    _say("everything has ended" if take_down(laconic_home()) else f"nothing is up over {laconic_home()}")
+    say("everything has ended" if end_services(laconic_home()) else f"nothing is up over {laconic_home()}")
 
 
 @commands.command(rich_help_panel=Panel.OPERATE)
@@ -59,7 +60,7 @@ def deploy(slots: Slots = None) -> None:
     from flows.server.deploy import register_deployments
 
     names = register_deployments(laconic_home(), slots or default_slots())
-    _say(f"{len(names)} deployments: {', '.join(names)}")
+    say(f"{len(names)} deployments: {', '.join(names)}")
 
 
 @commands.command(rich_help_panel=Panel.OPERATE)
@@ -81,8 +82,46 @@ def work(
         raise ValueError("work needs a Prefect server: set PREFECT_API_URL, or use 'laconic up', which starts one and a worker")
     from flows.server.work import work_until_told
 
-    raise typer.Exit(work_until_told(laconic_home(), settle, _say))
+    raise typer.Exit(work_until_told(laconic_home(), settle, say))
 
 
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+@commands.command(rich_help_panel=Panel.OPERATE)
+def retrain(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> None:  # noqa: B006
+    """Train from the champion, hold the result against it, and promote it if it passes the gate (docs/gate.md)."""
+    settings = load_config(config, overrides)  # a mistake is told before Prefect has started
+    with server_starting():
+        from flows.retraining import retraining_flow
+    _show(retraining_flow(lambda *_: settings)(config, overrides=overrides, force=force))
+
+
+@commands.command(rich_help_panel=Panel.OPERATE)
+def promote(run_id: Annotated[str, typer.Argument(help="A finished run that was trained from the champion.")]) -> None:
+    """Hold a finished run against the champion, by the same gate, and promote it if it passes."""
+    with server_starting():
+        from flows.retraining import run_promotion
+    _show(run_promotion(run_id))
+
+
+@commands.command(rich_help_panel=Panel.OPERATE)
+def rollback(model: Annotated[str, typer.Argument(help="Name of the model in the registry.")]) -> None:
+    """Make the previous champion the champion again."""
+    with server_starting():
+        from flows.retraining import run_rollback
+    _show(run_rollback(model))
+
+
+def _show(decision: dict[str, Any]) -> None:
+    say(f"{decision['decision_id']}: {decision['decision']}")
+    say(decision["reason"])
+    say(f"champion: version {'–' if decision['champion'] is None else decision['champion']}")
+
+
+@commands.command(rich_help_panel=Panel.OPERATE)
+def relocate(
+    former: Annotated[Path, typer.Argument(metavar="FORMER_HOME", help="Absolute path that the home had before.")],
+) -> None:
+    """After moving a home: make the paths of checkpoints and models in its databases point into it again."""
+    from pipeline_lib.runs.relocation import relocate_home
+
+    for place, count in relocate_home(laconic_home(), former).items():
+        say(f"{place}: {count}")

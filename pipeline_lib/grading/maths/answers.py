@@ -1,0 +1,328 @@
+r"""An answer parsed whole into its types.
+
+`read` gives every type that a text is from end to end: `3,5` is a list and a decimal comma, `A` a choice and a variable. What is none
+of them is a text, which equals only itself. Nothing is dropped to make a text fit.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from pipeline_lib.grading.maths.answer_types import (
+    Answer,
+    Chain,
+    Choice,
+    Congruence,
+    Expression,
+    Items,
+    Matrix,
+    Named,
+    Number,
+    Readings,
+    Relation,
+    Text,
+    Union,
+)
+from pipeline_lib.grading.maths.atoms import (
+    EMPTY,
+    interval,
+    read_based,
+    read_clock,
+    read_date,
+    read_quantity,
+    read_ratio,
+    read_text,
+    read_value,
+    valued,
+)
+from pipeline_lib.grading.maths.expressions import parse_expression
+from pipeline_lib.grading.maths.lexer import CLOSING, Token, Tokens, lex
+from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
+from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed
+
+_RELATIONS = {
+    "=": "=", "<": "<", ">": ">", "\\leq": "<=", "\\geq": ">=", "\\neq": "!=", "\\approx": "~", "≈": "~", "\\equiv": "\\equiv",
+    "\\in": "\\in", "\\notin": "\\notin", "\\subset": "\\subset", "\\subseteq": "\\subseteq", "\\to": "\\to", "\\sim": "\\sim",
+    "\\cong": "\\cong", "\\parallel": "\\parallel", "\\perp": "\\perp", "\\propto": "\\propto", "\\iff": "\\iff",
+    "\\cap": "\\cap", "\\setminus": "\\setminus", "\\mapsto": "\\to",
+}  # fmt: skip
+_FLIPPED = {">": "<", ">=": "<="}
+_NEGATIONS = frozenset(("not", "no", "never", "neither", "cannot", "isn", "aren", "none", "nor", "without", "wrong", "false"))
+_COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
+_SYSTEMS = frozenset(("cases", "array", "aligned", "align", "gathered", "rcases", "split", "dcases"))
+_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix"))
+
+
+@lru_cache(maxsize=65_536)
+def read(text: str) -> Readings:
+    """Every type that the text is from end to end; one Text when it is none of them."""
+    tokens = lex(text)
+    if tokens is None:
+        return (Text((text,)),)
+    readings: list[Answer] = []
+    for variant in comma_variants(tokens):
+        readings += [answer for answer in whole(variant) if answer not in readings]
+    return tuple(readings)
+
+
+@lru_cache(maxsize=16_384)
+def whole(tokens: Tokens) -> Readings:
+    """Every type that the tokens are from end to end; empty for no tokens."""
+    braced = bool(tokens) and tokens[0].text == "{"
+    tokens = trimmed(tokens)
+    if not tokens:
+        return ()
+    if date := read_date(tokens):
+        return date
+    for read_structure in _STRUCTURES:
+        answer = read_structure(tokens)
+        if answer is not None:
+            is_list = isinstance(answer[0], Items) and answer[0].kind == "list" and not answer[0].ends
+            # Braces that TeX does not print: brackets of some kind.
+            return (replace(answer[0], ends="{}"),) if braced and is_list and isinstance(answer[0], Items) else answer
+    readings = [answer for reader in _ATOMS for answer in reader(tokens)]
+    # A short word may be a product of letters.
+    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 2):
+        readings += read_text(tokens)
+    return tuple(readings)
+
+
+def _environment(tokens: Tokens) -> Readings | None:
+    """Matrices, and systems of equations, which are lists of their lines."""
+    brace = tokens[0].text == "\\{" and len(tokens) > 1 and tokens[1].text.startswith("\\begin{")
+    if brace:
+        tokens = tokens[1:]
+    if not tokens[0].text.startswith("\\begin{"):
+        bracketed = tokens[0].text in ("(", "[") and len(tokens) > 1 and tokens[1].text.startswith("\\begin{")
+        if bracketed and closing(tokens, 0) == len(tokens) - 1:
+            return _environment(tokens[1:-1])
+        return _multiplied(tokens)
+    if closing(tokens, 0) != len(tokens) - 1:
+        return None
+    name = tokens[0].text[7:-1]
+    body = tokens[1:-1]
+    lines = [line for line in split(body, lambda token: token.kind == "newline") if line]
+    cells = [split(line, lambda token: token.text == "&") for line in lines]
+    has_relations = any(token.text in _RELATIONS for token in body)
+    if name in _MATRICES or (name == "array" and not has_relations and not brace):
+        return (Matrix(tuple(tuple(whole(cell) for cell in row) for row in cells)),)
+    if name not in _SYSTEMS:
+        return None
+    if name in ("cases", "rcases", "dcases") and any(len(row) > 1 and row[0] and not _split_relation(row[0]) for row in cells):
+        rows = (Items("tuple", tuple(whole(cell) for cell in row), "cases") for row in cells)
+        return (Items("list", tuple((row,) for row in rows)),)
+    return _listed([tuple(token for cell in row for token in cell) for row in cells])
+
+
+def _multiplied(tokens: Tokens) -> Readings | None:
+    """A number times a matrix."""
+    start = next((place for place, token in enumerate(tokens) if token.text.startswith("\\begin{")), 0)
+    factor = parse_expression(tokens[:start]) if start else None
+    matrix = _environment(tokens[start:]) if factor is not None else None
+    if matrix is None or not isinstance(matrix[0], Matrix):
+        return None
+    cells = [
+        [next((cell.tree for cell in readings if isinstance(cell, Number | Expression)), None) for readings in row]
+        for row in matrix[0].rows
+    ]
+    if any(cell is None for row in cells for cell in row):
+        return None
+    return (Matrix(tuple(tuple(valued(("*", factor, cell)) for cell in row if cell) for row in cells)),)
+
+
+def _list(tokens: Tokens) -> Readings | None:
+    """Items between commas, semicolons, "and", "or"; semicolons part before the rest, and "or" before a comma that is none of its."""
+    condition = next((place for place in range(1, len(tokens)) if tokens[place].text == "("), 0)
+    is_last = bool(condition) and tokens[-1].text == ")" and closing(tokens, condition) == len(tokens) - 1
+    if is_last and any(token.text == "\\in" for token in tokens[condition:]):
+        # k pi (k in Z).
+        return _listed([tokens[:condition], tokens[condition + 1 : -1]])
+    for separators in ((";",), ("or", "\\or"), (",", "and", "or", "\\and", "\\or", "for", "where")):
+        parts = split(tokens, lambda token, separators=separators: token.text in separators and token.kind != "number")  # type: ignore[misc]
+        if len(parts) == 1:
+            continue
+        nested = any(len(split(part, lambda token: token.text in (",", "and"))) > 1 for part in parts)
+        if "or" in separators[:1] and (any(part and part[-1].text == "," for part in parts) or not nested):
+            continue
+        is_or = any(token.text in ("or", "\\or") for token in tokens)
+        if len(parts) == 2 and (not parts[0] or not parts[1]):
+            return None
+        return _listed([part for part in parts if part], is_or)
+    return None
+
+
+def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
+    if len(parts) > MOST_ITEMS:
+        return None
+    if len(parts) == 1:
+        return whole(parts[0])
+    items: list[Readings] = []
+    for part in parts:
+        readings = whole(part)
+        if not readings:
+            return None
+        first = readings[0]
+        if isinstance(first, Items) and first.kind == "list" and first.ends == "±":
+            items += first.items
+        else:
+            items.append(readings)
+    parametrised = family(items)
+    if parametrised is not None:
+        return (parametrised,)
+    named = [readings[0] for readings in items]
+    return named_items(named, items, is_or) or (Items("list", tuple(items), "dots" if _has_dots(items) else ""),)
+
+
+def _has_dots(items: list[Readings]) -> bool:
+    return any(readings == (Text(("\\ldots",)),) for readings in items)
+
+
+def _split_relation(tokens: Tokens) -> bool:
+    return len(split(tokens, lambda token: token.text in _RELATIONS)) > 1
+
+
+def _relation(tokens: Tokens) -> Readings | None:
+    congruence = _congruence(tokens)
+    if congruence is not None:
+        return (congruence,)
+    parts = split(tokens, lambda token: token.text in _RELATIONS)
+    if len(parts) == 1:
+        return _labelled(tokens)
+    if not all(parts):
+        return None
+    signs, depth = [], 0
+    for token in tokens:
+        if depth == 0 and token.text in _RELATIONS:
+            signs.append(_RELATIONS[token.text])
+        depth += depth_change(token.text)
+    terms = [whole(part) for part in parts]
+    if not all(terms) or any(isinstance(term[0], Relation | Named | Chain) for term in terms):
+        return None
+    if all(sign in _FLIPPED for sign in signs):
+        terms, signs = terms[::-1], [_FLIPPED[sign] for sign in reversed(signs)]
+    return related(Relation(tuple(terms), tuple(signs)))
+
+
+def _congruence(tokens: Tokens) -> Congruence | None:
+    """x \\equiv 3 \\pmod 5, 3 \\pmod{5}, x = 3 (mod 5)."""
+    index = next((place for place, token in enumerate(tokens) if token.text in ("\\pmod", "\\mod", "mod", "\\bmod")), 0)
+    if index == 0:
+        return None
+    modulus, rest = tokens[index + 1 :], tokens[:index]
+    if rest[-1].text == "(" and modulus and modulus[-1].text == ")":
+        modulus, rest = modulus[:-1], rest[:-1]
+    elif tokens[index].text != "\\pmod" and not any(token.text == "\\equiv" for token in rest):
+        return None
+    parts = split(rest, lambda token: token.text in ("\\equiv", "="))
+    trees = [parse_expression(trimmed(part)) for part in (parts[-1], modulus)]
+    name = name_of(whole(parts[0]))[0] if len(parts) == 2 else None
+    if trees[0] is None or trees[1] is None or len(parts) > 2 or (len(parts) == 2 and name is None):
+        return None
+    return Congruence(name, trees[0], trees[1])
+
+
+def _labelled(tokens: Tokens) -> Readings | None:
+    """Words, "is" or a colon, and an answer: \\text{The answer is } 12."""
+    for index, token in enumerate(tokens[:12]):
+        if token.text in _COPULAS and index and index + 1 < len(tokens):
+            words = tokens[:index]
+            if any(word.kind != "word" or word.text.lower() in _NEGATIONS for word in words) or len(words[0].text) < 2:
+                return None
+            value = whole(tokens[index + 1 :])
+            return None if isinstance(value[0], Text) and len(tokens) > index + 2 else (Named(None, value),)
+        if token.kind != "word":
+            return None
+    return None
+
+
+def _union(tokens: Tokens) -> Readings | None:
+    def is_cup(token: Token) -> bool:
+        return token.text in ("\\cup", "U") and not (token.text == "U" and not token.spaced and len(tokens) < 4)
+
+    parts = split(tokens, is_cup)
+    if len(parts) == 1 or not all(parts) or (any(token.text == "U" for token in tokens) and parts[0][-1].text not in CLOSING):
+        return None
+    return (Union(tuple(whole(part) for part in parts)),)
+
+
+def _bracketed(tokens: Tokens) -> Readings | None:
+    """Tuples, intervals, sets, sets described by a condition, matrices as rows of rows; a bracket around one thing groups."""
+    first, last = tokens[0].text, tokens[-1].text
+    if len(tokens) < 2:
+        return None
+    if first == "]" or (first == "[" and last == "["):
+        inner = tokens[1:-1]
+        if last in ("[", "]") and not any(token.text in ("[", "]") for token in inner):
+            ends = ("(" if first == "]" else "[") + (")" if last == "[" else "]")
+            parts = split(inner, lambda token: token.text in (",", ";"))
+            return (interval(ends, whole(parts[0]), whole(parts[1])),) if len(parts) == 2 and all(parts) else None
+    if first not in ("(", "[", "\\{") or last not in CLOSING or closing(tokens, 0) != len(tokens) - 1:
+        return None
+    inner = tokens[1:-1]
+    if not inner:
+        return (EMPTY,) if first == "\\{" else None
+    if first == "\\{":
+        return _set(inner)
+    separator = ";" if any(token.text == ";" for token in inner) else ","
+    parts = split(inner, lambda token: token.text == separator)
+    if len(parts) == 1:
+        # (5) and [5] group; a lone choice letter in brackets is read as such.
+        return None if not _groups(inner) else whole(inner)
+    if not all(parts) or len(parts) > MOST_ITEMS or "\\}" in (first, last):
+        return None
+    items = tuple(whole(part) for part in parts)
+    if first == "[" and all(isinstance(item[0], Items) and item[0].ends[:1] == "[" for item in items):
+        return (Matrix(tuple(item[0].items for item in items if isinstance(item[0], Items))),)
+    if len(items) == 2 and first + last != "()":
+        return (Items("interval", items, first + last),)
+    return (Items("tuple", items, first + last),)
+
+
+def _groups(inner: Tokens) -> bool:
+    """Whether the content of brackets is an answer of its own that is not simply an expression or a choice."""
+    return not (len(inner) == 1 and inner[0].kind == "word") and parse_expression(inner) is None
+
+
+def _set(inner: Tokens) -> Readings | None:
+    for sign in (":", "|"):
+        parts = split(inner, lambda token, sign=sign: token.text == sign)  # type: ignore[misc]
+        if len(parts) > 1 and parts[0] and (sign == ":" or len(parts) == 2):
+            described = whole(inner[len(parts[0]) + 1 :])
+            over = whole(parts[0])[0]
+            name = over.name if isinstance(over, Named) else name_of(whole(parts[0]))[0]
+            known = bool(described) and isinstance(described[0], Named) and described[0].name == name
+            return described[0].value if known and isinstance(described[0], Named) else None
+    parts = split(inner, lambda token: token.text in (",", ";"))
+    if not all(parts) or len(parts) > MOST_ITEMS:
+        return None
+    listed = _listed(parts) if len(parts) > 1 else None
+    items = tuple(whole(part) for part in parts)
+    if len(items) == 1 and isinstance(items[0][0], Items) and items[0][0].ends == "±":
+        return (Items("set", items[0][0].items),)
+    if listed is not None and isinstance(listed[0], Items):
+        return (Items("set", listed[0].items, listed[0].ends),)
+    return (Items("set", items),)
+
+
+_STRUCTURES: tuple[Callable[[Tokens], Readings | None], ...] = (_environment, _list, _relation, _union, _bracketed)
+
+
+def _choice(tokens: Tokens) -> Readings:
+    if tokens[0].text.lower() in ("option", "choice", "answer") and len(tokens) > 1:
+        tokens = tokens[2:] if tokens[1].text == ":" else tokens[1:]
+    texts = [token.text for token in tokens]
+    opened = texts[0] == "("
+    letter = texts[1] if opened and len(texts) > 1 else texts[0]
+    if len(letter) != 1 or not "A" <= letter <= "Z":
+        return ()
+    behind = tokens[2:] if opened else tokens[1:]
+    if not behind:
+        return () if opened else (Choice(letter),)
+    if len(behind) == 1 and not opened and behind[0].kind == "word" and behind[0].text.istitle() and len(behind[0].text) > 1:
+        return (Choice(letter, whole(behind)),)
+    if behind[0].text not in (")", ".", ":") or (opened and behind[0].text != ")"):
+        return ()
+    return (Choice(letter, whole(behind[1:])),)
+
+
+_ATOMS: tuple[Callable[[Tokens], Readings], ...] = (_choice, read_based, read_clock, read_ratio, read_quantity, read_value)
