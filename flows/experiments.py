@@ -25,12 +25,12 @@ from pipeline_lib.experiments.specification import (
     load_experiment,
     with_overrides,
 )
+from pipeline_lib.fleet.pool import WorkerPool
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.pipeline import run_for_all
 from pipeline_lib.tracking import runs_behind
-from pipeline_lib.worker.pool import WorkerPool
 from tasks.experiment import is_recorded, record_child, refresh_child, write_finding
 from tasks.outbox import is_outage, outbox
 from tasks.stage import do_stage

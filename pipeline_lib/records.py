@@ -177,6 +177,21 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """What an actor of a ray fleet did, for so many `seconds` from `happened_at` on, or what befell it there (None)."""
+
+    run_id: str
+    happened_at: datetime
+    actor: str  # generator-3 | trainer-0
+    node: str
+    kind: str  # started | loaded | generated | updated | died | hung
+    version: str  # the weights that it held
+    batch: int | None
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointRecord:
     """A saved state of training."""
 

@@ -59,8 +59,8 @@ ChangesNoResult = Annotated[ValueT, _MARK]
 # The same where the ids in use count the setting: they count its default, whatever it is.
 CountsAsDefault = Annotated[ValueT, _MARK, _DEFAULT]
 _LATER = "counts where given"
-# The type of an optional setting that results depend on, and that ids already in use know nothing of: they stay where it is absent.
-CountsWhereGiven = Annotated[ValueT | None, _LATER]
+# The type of a setting that results depend on, and that ids already in use know nothing of: they stay where it has its default.
+CountsWhereGiven = Annotated[ValueT, _LATER]
 _FOR_RESULTS: dict[str, Any] = {"for_results": True}
 
 
@@ -84,7 +84,7 @@ class Section(BaseModel):
         if info.context is not _FOR_RESULTS:
             return settings
         fields = type(self).model_fields
-        absent = {name for name, value in settings.items() if value is None and _LATER in fields[name].metadata}
+        absent = {name for name, value in settings.items() if value == fields[name].default and _LATER in fields[name].metadata}
         counted = {
             name: value for name, value in settings.items() if name not in absent and not changes_no_result(fields[name])
         }

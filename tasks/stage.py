@@ -15,7 +15,7 @@ from pipeline_lib.stages.runner import run_stage
 from pipeline_lib.stages.stage import Summary
 from tasks.artifacts import publish_image, publish_markdown, publish_page, publish_table
 from tasks.progress import stage_progress
-from tasks.training_display import TrainingDisplay
+from tasks.training_display import TrainingDisplay, announce_fleet
 
 
 def do_stage(entry: StageEntry, sessions: Sequence[RunSession]) -> Summary:
@@ -44,6 +44,7 @@ class PrefectDisplay(Display):
         """Live artifacts: a table of the newest steps and an image of the dynamics; alarms are events."""
         return self._training.setdefault(run.run_id, TrainingDisplay(run))
 
+    fleet = staticmethod(announce_fleet)
     progress = staticmethod(stage_progress)
     table = staticmethod(publish_table)
     markdown = staticmethod(publish_markdown)

@@ -10,7 +10,7 @@ from prefect.artifacts import ImageArtifact, TableArtifact
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from pipeline_lib.records import Alarm
+from pipeline_lib.records import Alarm, FleetEvent
 from pipeline_lib.report.data import RunSeries
 from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.runs.run import Run
@@ -80,4 +80,16 @@ class TrainingDisplay(TrainingView):
                     "laconic.pause_on_alarm": str(bool(pauses)).lower(),
                 },
                 payload=asdict(alarm),
+            )
+
+
+def announce_fleet(run: Run, events: Sequence[FleetEvent]) -> None:
+    """Emit an event `laconic.fleet.KIND` for each actor of a run's fleet that has come or was lost."""
+    for event in events:
+        if event.kind in ("started", "died", "hung"):
+            emit_event(
+                id=uuid5(NAMESPACE_URL, f"{event.run_id}/{event.happened_at.isoformat()}/{event.actor}"),
+                event=f"laconic.fleet.{event.kind}",
+                resource={"prefect.resource.id": f"laconic.run.{run.run_id}", "prefect.resource.name": run.config.name},
+                payload={"run_id": run.run_id, "actor": event.actor, "node": event.node, "reason": event.reason},
             )

@@ -55,7 +55,10 @@ def show_memory_table(configs: list[tuple[str, RunConfig]], card: Card) -> None:
 def _show_memory(plan: PlannedRun, memory: MemoryPlan, console: HarmlessConsole) -> None:
     number = plan.config.compute.num_processes
     columns, rows = phase_table(memory)
-    console.print(text_table(f"memory, computed, on {number} × {plan.card.gib:.1f} GiB ({plan.card.name})", columns, rows))
+    fleet, parallel = plan.config.fleet, plan.config.generation.tensor_parallel
+    beside = f" for the trainer and {fleet.generators} × {parallel} for engines" if fleet.kind == "ray" else ""
+    title = f"memory, computed, on {number} × {plan.card.gib:.1f} GiB ({plan.card.name}){beside}"
+    console.print(text_table(title, columns, rows))
     words = f"the engine's cache holds {cache_words(memory)} of {memory.longest_tokens} tokens"
     if memory.host_gib:
         words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the machine's own memory"

@@ -22,6 +22,7 @@ READERS = {
     "train": "train",
     "train.lora": "train",
     "compute": "train (its processes: every stage)",
+    "fleet": "profile, train, evaluate",
     "watch": "train",
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",

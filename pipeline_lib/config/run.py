@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config.compute import ComputeConfig
+from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -194,6 +195,7 @@ class RunConfig(Section):
     reward: RewardConfig = Field(default_factory=RewardConfig)
     train: TrainConfig
     compute: ComputeConfig = ComputeConfig()
+    fleet: ChangesNoResult[FleetConfig] = FleetConfig()
     watch: WatchConfig = WatchConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig | None = Field(None, description="Absent: the last checkpoint counts as the best.")
@@ -245,17 +247,16 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _engines_are_whole(self) -> "RunConfig":
-        tensor_parallel, num_processes = self.generation.tensor_parallel, self.compute.num_processes
-        if num_processes % tensor_parallel:
+        tensor_parallel, number = self.generation.tensor_parallel, self.compute.num_processes
+        if self.fleet.kind == "embedded" and number % tensor_parallel:
             raise ValueError(
-                f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {num_processes}: "
+                f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {number}: "
                 "each engine takes that many processes"
             )
         cards = self.control.devices
-        if cards and not len(cards) == len(set(cards)) == num_processes:
-            raise ValueError(
-                f"control.devices = {list(cards)}: compute.num_processes = {num_processes} needs as many cards, each once"
-            )
+        if cards and not len(cards) == len(set(cards)) == number:
+            raise ValueError(f"control.devices = {[*cards]}: compute.num_processes = {number} needs as many cards, each once")
+        require_possible_ahead(self.fleet, self.train, self.watch)
         return self
 
     @model_validator(mode="after")

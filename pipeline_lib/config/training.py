@@ -110,12 +110,29 @@ class TrainConfig(Section):
 
     # Optimiser: the S steps that a batch is shared among.
     staleness: PositiveInt = Field(1, description="S: optimiser steps per batch of rollouts; 1 is on-policy.")
+    batches_ahead: CountsWhereGiven[NonNegativeInt] = Field(
+        0,
+        description="A: batches that may be generated before the ones ahead of them are trained on (fleet.kind = 'ray'); a rollout "
+        "is then up to A S + S - 1 optimiser steps old. 0 is on-policy.",
+    )
     learning_rate: PositiveFloat = Field(1e-6, description="Rate of AdamW (paper: 1e-6).")
     warmup_steps: NonNegativeInt = Field(0, description="Optimiser steps of linear learning-rate warm-up.")
     adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments.")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
-    lora: CountsWhereGiven[LoraConfig] = Field(None, description="Adapters (LoRA) are trained; absent: the whole model.")
+    lora: CountsWhereGiven[LoraConfig | None] = Field(None, description="Adapters (LoRA) are trained; absent: the whole model.")
+
+    @model_validator(mode="after")
+    def _corrected_for_age(self) -> "TrainConfig":
+        if self.batches_ahead and self.engine_ratio_cap is None:
+            raise ValueError(
+                f"batches_ahead = {self.batches_ahead} trains on rollouts of older weights: set engine_ratio_cap, such as 2.0"
+            )
+        if self.batches_ahead and self.dynamic_sampling_batches:
+            raise ValueError(
+                "batches_ahead and dynamic_sampling_batches exclude each other: which batch is next is not known ahead"
+            )
+        return self
 
     @model_validator(mode="after")
     def _compatible(self) -> "TrainConfig":
@@ -184,7 +201,12 @@ class WatchConfig(Section):
     @property
     def intervenes(self) -> bool:
         """Whether any alarm does more than warn."""
-        return any(self.action(kind) in ("stop", "roll_back") for kind in ALARM_KINDS)
+        return self.rolls_back or "stop" in map(self.action, ALARM_KINDS)
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether any alarm restores the best checkpoint."""
+        return "roll_back" in map(self.action, ALARM_KINDS)
 
     def action(self, kind: str) -> AlarmAction:
         action: AlarmAction = getattr(self, kind)

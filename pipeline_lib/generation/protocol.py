@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # (number of the prompt, its completion)
 OnFinished = Callable[[int, Completion], None]
+# Prompts and seeds that have come meanwhile.
+More = Callable[[], list[tuple[list[int], int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,17 @@ class Generator(Protocol):
     """An engine that holds one model and generates with it, in this process."""
 
     def generate(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+        self,
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
+        more: More | None = None,
     ) -> list[Completion]:
         """One completion per prompt, in order; `seeds[i]` fixes the draws of prompt i.
 
-        `on_finished(i, completion)` hands over that of prompt i as soon as it is there; the short ones come first.
+        `on_finished(i, completion)` hands over that of prompt i as soon as it is there; the short ones come first. `more` is asked
+        again and again: what it gives is generated along, under the numbers that follow; what it raises ends the rest.
         """
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.generation.protocol import EngineRanks, Generator, OnFinished, Sampling
+from pipeline_lib.generation.protocol import EngineRanks, Generator, More, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
@@ -25,9 +25,15 @@ class SharedGenerator:
         self._engine, self._ranks = engine, ranks
 
     def generate(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+        self,
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
+        more: More | None = None,
     ) -> list[Completion]:
         """See `Generator.generate`; `on_finished` hears of this rank's requests alone."""
+        assert more is None, "the ranks of an engine agree on its requests beforehand"
         return self._generate_together((sampling, list(prompts), list(seeds)), on_finished) or []
 
     def _generate_together(

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline_lib.config import GenerationConfig
 from pipeline_lib.generation.checksums import Checksums, checksum, counting, digest_of, require_sent_weights
-from pipeline_lib.generation.protocol import OnFinished, Sampling
+from pipeline_lib.generation.protocol import More, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 
@@ -32,18 +32,24 @@ class TransformersGenerator:
         self._end_token_ids = _end_token_ids(self._model, self._tokenizer)
 
     def generate(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+        self,
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
+        more: More | None = None,
     ) -> list[Completion]:
-        """See `Generator.generate`."""
+        """See `Generator.generate`; `more` is asked before each batch of the engine."""
+        asked = list(zip(prompts, seeds, strict=True))
         completions: list[Completion] = []
-        for start in range(0, len(prompts), self._batch_size):
-            stop = start + self._batch_size
-            batch = self._generate_batch(prompts[start:stop], sampling, seeds[start:stop])
-            completions += batch
-            for number, completion in enumerate(batch, start):
+        while True:
+            asked += more() if more else []
+            if not (batch := asked[len(completions) :][: self._batch_size]):
+                return completions
+            for completion in self._generate_batch([prompt for prompt, _ in batch], sampling, [seed for _, seed in batch]):
+                completions.append(completion)
                 if on_finished:
-                    on_finished(number, completion)
-        return completions
+                    on_finished(len(completions) - 1, completion)
 
     @torch.inference_mode()
     def _generate_batch(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:

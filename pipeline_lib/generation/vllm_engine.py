@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib.config import GenerationConfig
 from pipeline_lib.generation.checksums import Checksums, digest_of, require_sent_weights
 from pipeline_lib.generation.parity import ParityError, require_folder_parity
-from pipeline_lib.generation.protocol import EngineRanks, OnFinished, Sampling
+from pipeline_lib.generation.protocol import EngineRanks, More, OnFinished, Sampling
 from pipeline_lib.records import Completion
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class VllmGenerator:
         if world_size > 1:
             # Each rank its engine, or its part of one, inside the process group of the launcher.
             placement["distributed_executor_backend"] = "external_launcher"
-            placement["tensor_parallel_size"] = config.tensor_parallel
+        elif config.tensor_parallel > 1:
+            placement["distributed_executor_backend"] = "mp"  # processes of its own, for an engine apart from the trainer
+        placement["tensor_parallel_size"] = config.tensor_parallel
+        self._has_processes = world_size == 1 < config.tensor_parallel
         shared_memory = self._name_shared_memory() if self._on_cpu and ranks else None
         self._llm = LLM(
             model=model,
@@ -100,15 +103,40 @@ class VllmGenerator:
         return name
 
     def generate(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], on_finished: OnFinished | None = None
+        self,
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
+        more: More | None = None,
     ) -> list[Completion]:
-        """See `Generator.generate`."""
+        """See `Generator.generate`; `more` is asked before each step."""
+        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
+        asked: list[list[int]] = []
+        self._add(asked, zip(prompts, seeds, strict=True), sampling)
+        completions: dict[int, Completion] = {}
+        try:
+            while engine.has_unfinished_requests():
+                if more:
+                    self._add(asked, more(), sampling)
+                for output in engine.step():
+                    self._require_version(output.outputs[0])
+                    number = int(output.request_id)
+                    completions[number] = _completion(tokenizer, asked[number], output.outputs[0])
+                    if on_finished:
+                        on_finished(number, completions[number])
+        except BaseException:
+            engine.abort_request([str(number) for number in range(len(asked)) if number not in completions])
+            raise
+        return [completions[number] for number in range(len(asked))]
+
+    def _add(self, asked: list[list[int]], added: Iterable[tuple[list[int], int]], sampling: Sampling) -> None:
+        """Hand prompts with their seeds to the engine, numbered on from those that it has been asked for."""
         from vllm import SamplingParams
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
 
-        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
-        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        for prompt, seed in added:
             parameters = SamplingParams(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -120,16 +148,8 @@ class VllmGenerator:
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            engine.add_request(str(number), tokens_input(prompt), parameters)
-        completions: dict[int, Completion] = {}
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                self._require_version(output.outputs[0])
-                number = int(output.request_id)
-                completions[number] = _completion(tokenizer, prompts[number], output.outputs[0])
-                if on_finished:
-                    on_finished(number, completions[number])
-        return [completions[number] for number in range(len(prompts))]
+            self._llm.llm_engine.add_request(str(len(asked)), tokens_input(prompt), parameters)
+            asked.append(prompt)
 
     def _require_version(self, output: Any) -> None:
         versions = {span.version for span in output.weight_versions or ()}
@@ -140,7 +160,8 @@ class VllmGenerator:
         """See `Generator.load_weights`."""
         from pipeline_lib.generation.vllm_weights import reload
 
-        return self._proven(version, reload, named_weights, "", None)
+        # To processes of its own they go as a message.
+        return self._proven(version, reload, list(named_weights) if self._has_processes else named_weights, "", None)
 
     def load_folder(self, folder: Path) -> str:
         """See `Generator.load_folder`; weights that are there since the engine's start are proven, and not loaded again."""
@@ -160,11 +181,12 @@ class VllmGenerator:
     def _proven(self, version: str, how: Callable[..., "Held"], *arguments: Any) -> str:
         """Have the weights of a version put there, or looked at, and return the digest of what is there. Raises ParityError."""
         self._wake("weights")
-        [found] = self._llm.collective_rpc(how, args=arguments)
+        parts = self._llm.collective_rpc(how, args=arguments)
         self._wake("kv_cache")
         self._sleeps = False
-        held: Checksums = sum(self._ranks.gather(found.held), start=Counter())
-        require_sent_weights(found.sent, held, version, found.fused, found.unseen)
+        own: Checksums = sum((part.held for part in parts), start=Counter())
+        held: Checksums = sum(self._ranks.gather(own), start=Counter())
+        require_sent_weights(parts[0].sent, held, version, parts[0].fused, parts[0].unseen)
         self._llm.reset_prefix_cache()
         self._llm.update_weight_version(version)
         self._version = version

@@ -83,22 +83,23 @@ class MemoryPlan:
 
 
 def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPlan:
-    """The plan of a run with `compute.num_processes` GPUs of this kind."""
-    generation = config.generation
+    """The plan of a run with `compute.num_processes` GPUs of this kind; in a ray fleet these are the trainer's, beside the engines'."""
+    generation, is_apart = config.generation, config.fleet.kind == "ray"
     share = generation.gpu_memory_utilization * card.gib
-    parallel = min(generation.tensor_parallel, config.compute.num_processes)
+    parallel = generation.tensor_parallel if is_apart else min(generation.tensor_parallel, config.compute.num_processes)
     engine_weights = BYTES[generation.dtype] * model.parameters / parallel / GIB
     key_value_heads = max(model.key_value_heads / parallel, 1)
     token_bytes = 2 * model.layers * key_value_heads * model.head_width * BYTES[generation.dtype]
     trainer = _Trainer(config, model)
     engine = {"engine": share, "other": CONTEXT_GIB}
-    resident = {"engine": ASLEEP_GIB if generation.sleep else share, "other": CONTEXT_GIB + trainer.buffers}
+    asleep = 0.0 if is_apart else ASLEEP_GIB if generation.sleep else share
+    resident = {"engine": asleep, "other": CONTEXT_GIB + trainer.buffers}
     held = trainer.weights | trainer.gradients | trainer.optimizer
     return MemoryPlan(
         usable_gib=card.gib * (1 - SLACK),
         phases=(
             Phase("engine alone", engine),
-            Phase("generation", engine | trainer.between_steps | {"other": CONTEXT_GIB + trainer.live}),
+            Phase("generation", engine | ({} if is_apart else trainer.between_steps | {"other": CONTEXT_GIB + trainer.live})),
             Phase("backward pass", resident | held | trainer.activations | trainer.logits),
             Phase("optimiser step", resident | held | {"other": resident["other"] + trainer.step}),
         ),
@@ -123,7 +124,10 @@ def cpu_gib(config: RunConfig, model: Architecture) -> float:
     moments = 8 * trained / number / GIB
     peak = max(backward - is_first * moments, step)
     held = sum(sum(part.values()) for part in (trainer.weights, trainer.gradients, trainer.optimizer))
-    return number * (PROCESS_GIB + engine + config.generation.kv_cache_gib + held + peak)
+    apart = config.fleet.generators if config.fleet.kind == "ray" else 0
+    return (
+        (number + apart) * PROCESS_GIB + (apart or number) * (engine + config.generation.kv_cache_gib) + number * (held + peak)
+    )
 
 
 class _Trainer:

@@ -7,13 +7,14 @@ dies of, its lock goes with it: `runs.crashed_runs` ends here what is called run
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.messages.addresses import without_password
-from pipeline_lib.records import RunEvent, StageResult
+from pipeline_lib.records import FleetEvent, RunEvent, StageResult
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -22,7 +23,7 @@ Ended = Literal["completed", "failed", "cancelled"]
 
 
 class Ledger:
-    """The rows of one run in `runs`, `stage_results` and `run_events`."""
+    """The rows of one run in `runs`, `stage_results` and `run_events`, and those of its fleet."""
 
     def __init__(self, store: "Store", run_id: str, name: str) -> None:
         self.store, self.run_id, self.name = store, run_id, name
@@ -71,6 +72,10 @@ class Ledger:
         """What has just befallen a stage that is worked on, with one line on why."""
         event = RunEvent(self.run_id, datetime.now(UTC), kind, stage, done, without_password(reason))
         self.store.write("run_events", [event])
+
+    def note_fleet(self, events: Sequence[FleetEvent]) -> None:
+        """What the actors of the run's fleet did, or what befell them."""
+        self.store.write("fleet_events", [replace(event, reason=without_password(event.reason)) for event in events])
 
 
 def git_commit() -> str | None:

@@ -1,5 +1,6 @@
 """The session that works on a run: its lock, worker, store, ledger and tracker, opened when first needed."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
@@ -7,13 +8,14 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import remove_unfinished
 from pipeline_lib.processes import give_room, lock_run, reserve_room
+from pipeline_lib.records import FleetEvent
 from pipeline_lib.runs.ledger import Ledger, git_commit
 from pipeline_lib.runs.run import Run, runs_of
 
 if TYPE_CHECKING:
+    from pipeline_lib.fleet.fleets import Fleet
     from pipeline_lib.store.database import Store
     from pipeline_lib.tracking import Tracker
-    from pipeline_lib.worker.process import WorkerProcess
 
 
 class RunSession:
@@ -22,13 +24,14 @@ class RunSession:
     `lent_worker` is one that other runs use after this one; it is ended only where this run leaves it in an unknown state.
     """
 
-    def __init__(self, run: Run, force: bool = False, lent_worker: "WorkerProcess | None" = None) -> None:
+    def __init__(self, run: Run, force: bool = False, lent_worker: "Fleet | None" = None) -> None:
         self.run = run
         self.force = force
         self._worker = lent_worker
         self._worker_is_lent = lent_worker is not None
         self._lock: IO[str] | None = None
         self._children: dict[str, str | None] = {}
+        self.show_fleet: Callable[[Run, list[FleetEvent]], None] = lambda run, events: None
 
     def acquire(self) -> None:
         """Hold the run for this process. Raises ValueError when another process is working on it."""
@@ -72,16 +75,20 @@ class RunSession:
         return row["mlflow_run_id"] if row else None
 
     @property
-    def worker(self) -> "WorkerProcess":
+    def worker(self) -> "Fleet":
         """The run's worker, started on first use and shared by the stages: its engine costs tens of seconds to start."""
         if self._worker is None:
-            from pipeline_lib.worker.process import WorkerProcess
+            from pipeline_lib.fleet.fleets import make_fleet
 
             run = self.run
             devices = run.config.control.devices if run.control_of else ()
-            self._worker = WorkerProcess(run.config, run.base.location, run.home, will_train=True, devices=devices)
+            self._worker = make_fleet(run.config, run.base.location, run.home, devices, self._note_fleet)
             self._worker.start()
         return self._worker
+
+    def _note_fleet(self, events: list[FleetEvent]) -> None:
+        self.ledger.note_fleet(events)
+        self.show_fleet(self.run, events)
 
     def child(self, stage: str) -> str | None:
         """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.records import Alarm
+from pipeline_lib.records import Alarm, FleetEvent
 from pipeline_lib.runs.run import Run
 
 
@@ -42,6 +42,9 @@ class Display:
     def training(self, run: Run) -> TrainingView:
         """The view of a training run, the same for each call."""
         return TrainingView()
+
+    def fleet(self, run: Run, events: Sequence[FleetEvent]) -> None:
+        """What the actors of a run's fleet did, or what befell them."""
 
     def table(self, run_name: str, what: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
         """A table of plain values."""

@@ -11,6 +11,8 @@ from pipeline_lib.stages.stage import Postponed, Stage, Summary, U
 def run_stage(stage: Stage[U], sessions: Sequence[RunSession], display: Display | None = None) -> Summary:
     """Have a stage done for some runs; returns its summary, with `skipped` or `reused_from` where a stored result stands."""
     display = display or Display()
+    for session in sessions:
+        session.show_fleet = display.fleet
     units = stage.units(sessions)
     stored = {unit: stage.find_done(unit) for unit in units}
     todo: dict[object, U] = {}  # of several units with the same inputs one is done, where the others can take it over

@@ -25,12 +25,13 @@ class RolloutGroups:
     """`samples` lie prompt by prompt, N per prompt. With staleness S, the used groups go to the S optimiser steps in turn.
 
     `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over. `places_P` numbers
-    the used groups of all ranks in the order of the batch, so that nothing depends on how many ranks share it.
+    the used groups of all ranks in the order of the batch, so that nothing depends on how many ranks share it. `age` is the number
+    of optimiser steps taken since the weights that generated the batch, before those that it is trained in.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: TrainConfig) -> None:
+    def __init__(self, samples: Sequence[Sample], config: TrainConfig, age: int = 0) -> None:
         assert len(samples) % config.num_rollouts == 0
-        self.config = config
+        self.config, self.age = config, age
         self.num_rollouts = config.num_rollouts
         self.samples: list[Sample] = []
         self.batches_drawn = 0
@@ -99,14 +100,14 @@ class RolloutGroups:
 
     @property
     def policy_lag_P(self) -> list[int]:
-        """Optimiser steps between the weights that generated each group and those it updates: 0 to S - 1, in turn."""
-        lags: list[int] = (self.places_P % self.config.staleness).tolist()
+        """Optimiser steps between the weights that generated each group and those it updates: the batch's age, and 0 to S - 1 in turn."""
+        lags: list[int] = (self.age + self.places_P % self.config.staleness).tolist()
         return lags
 
-    def sequences(self, lag: int) -> list[TokenSequence]:
-        """What optimiser step number `lag` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
-        lag_P = torch.tensor(self.policy_lag_P)
-        trained_PN = self.kept_PN & (self.used_P & self.signal_P & (lag_P == lag)).unsqueeze(1)
+    def sequences(self, share: int) -> list[TokenSequence]:
+        """What optimiser step number `share` of the batch trains on: the kept rollouts of its groups, less those without a signal."""
+        share_P = self.places_P % self.config.staleness
+        trained_PN = self.kept_PN & (self.used_P & self.signal_P & (share_P == share)).unsqueeze(1)
         return [
             TokenSequence(
                 np.array(sample.prompt_ids, dtype=np.int32),

@@ -5,9 +5,12 @@ rank generates and judges its own share of the prompts, and trains on as many to
 metrics and the loss denominator.
 """
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ from pipeline_lib.generation.parity import require_small_divergence
 from pipeline_lib.generation.protocol import Generator
 from pipeline_lib.jobs import TrainJob
 from pipeline_lib.messages.finite import NotFiniteError
-from pipeline_lib.records import Alarm
+from pipeline_lib.records import Alarm, FleetEvent
 from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines
 from pipeline_lib.training.checkpoints import CheckpointTimer, Progress
 from pipeline_lib.training.groups import RolloutGroups
 from pipeline_lib.training.metrics import StepClock, measure
@@ -43,27 +47,34 @@ def train(
     if progress.ended:
         return asdict(progress)
     rows, patience, timer = trainer.folder.rows(progress.step), Patience(), CheckpointTimer(config.checkpoint.every_minutes)
-    trainer.sync_weights(progress.step)
+    gap, num_ahead = trainer.sync_weights(progress.step), config.train.batches_ahead
+    ahead = batches_ahead(trainer, generator, progress.batches_drawn, last_step) if num_ahead else None
     for step in range(progress.step + 1, last_step + 1):
         clock, say = StepClock(), partial(report_phase, report_progress, step, last_step)
         with naming_step(step, config), patience.phase("step"):
             say("generating")
-            groups = trainer.generate_groups(progress.batches_drawn, clock)
+            groups = trainer.generate_groups(progress.batches_drawn, clock, ahead)
             progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
             say("updating")
             generator.sleep()
-            with clock.measure("update"):
+            with clock.measure("update"), noting_update(generator, progress.batches_drawn):
                 update = update_policy(trainer.policy, trainer.reference, groups, config.train)
             require_small_divergence(update.logprob_gap_k3, config.generation.kl_tolerance, f"in step {step}")
+            is_measured = step == last_step or step % config.checkpoint.every_steps == 0
             with clock.measure("sync"):
-                gap = trainer.sync_weights(step)
+                if isinstance(generator, RemoteEngines) and ahead and not is_measured:
+                    trainer.push_weights(generator, step)
+                else:
+                    gap = trainer.sync_weights(step)
+            if ahead:
+                ahead.dispatch(progress.batches_drawn, trainer.policy.optimizer_steps)
             write_rollouts(job, groups, step)
             record = measure(job.run_id, step, groups, update, gap, clock, trainer.reward.target_tokens)
             alarms = effective_alarms(watch.examine([*rows, asdict(record)], progress.watch_since), progress, config.watch)
             trainer.folder.write_alarms(alarms)
             actions = {alarm.action for alarm in alarms}
             ends = step == last_step or "stop" in actions
-            if ends or "roll_back" in actions or step % config.checkpoint.every_steps == 0:
+            if ends or "roll_back" in actions or is_measured:
                 say("checkpointing")
                 with patience.phase("checkpoint"):
                     progress, record = trainer.checkpoint(progress, record, actions, clock)
@@ -78,7 +89,27 @@ def train(
         report_progress({"step": step, "steps": last_step, **rows[-1]})
         if ends:
             break
+    if ahead:
+        ahead.close()
     return asdict(progress)
+
+
+def batches_ahead(trainer: Trainer, engines: Generator, num_drawn: int, last: int) -> BatchesAhead:
+    """The batches after the first `num_drawn` up to `last`, the first of them dispatched with the weights that the engines hold."""
+    assert isinstance(engines, RemoteEngines), "an engine in this process cannot work beside the update"
+    ahead = BatchesAhead(engines, trainer.draw, trainer.config.train.batches_ahead, num_drawn + 1, last)
+    ahead.dispatch(num_drawn, trainer.policy.optimizer_steps)
+    return ahead
+
+
+@contextmanager
+def noting_update(generator: Generator, batch: int) -> Iterator[None]:
+    """Put an update among the events of a fleet."""
+    began, started = datetime.now(UTC), time.monotonic()
+    yield
+    if isinstance(generator, RemoteEngines):
+        seconds = time.monotonic() - started
+        generator.note(FleetEvent("", began, f"trainer-{rank()}", socket.gethostname(), "updated", "", batch, seconds, ""))
 
 
 def report_phase(report_progress: Callable[[dict[str, Any]], None], step: int, steps: int, phase: str) -> None:

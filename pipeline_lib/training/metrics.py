@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline_lib.records import TrainingStep
 from pipeline_lib.training.groups import RolloutGroups
-from pipeline_lib.training.ranks import sum_each
+from pipeline_lib.training.ranks import largest, sum_each
 from pipeline_lib.training.update import UpdateMetrics
 
 
@@ -28,6 +28,11 @@ class StepClock:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._parts: dict[str, float] = {}
+        self.seconds_generating = 0.0
+
+    def generated(self, seconds: float) -> None:
+        """What the step is trained on took so long to generate, whether the step has waited for it or not."""
+        self.seconds_generating += seconds
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds towards a part."""
@@ -58,7 +63,7 @@ def measure(
     clock: StepClock,
     target_tokens: float,
 ) -> TrainingStep:
-    """The row of one step before any checkpoint; times and the largest lag are rank 0's. One collective.
+    """The row of one step before any checkpoint; times are rank 0's. Two collectives.
 
     `entropy` is the mean of -log p over all sampled tokens: unbiased, and free.
     """
@@ -86,7 +91,7 @@ def measure(
         policy_lag=sums["policy_lag"] / max(sums["used"], 1.0),
         optimizer_steps=update.optimizer_steps,
         num_rollouts=int(num),
-        tokens_per_second=sums["tokens"] / clock.seconds("generation"),
+        tokens_per_second=sums["tokens"] / clock.seconds_generating,
         generation_seconds=clock.seconds("generation"),
         update_seconds=clock.seconds("update"),
         sync_seconds=clock.seconds("sync"),
@@ -95,7 +100,7 @@ def measure(
         target_tokens=target_tokens,
         masked_fraction=sums["masked"] / num,
         batch_optimizer_steps=update.batch_optimizer_steps,
-        largest_policy_lag=max(groups.policy_lag_P, default=0),
+        largest_policy_lag=int(largest(max(groups.policy_lag_P, default=0))),
         batches_drawn=groups.batches_drawn,
         engine_ratio_capped_fraction=update.engine_ratio_capped_fraction,
         logprob_gap_mean=update.logprob_gap_mean,

@@ -17,6 +17,7 @@ from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import Reward, make_reward
+from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
@@ -77,31 +78,46 @@ class Trainer:
             self._lower_learning_rate(progress.roll_backs)
         return progress
 
-    def generate_groups(self, batches_drawn: int, clock: StepClock) -> RolloutGroups:
-        """N judged and rewarded rollouts for each of this rank's prompts of the step after `batches_drawn` batches.
+    def draw(self, generator: Generator, number: int) -> tuple[list[Sample], float]:
+        """N judged rollouts for each of this rank's prompts of a batch, and the seconds that generation took."""
+        train = self.config.train
+        batch = prompts_of_step(self.prompts, number, train.prompts_per_step, self.config.seed, self._most_batches)
+        return sample_and_judge(
+            generator, self.tokenizer, self.config.prompts, own_share(batch), train.num_rollouts,
+            Sampling(train.rollout_limit_tokens, train.temperature), (self.config.seed, "train", number),
+        )  # fmt: skip
+
+    @property
+    def _most_batches(self) -> int:
+        train = self.config.train
+        return most_batches_of_step(len(self.prompts), train.prompts_per_step, train.dynamic_sampling_batches)
+
+    def generate_groups(self, batches_drawn: int, clock: StepClock, ahead: BatchesAhead | None = None) -> RolloutGroups:
+        """Rewarded groups of the step after `batches_drawn` batches; of those `ahead` the oldest.
 
         With dynamic sampling further batches are drawn until `prompts_per_step` groups of all ranks have a signal: a variance of
         the *shaped* reward, since a group that is right throughout still has one under a length reward. A step sees no prompt twice.
         """
         train = self.config.train
-        most_batches = most_batches_of_step(len(self.prompts), train.prompts_per_step, train.dynamic_sampling_batches)
 
         def draw(number: int) -> list[Sample]:
-            batch = prompts_of_step(self.prompts, number, train.prompts_per_step, self.config.seed, most_batches)
-            sampling = Sampling(train.rollout_limit_tokens, train.temperature)
-            samples, seconds = sample_and_judge(
-                self.generator, self.tokenizer, self.config.prompts, own_share(batch), train.num_rollouts, sampling,
-                (self.config.seed, "train", number),
-            )  # fmt: skip
+            samples, seconds = self.draw(self.generator, number)
             clock.add("generation", seconds)
+            clock.generated(seconds)
             return samples
 
-        groups = RolloutGroups(draw(batches_drawn + 1), train)
+        if ahead:
+            samples, optimizer_steps, seconds, waited = ahead.take(batches_drawn + 1)
+            clock.add("generation", waited)
+            clock.generated(seconds)
+            groups = RolloutGroups(samples, train, self.policy.optimizer_steps - optimizer_steps)
+        else:
+            groups = RolloutGroups(draw(batches_drawn + 1), train)
         self.reward.observe(outcomes_of_all_ranks(groups.outcomes(self.reward.reads_text)))
         groups.assign_rewards(self.reward)
         if not train.dynamic_sampling_batches:
             return groups
-        while groups.batches_drawn < most_batches and sum(gather(groups.num_with_signal)) < train.prompts_per_step:
+        while groups.batches_drawn < self._most_batches and sum(gather(groups.num_with_signal)) < train.prompts_per_step:
             groups.add_batch(draw(batches_drawn + groups.batches_drawn + 1))
             groups.assign_rewards(self.reward)
         groups.use_at_most(train.prompts_per_step)
@@ -112,7 +128,7 @@ class Trainer:
 
         Raises ParityError, on all ranks alike, when it does not.
         """
-        version = f"step {step} ({self.policy.optimizer_steps} optimiser steps)"
+        version = self._version(step)
         require_one_digest(gather(self.generator.load_weights(self.policy.named_weights(), version)), version)
         problems = [prompt.problem for prompt in self.prompts[:PARITY_PROMPTS]]
         rendered = [render_prompt(self.tokenizer, self.config.prompts, problem) for problem in problems]
@@ -121,6 +137,13 @@ class Trainer:
         is_float32 = self.config.generation.dtype == self.config.compute.precision == "float32"
         require_parity(differences, self.config.generation, is_float32, f"after the weight sync of step {step}")
         return float(np.max(np.abs(differences)))
+
+    def _version(self, step: int) -> str:
+        return f"step {step} ({self.policy.optimizer_steps} optimiser steps)"
+
+    def push_weights(self, engines: RemoteEngines, step: int) -> None:
+        """Send the trainer's weights to engines that are still at work with older ones, and prove that they hold them when they do."""
+        engines.push(self.policy.named_weights(), self._version(step))
 
     def checkpoint(
         self, progress: Progress, record: TrainingStep, actions: set[str], clock: StepClock

@@ -72,8 +72,9 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     the optimiser moves a weight, for a log-prob, ratio, loss or gradient that is not finite.
     """
     learning_rate = policy.learning_rate
-    steps = [policy.micro_batches(balanced_share(groups.sequences(lag))) for lag in range(config.staleness)]
-    # On-policy the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move.
+    steps = [policy.micro_batches(balanced_share(groups.sequences(share))) for share in range(config.staleness)]
+    # For S = 1 the old log-probs are the ones of the training pass; otherwise they must be taken before the weights move. Against the
+    # policy that sampled, which may be older than the batch, each token is weighed by the truncated ratio (engine_ratio_cap).
     old = [None] * len(steps) if config.staleness == 1 else [_score(policy, batches) for batches in steps]
     taken: list[dict[str, float]] = []
     gaps: list[torch.Tensor] = []
@@ -86,14 +87,15 @@ def update_policy(policy: Policy, reference: Reference | None, groups: RolloutGr
     def mean(name: str, is_measured: bool = True) -> float | None:
         return sum(step[name] for step in taken) / len(taken) if taken and is_measured else None
 
-    gap = EngineGap.of(sum_tensor(torch.stack(gaps).sum(0))) if gaps else EngineGap()
+    # Against older weights it is the policy that has moved, not the engine that is wrong.
+    gap = EngineGap.of(sum_tensor(torch.stack(gaps).sum(0))) if gaps and not groups.age else EngineGap()
     return UpdateMetrics(
         num_tokens=int(sum(step["num_tokens"] for step in taken)),
         loss=mean("loss"),
         kl=mean("kl", reference is not None),
         clip_fraction=mean("clip_fraction"),
         grad_norm=mean("grad_norm"),
-        logprob_gap=largest(float(np.max([0.0, *(step["logprob_gap"] for step in taken)]))),
+        logprob_gap=0.0 if groups.age else largest(float(np.max([0.0, *(step["logprob_gap"] for step in taken)]))),
         logprob_gap_mean=gap.mean,
         logprob_gap_k3=gap.k3,
         logprob_gap_p999=gap.p999,

@@ -21,8 +21,10 @@ def visible_devices() -> list[str]:
 def runs_side_by_side(config: RunConfig) -> bool:
     """Whether a run and its control train at the same time: wanted, and no card is shared by that but those that are named.
 
-    Without a card, several processes each are enough to keep a machine busy.
+    Without a card, several processes each are enough to keep a machine busy. A fleet of actors has the cluster for itself.
     """
+    if config.fleet.kind == "ray":
+        return False
     if config.control.devices:
         return config.control.side_by_side
     return config.control.side_by_side and config.compute.num_processes == 1 and not visible_devices()

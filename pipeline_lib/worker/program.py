@@ -11,10 +11,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -22,6 +22,9 @@ from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, signal_when_parent_dies
+
+if TYPE_CHECKING:
+    from pipeline_lib.generation.protocol import Generator
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
@@ -67,7 +70,7 @@ def serve(folder: Path) -> None:
     config = stored_config(settings["config"], RunConfig)
     # The engine's and the trainer's libraries import these because they are there: two fifths of what a worker's start takes.
     with hidden("mlflow", "redis", "scipy", "sklearn"):
-        worker = Worker(config, settings["base_folder"], folder)
+        worker = Worker(config, settings["base_folder"], folder, own_engine)
         logger.info("engine ready after %.1f s", time.perf_counter() - started)
         if settings["will_train"]:
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
@@ -94,31 +97,33 @@ def hidden(*modules: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-class Worker:
-    """The engine of one rank, and the tokenizer of the base model."""
+def own_engine(config: RunConfig, base_folder: str, world_size: int) -> "Generator":
+    """The engine of this rank, or its part of one."""
+    from pipeline_lib.generation.engines import make_generator
+    from pipeline_lib.training.ranks import generation_group
 
-    def __init__(self, config: RunConfig, base_folder: str, folder: Path) -> None:
-        from pipeline_lib.training.ranks import generation_group, init_distributed
+    tensor_parallel = config.generation.tensor_parallel
+    ranks = generation_group(tensor_parallel) if tensor_parallel > 1 else None
+    return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision, world_size, ranks)
+
+
+class Worker:
+    """One rank: what it generates with, made by `make_generator` from configuration, base and world size; and the tokenizer."""
+
+    def __init__(
+        self, config: RunConfig, base_folder: str, folder: Path, make_generator: "Callable[[RunConfig, str, int], Generator]"
+    ) -> None:
+        from pipeline_lib.training.ranks import init_distributed
 
         self._rank, self._world_size = init_distributed()
         from transformers import AutoTokenizer
 
-        from pipeline_lib.generation.engines import make_generator
-
-        tensor_parallel = config.generation.tensor_parallel
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
         self._weights: str | None = "as loaded"  # nothing that a job names: the first asks for a proof, whatever it names
         self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
-        self._generator = make_generator(
-            base_folder,
-            config.generation,
-            config.max_model_tokens,
-            config.model_revision,
-            self._world_size,
-            generation_group(tensor_parallel) if tensor_parallel > 1 else None,
-        )
+        self._generator = make_generator(config, base_folder, self._world_size)
 
     def run(self, number: int, path: Path) -> None:
         """Run one job; its error ends the process: the engine's state is then unknown."""

@@ -138,6 +138,12 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
             ),
         ),
     },
+    "fleet_events": {
+        TEXT: ("run_id", "actor", "node", "kind", "version", "reason"),
+        WHOLE: ("batch",),
+        REAL: ("seconds",),
+        TIME: ("happened_at",),
+    },
     "run_events": {TEXT: ("run_id", "kind", "stage", "reason"), WHOLE: ("done",), TIME: ("happened_at",)},
     "alarms": {
         TEXT: ("run_id", "kind", "action"),

@@ -62,7 +62,7 @@ def test_the_control_alone_is_given_the_named_cards(home: Path, configs: Path, m
 
         def start(self) -> None: ...
 
-    monkeypatch.setattr("pipeline_lib.worker.process.WorkerProcess", Unstarted)
+    monkeypatch.setattr("pipeline_lib.fleet.fleets.WorkerProcess", Unstarted)
     for session in sessions_of(config_of(configs, "control.devices=[3]")):
         _ = session.worker
     assert given == [("smoke", ()), ("smoke-control", (3,))]

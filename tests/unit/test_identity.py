@@ -82,9 +82,10 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     config = load_config(CONFIGS / "demo.toml", ["retrain={}"])
     settings, counted = config.model_dump(mode="json"), config.result_settings()
     left_out = {f"{section}.{key}" for section in counted for key in _missing(settings[section], counted[section])}
-    assert settings.keys() - counted.keys() == {"tracking", "retrain"}
+    assert settings.keys() - counted.keys() == {"tracking", "retrain", "fleet"}
     assert left_out == {
         "train.lora",
+        "train.batches_ahead",
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
         *(f"generation.{key}" for key in ("tensor_parallel", "sleep", "kl_tolerance")),
@@ -99,6 +100,9 @@ def test_a_later_setting_counts_where_it_is_given() -> None:
     assert "lora" not in config.result_settings()["train"]
     assert adapted.result_settings()["train"]["lora"]["rank"] == 32
     assert adapted.run_id != config.run_id
+    ahead = ["fleet.kind=ray", "train.engine_ratio_cap=2.0", "train.batches_ahead={}"]
+    on_policy, stale = (load_config(CONFIGS / "demo.toml", [*ahead[:2], ahead[2].format(number)]) for number in (0, 1))
+    assert on_policy.run_id == load_config(CONFIGS / "demo.toml", ahead[1:2]).run_id != stale.run_id
     assert train_fingerprint(adapted, "base", "selected") != train_fingerprint(config, "base", "selected")
 
 

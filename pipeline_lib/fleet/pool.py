@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig, digest
-from pipeline_lib.worker.process import WorkerFailed, WorkerProcess
+from pipeline_lib.fleet.fleets import Fleet, make_fleet
+from pipeline_lib.worker.process import WorkerFailed
 
 
 class WorkerPool:
@@ -23,14 +24,14 @@ class WorkerPool:
             known = self._largest.get(_engine_key(config))
             if known is None or config.max_model_tokens > known.max_model_tokens:
                 self._largest[_engine_key(config)] = config
-        self._lanes: queue.Queue[tuple[str, WorkerProcess] | None] = queue.Queue()
+        self._lanes: queue.Queue[tuple[str, Fleet] | None] = queue.Queue()
         for _ in range(num_lanes):
             self._lanes.put(None)
-        self._at_work: set[WorkerProcess] = set()
+        self._at_work: set[Fleet] = set()
         self._is_ended = False
 
     @contextmanager
-    def worker(self, config: RunConfig) -> Iterator[WorkerProcess]:
+    def worker(self, config: RunConfig) -> Iterator[Fleet]:
         """A worker for one run, alone; waits until a lane is free. Raises WorkerFailed when the pool was ended."""
         lane, key = self._lanes.get(), _engine_key(config)
         try:
@@ -40,7 +41,7 @@ class WorkerPool:
                     lane[1].close()
                 lane = None
                 model = self._largest[key]
-                worker = WorkerProcess(model, self._base_folders[model.base_model], self._home, will_train=True)
+                worker = make_fleet(model, self._base_folders[model.base_model], self._home)
                 lane = (key, worker)
                 worker.start()
             self._at_work.add(lane[1])
@@ -75,4 +76,4 @@ class WorkerPool:
 def _engine_key(config: RunConfig) -> str:
     compute = config.compute
     parts = [config.base_model, config.model_revision, config.generation.model_dump(), compute.num_processes, compute.launcher]
-    return digest([*parts, compute.num_threads])
+    return digest([*parts, compute.num_threads, config.fleet.model_dump()])

@@ -1,0 +1,304 @@
+"""Which engine generates what: requests dealt over all engines, weights pushed to them in versions, and engines that die replaced.
+
+Weights come in rounds: what is submitted between two pushes is generated with the weights of the first, wholly and by whichever
+engine has room. An engine takes over the next weights when nothing of the round before waits any more, and goes back where an engine
+has died that had some of it. Draws depend on a request's seed alone, so neither the dealing nor a death changes what is drawn.
+
+Plain asyncio, for one event loop; it knows engines by what `EngineHost` offers.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from pipeline_lib.fleet.engine_host import News, Request
+from pipeline_lib.generation.protocol import Sampling
+from pipeline_lib.messages.faults import Explained
+from pipeline_lib.records import Completion, FleetEvent
+
+NEWS_SECONDS = 1.0
+# More engines lost than that in so many seconds: something is wrong that another engine does not mend.
+MOST_LOSSES, LOSS_SECONDS = 3, 600.0
+
+logger = logging.getLogger(__name__)
+
+
+class FleetError(Explained):
+    """The engines cannot generate, or do not hold the weights that they were sent; one line, and another try would find the same."""
+
+
+class Engine(Protocol):
+    """An `EngineHost` elsewhere."""
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Round:
+    """Weights, and the requests to be generated with them that no engine has yet.
+
+    `packed` is a list of what stands for them, which an object store would otherwise hand to the dispatcher in full.
+    """
+
+    version: str
+    folder: str | None
+    packed: Any = None
+    digest: str | None = None
+    waiting: deque[Request] = field(default_factory=deque)
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """The requests of one call: what is finished and not fetched yet, and how many are not finished."""
+
+    round: Round
+    num_left: int
+    batch: int | None
+    finished: list[tuple[int, Completion]] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """An engine with the weights it holds (those of `round`, unless they are `loading`) and the requests it has."""
+
+    name: str
+    engine: Engine
+    round: Round
+    node: str = ""
+    is_ready: bool = False
+    loading: Round | None = None
+    held: dict[int, Request] = field(default_factory=dict)
+    since: float = 0.0  # when it began to load, or to generate
+
+
+class Dispatcher:
+    """The engines of a run behind one queue. `start_engine(name)` starts one; `capacity` requests are given to each at once."""
+
+    def __init__(
+        self, start_engine: Callable[[str], Engine], num_engines: int, capacity: int, base_folder: str, deadline_seconds: float
+    ) -> None:
+        self._start_engine, self._capacity, self._deadline = start_engine, capacity, deadline_seconds
+        self._base = Round("as loaded", base_folder)
+        self._rounds = [self._base]
+        self._lanes: list[Lane] = []
+        self._tickets: dict[int, tuple[Ticket, int]] = {}  # by the key of a request: its call and its number there
+        self._calls: dict[int, Ticket] = {}
+        self._numbers = itertools.count()
+        self._losses: list[float] = []
+        self._error: str | None = None
+        self._events: list[FleetEvent] = []
+        self._changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._num_engines = num_engines
+
+    async def start(self) -> None:
+        """Start all engines; returns at once."""
+        for _ in range(self._num_engines):
+            self._start_lane()
+
+    async def submit(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], batch: int | None = None
+    ) -> int:
+        """Have prompts generated with the newest weights; what comes of it is fetched by the number that this returns."""
+        ticket = Ticket(self._rounds[-1], len(prompts), batch)
+        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            request = Request(next(self._numbers), prompt, sampling, seed)
+            self._tickets[request.key] = (ticket, number)
+            ticket.round.waiting.append(request)
+        call = next(self._numbers)
+        self._calls[call] = ticket
+        await self._feed()
+        return call
+
+    async def fetch(self, call: int, wait_seconds: float) -> tuple[list[tuple[int, Completion]], bool]:
+        """What of a call has been finished since it was last fetched, and whether that is all. Raises FleetError."""
+        ticket = self._calls[call]
+        await self._wait_for(lambda: bool(ticket.finished) or not ticket.num_left, wait_seconds)
+        finished, ticket.finished = ticket.finished, []
+        if not ticket.num_left:
+            del self._calls[call]
+        return finished, not ticket.num_left
+
+    async def push(self, version: str, folder: str | None, packed: Any = None) -> None:
+        """New weights, for all that is submitted from now on: those of a folder, or packed ones."""
+        self._rounds.append(Round(version, folder, packed))
+        await self._feed()
+
+    async def digest(self, wait_seconds: float) -> str | None:
+        """The digest of the newest weights when all engines hold them; None if they do not by then. Raises FleetError."""
+        newest = self._rounds[-1]
+
+        def is_loaded() -> bool:
+            ready = [lane for lane in self._lanes if lane.is_ready]
+            return bool(ready) and all(lane.round is newest and lane.loading is None for lane in ready)
+
+        await self._wait_for(is_loaded, wait_seconds)
+        return newest.digest if is_loaded() else None
+
+    async def reset(self) -> None:
+        """Forget what has been asked for: the trainer is another. Engines go back to the weights that they were started with."""
+        for each in self._rounds:
+            each.waiting.clear()
+        self._rounds = [self._base]
+        self._tickets.clear()
+        self._calls.clear()
+        self._error = None
+        for lane in self._lanes:
+            lane.held.clear()
+            if lane.is_ready:
+                await self._attempt(lane, lane.engine.call("drop"))
+        await self._feed()
+
+    async def note(self, event: FleetEvent) -> None:
+        """Put an event that others have seen among those of the engines."""
+        self._events.append(event)
+
+    async def events(self) -> list[FleetEvent]:
+        """What has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    async def _wait_for(self, condition: Callable[[], bool], seconds: float) -> None:
+        async with self._changed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._error) or condition()), seconds)
+        if self._error:
+            raise FleetError(self._error)
+
+    def _start_lane(self) -> None:
+        name = f"generator-{next(self._numbers)}"
+        lane = Lane(name, self._start_engine(name), self._base)
+        self._lanes.append(lane)
+        self._begin(self._follow(lane))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self, lane: Lane) -> None:
+        """Hear an engine's news for as long as it lives."""
+        try:
+            lane.node = await lane.engine.call("where")
+            while lane in self._lanes:
+                news: News = await asyncio.wait_for(lane.engine.call("news", NEWS_SECONDS), self._deadline + NEWS_SECONDS)
+                if news.failure and news.failure[1]:
+                    self._error = news.failure[0]
+                elif news.failure:
+                    raise ConnectionError(news.failure[0])
+                if news.seconds_since_step > self._deadline:
+                    raise TimeoutError
+                self._take(lane, news)
+                await self._feed()
+        except TimeoutError:
+            await self._lose(lane, "hung", f"it has not answered or decoded for {self._deadline:g} s")
+        except Exception as error:
+            await self._lose(lane, "died", str(error))
+
+    def _take(self, lane: Lane, news: News) -> None:
+        if news.is_ready and not lane.is_ready:
+            lane.is_ready = True
+            self._note(lane, "started")
+        for key, completion in news.done:
+            if lane.held.pop(key, None):
+                ticket, number = self._tickets.pop(key)
+                ticket.finished.append((number, completion))
+                ticket.num_left -= 1
+                if not lane.held:
+                    self._note(lane, "generated", ticket.batch, time.monotonic() - lane.since)
+        for _, digest in news.loaded:
+            self._take_digest(lane, digest)
+
+    def _take_digest(self, lane: Lane, digest: str) -> None:
+        if lane.loading is None:
+            return
+        lane.round, lane.loading = lane.loading, None
+        self._note(lane, "loaded", seconds=time.monotonic() - lane.since)
+        if lane.round.digest not in (None, digest):
+            self._error = f"{lane.name} holds other weights than the engines before it after it was sent {lane.round.version}"
+        lane.round.digest = digest
+
+    async def _lose(self, lane: Lane, kind: str, reason: str) -> None:
+        """Give up an engine: what it had is dealt to others, before all that waits, and another one is started."""
+        if lane not in self._lanes:
+            return
+        self._lanes.remove(lane)
+        self._note(lane, kind, reason=" ".join(reason.split())[:300])
+        logger.warning("%s %s: %s", lane.name, kind, reason)
+        lane.engine.kill()
+        lane.round.waiting.extendleft(reversed(lane.held.values()))
+        self._losses = [*(at for at in self._losses if at > time.monotonic() - LOSS_SECONDS), time.monotonic()]
+        if len(self._losses) > MOST_LOSSES:
+            self._error = f"{len(self._losses)} generators were lost in {LOSS_SECONDS / 60:g} minutes, the last: {reason}"
+        else:
+            self._start_lane()
+        await self._feed()
+
+    async def _feed(self) -> None:
+        """Give every engine what it can do next, and wake all who wait."""
+        used = {id(lane.round) for lane in self._lanes if lane.held}
+        last = self._rounds[-1]
+        self._rounds = [each for each in self._rounds if each.waiting or each is last or id(each) in used]
+        orders: list[Coroutine[Any, Any, None]] = []
+        target = next((each for each in self._rounds if each.waiting), last)
+        free = [lane for lane in self._lanes if lane.is_ready and not lane.loading]
+        for lane in free:
+            if lane.round is not target and not lane.held:
+                lane.loading, lane.since = target, time.monotonic()
+                self._begin(self._load(lane, target))
+        lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
+        for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, self._capacity).items():
+            lane = lanes[name]
+            lane.since = lane.since if lane.held else time.monotonic()
+            lane.held |= {request.key: request for request in requests}
+            orders.append(self._attempt(lane, lane.engine.call("give", requests)))
+        await asyncio.gather(*orders)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _load(self, lane: Lane, target: Round) -> None:
+        """Order weights; where they are gone, as those of a trainer that has died, the engine stays free for others."""
+        try:
+            await lane.engine.call("load", target.version, target.folder, target.packed[0] if target.packed else None)
+        except Exception as error:
+            logger.info("%s did not get the weights of %s: %s", lane.name, target.version, error)
+            lane.loading = None if lane.loading is target else lane.loading
+
+    async def _attempt(self, lane: Lane, call: Coroutine[Any, Any, Any]) -> None:
+        """Whether an engine has died is for its news to say; one that hangs holds up nobody."""
+        try:
+            await asyncio.wait_for(call, NEWS_SECONDS)
+        except Exception as error:
+            logger.info("%s did not take an order: %s", lane.name, error)
+
+    def _note(self, lane: Lane, kind: str, batch: int | None = None, seconds: float | None = None, reason: str = "") -> None:
+        happened = datetime.now(UTC) - timedelta(seconds=seconds or 0.0)
+        self._events.append(FleetEvent("", happened, lane.name, lane.node, kind, lane.round.version, batch, seconds, reason))
+
+
+def deal(waiting: deque[Request], loads: Mapping[str, int], capacity: int) -> dict[str, list[Request]]:
+    """Take requests off the queue for engines by name, each to the one with the fewest (`loads`: those it has already).
+
+    The samples of a prompt stay together, so that its cache serves them all, as long as its engine has room.
+    """
+    loads, given = dict(loads), {name: list[Request]() for name in loads}
+    name, prompt = "", None
+    while waiting and loads and min(loads.values()) < capacity:
+        if waiting[0].prompt is not prompt or loads[name] >= capacity:
+            name, prompt = min(loads, key=lambda each: loads[each]), waiting[0].prompt
+        given[name].append(waiting.popleft())
+        loads[name] += 1
+    return {name: requests for name, requests in given.items() if requests}
