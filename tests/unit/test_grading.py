@@ -213,6 +213,17 @@ x_1=2, x_2=3 || x₁=2, x₂=3
 C || \text{Option C}
 \text{parabola} || a parabola
 \text{no solution} || No solutions
+\frac{22}{7} || \frac{22}{7}\approx 3.14
+3.1415 || \pi\approx 3.1415
+A || A. 5
+5 || \int_0^5 1 dx
+0 || \lim_{n\to\infty}\frac1n
+e || \lim_{n\to\infty}(1+\frac1n)^n
+5 || \sum_{k=1}^5 1
+n(n+1)/2 || \sum_{k=1}^{n} k
+12:30 am || 00:30
+3:15 pm || 15:15
+xy || yx
 """
 
 WRONG = r"""
@@ -301,6 +312,24 @@ a+b=5 || x=5
 4343_6 || 4343_{\text{seven}}
 (4343)_6 || 4343_7
 C || \text{Option D}
+7 || 0\approx0.5\approx1\approx1.5\approx7
+5.9 || 5\approx5.9
+4 || 3.4\approx4
+x=6 || x=5\approx5.5\approx6
+A || A. B
+B || A. B
+A || (A) B
+A || (A) (B) C
+C || (A) (B) C
+51 || \int_0^5 1 dx
+\frac{\partial f}{\partial x} || \frac{\partial g}{\partial y}
+12:30 pm || 00:30
+3:15 am || 15:15
+no || on
+5 || 1e5000
+5 || or or
+5 || \begin{cases}\end{cases}
+5 || 0.(3)\overline{5}
 """
 
 
@@ -320,6 +349,13 @@ def test_forms_of_answers(cases, reason):
 def test_numbers_beyond_computing_are_timeouts_at_once():
     answers = ["9^{9^{9^9}}", "10^{10^{10}}", "2**3**9**9", "(10^9)!", "100000!", "5!!!!!", "\\binom{10000000}{5000000}"]
     assert judge_answers([(answer, "\\sqrt{5}") for answer in answers], timeout_seconds=-1.0) == ["timeout"] * len(answers)
+
+
+def test_what_crashes_a_comparison_is_an_error_and_ends_nothing():
+    answers = ["10^{4400}\\text{ hours }30\\text{ minutes}", "\\pi\\approx10^{4400}"]
+    assert set(judge_answers([(answer, "5") for answer in answers], timeout_seconds=30.0)) <= {"error", "wrong"}
+    pairs = [("10^{5000}", "52_8"), (f"{'1' * 4400}_3", "52_8"), ("52_8", "52_8")]
+    assert judge_answers(pairs, timeout_seconds=30.0)[2] == "correct"
 
 
 def test_a_tolerance_is_absolute_and_a_problems_own():

@@ -26,6 +26,7 @@ from pipeline_lib.grading.maths.answer_types import (
 from pipeline_lib.grading.maths.atoms import (
     EMPTY,
     interval,
+    letter_of,
     read_based,
     read_clock,
     read_date,
@@ -36,7 +37,7 @@ from pipeline_lib.grading.maths.atoms import (
     valued,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
-from pipeline_lib.grading.maths.lexer import CLOSING, Token, Tokens, lex
+from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
 from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
 from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed
 
@@ -59,10 +60,7 @@ def read(text: str) -> Readings:
     tokens = lex(text)
     if tokens is None:
         return (Text((text,)),)
-    readings: list[Answer] = []
-    for variant in comma_variants(tokens):
-        readings += [answer for answer in whole(variant) if answer not in readings]
-    return tuple(readings)
+    return tuple(dict.fromkeys(answer for variant in comma_variants(tokens) for answer in whole(variant)))
 
 
 @lru_cache(maxsize=16_384)
@@ -80,6 +78,8 @@ def whole(tokens: Tokens) -> Readings:
             is_list = isinstance(answer[0], Items) and answer[0].kind == "list" and not answer[0].ends
             # Braces that TeX does not print: brackets of some kind.
             return (replace(answer[0], ends="{}"),) if braced and is_list and isinstance(answer[0], Items) else answer
+    if len(tokens) == 1 and tokens[0].text in COMMON_WORDS:
+        return read_text(tokens)
     readings = [answer for reader in _ATOMS for answer in reader(tokens)]
     # A short word may be a product of letters.
     if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 2):
@@ -310,19 +310,20 @@ _STRUCTURES: tuple[Callable[[Tokens], Readings | None], ...] = (_environment, _l
 def _choice(tokens: Tokens) -> Readings:
     if tokens[0].text.lower() in ("option", "choice", "answer") and len(tokens) > 1:
         tokens = tokens[2:] if tokens[1].text == ":" else tokens[1:]
-    texts = [token.text for token in tokens]
-    opened = texts[0] == "("
-    letter = texts[1] if opened and len(texts) > 1 else texts[0]
-    if len(letter) != 1 or not "A" <= letter <= "Z":
+    opened, letter = tokens[0].text == "(", letter_of(tokens)
+    if not letter:
         return ()
     behind = tokens[2:] if opened else tokens[1:]
     if not behind:
         return () if opened else (Choice(letter),)
-    if len(behind) == 1 and not opened and behind[0].kind == "word" and behind[0].text.istitle() and len(behind[0].text) > 1:
-        return (Choice(letter, whole(behind)),)
-    if behind[0].text not in (")", ".", ":") or (opened and behind[0].text != ")"):
+    is_marked = behind[0].text in (")", ".", ":")
+    rest = behind[1:] if is_marked else behind
+    # A hedge: (A) B, or (A) (B) and more.
+    if rest and (rest[0].text == "(" or any(isinstance(answer, Choice) for answer in whole(rest))) and letter_of(rest):
         return ()
-    return (Choice(letter, whole(behind[1:])),)
+    is_name = len(rest) == 1 and not opened and rest[0].kind == "word" and rest[0].text.istitle() and len(rest[0].text) > 1
+    is_text = is_marked and (not opened or behind[0].text == ")")
+    return (Choice(letter, whole(rest)),) if is_text or (is_name and not is_marked) else ()
 
 
 _ATOMS: tuple[Callable[[Tokens], Readings], ...] = (_choice, read_based, read_clock, read_ratio, read_quantity, read_value)

@@ -24,38 +24,35 @@ _BASES = dict(zip((
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
     "sixteen",
 ), range(2, 17), strict=True))  # fmt: skip
-
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
 LONGEST_UNIT = 24
 _BASED = re.compile(r"(-?)(\()?([0-9A-Z]+)(?(2)\))_\{?(?:base)?\(?(\d{1,2}|[a-z]+)\)?\}?")
-
 _TIME = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?", re.IGNORECASE)
-
 _HOUR = re.compile(r"(\d{1,2})([ap])\.?m\.?", re.IGNORECASE)
-
 _DATES = (
     re.compile(r"(?P<month>[a-z]{3,9})\.? (?P<day>\d{1,2})(?: ?(?:st|nd|rd|th))?(?:,? (?P<year>\d{4}))?"),
     re.compile(r"(?P<day>\d{1,2})(?: ?(?:st|nd|rd|th))? (?:of )?(?P<month>[a-z]{3,9})\.?(?:,? (?P<year>\d{4}))?"),
     re.compile(r"(?P<year>\d{4}) ?- ?(?P<number>\d\d) ?- ?(?P<day>\d\d)"),
 )
-
 _PHRASES = {
     "no solution": "empty", "no solutions": "empty", "no real solution": "empty", "no real solutions": "empty", "none": "empty",
     "empty set": "empty", "the empty set": "empty", "there is no solution": "empty", "there are no solutions": "empty",
     "all real numbers": "real", "all reals": "real", "any real number": "real", "all real x": "real", "the real numbers": "real",
     "dne": "does not exist", "the limit does not exist": "does not exist",
 }  # fmt: skip
-
 EMPTY = Items("set", ())
-
 MINUS_INFINITY: Tree = ("*", ("n", "-1"), ("c", "oo"))
-
 INFINITY: Tree = ("c", "oo")
 
 
 def interval(ends: str, low: Readings, high: Readings) -> Items:
     return Items("tuple" if ends == "()" else "interval", (low, high), ends)
+
+
+def letter_of(tokens: Tokens) -> str:
+    """The capital letter that tokens begin with, also behind a bracket."""
+    letter = tokens[1].text if tokens[0].text == "(" and len(tokens) > 1 else tokens[0].text
+    return letter if len(letter) == 1 and "A" <= letter <= "Z" else ""
 
 
 def read_based(tokens: Tokens) -> Readings:

@@ -23,7 +23,7 @@ ACCENTS = frozenset(
 )
 # Letters that stand for a function wherever brackets follow, and those that do so before a single name or number.
 ALWAYS_APPLIED, APPLIED_TO_ONE = frozenset("fFO"), frozenset("ghGHPpqoyuv")
-CALCULUS = frozenset(("\\int", "\\sum", "\\prod", "\\lim", "\\iint", "\\oint", "\\partial", "\\limsup", "\\sup"))
+CALCULUS = frozenset(("\\int", "\\sum", "\\prod", "\\lim", "\\iint", "\\oint", "\\limsup", "\\sup"))
 TIMES = frozenset(("\\cdot", "\\times", "*"))
 _VOWELS = frozenset("aeiouAEIOU")
 _WORD_FUNCTION = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([a-zA-Z]{0,2})")
@@ -166,7 +166,10 @@ def applied(name: str, arguments: list[Tree], base: Tree | None, exponent: Tree 
 
 def calculus_of(tokens: Tokens) -> Tree | None:
     """Sums, integrals and limits, for latex2sympy; it would skip what it does not know, so relations and words are refused."""
-    text = "".join((" " if token.kind in ("word", "command") else "") + token.text for token in tokens)
+    before = (Token("sign", ""), *tokens)
+    # 5 1 is a bound and an integrand, and \alpha x two factors; in \frac1n there is no space to be made up.
+    glued = [one.kind in ("word", "command") and other.kind == "word" for one, other in zip(before, tokens, strict=False)]
+    text = "".join((" " if token.spaced or apart else "") + token.text for token, apart in zip(tokens, glued, strict=True))
     is_plain = not any(token.upright or token.kind == "newline" or token.text in ("<", ">", "&", ";", "?") for token in tokens)
     balanced = sum((token.text in OPENING) - (token.text in CLOSING) for token in tokens) == 0
     return ("latex", text.strip()) if is_plain and balanced and ("=" not in text or "_{" in text) else None

@@ -78,7 +78,7 @@ def unified(trees: list[Tree]) -> list[Tree]:
 
 
 def near(one: Readings, other: Readings) -> Node:
-    r"""Whether one side of \approx is a rounding of the other to the digits it shows."""
+    r"""Whether one side of \approx is a rounding of the other to the digits it shows; two decimals or more may also be cut."""
     numbers = [
         next((answer for answer in side if isinstance(answer, Number | Expression | Quantity)), None) for side in (one, other)
     ]
@@ -87,10 +87,11 @@ def near(one: Readings, other: Readings) -> Node:
     for shown, exact in (amounts, amounts[::-1]):
         if isinstance(shown, Number) and exact is not None:
             decimals = shown.decimals or 0
+            error = Fraction(1 if decimals > 1 else 5, 10 ** (decimals if decimals > 1 else decimals + 1))
             if isinstance(exact, Number):
-                nodes.append(abs(shown.value - exact.value) < Fraction(1, 10**decimals))
+                nodes.append(abs(shown.value - exact.value) <= error)
             else:
-                nodes.append(checked(["near", exact.tree, str(shown.value), decimals], [exact.tree], []))
+                nodes.append(checked(["near", exact.tree, str(shown.value), str(error)], [exact.tree], []))
     return any_of(nodes)
 
 

@@ -3,6 +3,7 @@
 The rule for an answer, its paths and their limits are described in docs/grading.md.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
@@ -11,6 +12,8 @@ from pipeline_lib.grading.maths.lexer import lex
 from pipeline_lib.grading.maths.nodes import holds
 from pipeline_lib.grading.maths.pool import Outcome, Question, maths_pool
 from pipeline_lib.grading.maths.table import compare_answers
+
+logger = logging.getLogger(__name__)
 
 
 def judge_answers(
@@ -39,7 +42,7 @@ def judge_file_predictions(
     """
     if len(golds) != len(predictions):
         raise ValueError(f"{len(golds)} gold answers and {len(predictions)} predictions: need one of each")
-    pairs = [read_pair(gold, prediction)[::-1] for gold, prediction in zip(golds, predictions, strict=True)]
+    pairs = [_read_pair(prediction, gold) for gold, prediction in zip(golds, predictions, strict=True)]
     return judge_pairs(pairs, timeout_seconds, tolerances, on_done)
 
 
@@ -75,10 +78,26 @@ def judge_pairs(
     return [outcomes[index] for index in range(len(pairs))]
 
 
+def _read_pair(prediction: str, gold: str) -> tuple[str | None, str]:
+    """Prediction and gold as `read_pair` reads them; what crashes it is compared as it is, and found to be an error there."""
+    try:
+        return read_pair(gold, prediction)[::-1]
+    except Exception:
+        return prediction, gold
+
+
 def _decide_without_algebra(answer: str | None, gold: str, tolerance: float | None) -> str | Question:
     """The reason, or the question that is left for the workers."""
     if answer is None:
         return "no_answer"
+    try:
+        return _decide_by_types(answer, gold, tolerance)
+    except Exception:  # one answer, which a model may have made up to that end, must not end the run
+        logger.debug("an answer of %d characters crashed its comparison", len(answer), exc_info=True)
+        return "error"
+
+
+def _decide_by_types(answer: str, gold: str, tolerance: float | None) -> str | Question:
     if is_same_text(gold, answer):
         return "correct"
     if gold.isdigit() and answer.isdigit() and tolerance is None and gold.isascii() and answer.isascii():

@@ -239,11 +239,11 @@ class Meeting:
         values: list[list[Readings]] = []
         for side in (gold, answer):
             if isinstance(side, Chain):
+                if "~" in side.signs[:-1]:  # each would move the value a little further
+                    return False
                 for sign, one, other in zip(side.signs, side.terms, side.terms[1:], strict=False):
                     nodes.append(self.compare(one, other) if sign == "=" else near(one, other))
-                values.append(
-                    [side.terms[-1], *(term for term, sign in zip(side.terms, side.signs, strict=False) if sign == "~")]
-                )
+                values.append(list(side.terms[-2:] if side.signs[-1] == "~" else side.terms[-1:]))
             else:
                 values.append([(side,)])
         return all_of([any_of([self.compare(one, other) for one in values[0] for other in values[1]]), *nodes])
@@ -279,9 +279,10 @@ class Meeting:
             return False
         if gold.half and answer.half:
             return gold.half == answer.half and one[0] % 12 == other[0] % 12
-        half = gold.half or answer.half
-        hours = {one[0], other[0]}
-        return len(hours) == 1 or (bool(half) and hours == {hour := min(hours), hour + 12} and half == "p")
+        if not (gold.half or answer.half):
+            return one[0] == other[0]
+        stated, plain, half = (one[0], other[0], gold.half) if gold.half else (other[0], one[0], answer.half)
+        return plain in (stated, stated % 12 + 12 * (half == "p"))
 
     def dates(self, gold: Date, answer: Date) -> Node:
         return gold == answer

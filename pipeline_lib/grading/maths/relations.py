@@ -28,7 +28,7 @@ _LOW: Readings = (Expression(MINUS_INFINITY),)
 _HIGH: Readings = (Expression(INFINITY),)
 
 
-def _isinterval(answer: Answer) -> bool:
+def _is_interval(answer: Answer) -> bool:
     return isinstance(answer, Items) and (answer.kind == "interval" or answer.ends == "()")
 
 
@@ -218,7 +218,7 @@ def family(items: list[Readings]) -> Family | None:
 
 def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Readings | None:
     """Named values together: several names are assignments, one name has several values; inequalities are intervals."""
-    if not isinstance(firsts[0], Named) or firsts[0].name is None:
+    if not firsts or not isinstance(firsts[0], Named) or firsts[0].name is None:
         return None
     names: list[str] = []
     values: list[Readings] = []
@@ -234,7 +234,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
             return None
     if len(set(names)) > 1:
         return _assigned(list(zip(names, values, strict=True)))
-    if all(_isinterval(value[0]) for value in values):
+    if all(_is_interval(value[0]) for value in values):
         both = None if is_or else _intersection(values)
         return (Named(names[0], both or (Union(tuple(values)),)),)
     return (Named(names[0], (Items("list", tuple(values)),)),)

@@ -51,7 +51,7 @@ def decimal_text(text: str) -> str:
         text = text.replace(".", "").replace(",", ".")
     if "e" in text.lower():
         mantissa, _, exponent = text.lower().partition("e")
-        if len(exponent) > 6 or abs(int(exponent)) > 20_000:
+        if len(exponent) > 6 or abs(int(exponent)) + len(mantissa) > MOST_DIGITS:
             raise NotWhole
         return str(Fraction(mantissa) * Fraction(10) ** int(exponent))
     return text
@@ -60,6 +60,8 @@ def decimal_text(text: str) -> str:
 def repeating_decimal(text: str, block: str) -> Fraction:
     """The value of a decimal whose last digits repeat for ever."""
     whole, _, digits = text.partition(".")
+    if not (whole + digits + block).lstrip("-").isdecimal() or len(whole + digits + block) > MOST_DIGITS:
+        raise NotWhole
     shift = 10 ** len(digits)
     return Fraction(int((whole or "0") + digits), shift) + Fraction(int(block), shift * (10 ** len(block) - 1))
 

@@ -81,12 +81,15 @@ def function(name: str, parts: list[Any]) -> Any:
 
 def calculus(latex: str) -> Any:
     """What math-verify reads in a sum, an integral or a limit, evaluated."""
+    import sympy
     from math_verify import LatexExtractionConfig, parse
 
     parsed = parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
     if not parsed or isinstance(parsed[0], str):
         raise ValueError(f"{latex} cannot be parsed")
-    return parsed[0].doit()
+    value = parsed[0].doit()
+    # latex2sympy's symbols are real by assumption: they would be others than those of the same name in the answer beside it.
+    return value.xreplace({symbol: sympy.Symbol(symbol.name) for symbol in value.free_symbols})
 
 
 def is_equal(gold: Any, answer: Any, tolerance: float | None) -> bool:
@@ -181,12 +184,12 @@ def values_at_points(*expressions: Any) -> Iterator[list[Any] | None]:
         yield values if is_known and all(value.as_real_imag()[0].is_Number for value in values) else None
 
 
-def is_rounding(tree: Any, shown: str, decimals: int) -> bool:
-    """Whether a decimal is a value rounded or cut to its decimals."""
+def is_near(tree: Any, shown: str, error: str) -> bool:
+    """Whether a value differs by no more than an error from the number that is shown for it."""
     import sympy
 
     value = sympy.N(expression(tree), DIGITS)
-    return bool(abs(value - sympy.Rational(shown)) < sympy.Rational(1, 10**decimals))
+    return bool(abs(value - sympy.Rational(shown)) <= sympy.Rational(error))
 
 
 def is_same_relation(sign: str, gold: Any, answer: Any) -> bool:
@@ -219,7 +222,7 @@ def decide(node: Any, tolerance: float | None) -> bool:
     if kind == "equal":
         return is_equal(freeze(node[1]), freeze(node[2]), tolerance)
     if kind == "near":
-        return is_rounding(freeze(node[1]), node[2], node[3])
+        return is_near(freeze(node[1]), node[2], node[3])
     if kind == "relation":
         return is_same_relation(node[1], freeze(node[2]), freeze(node[3]))
     if kind == "match":
