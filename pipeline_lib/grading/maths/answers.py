@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 from pipeline_lib.grading.maths.answer_types import (
-    Answer,
     Chain,
     Choice,
     Congruence,
