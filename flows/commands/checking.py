@@ -60,6 +60,8 @@ def _show_memory(plan: PlannedRun, memory: MemoryPlan, console: HarmlessConsole)
     title = f"memory, computed, on {number} × {plan.card.gib:.1f} GiB ({plan.card.name}){beside}"
     console.print(text_table(title, columns, rows))
     words = f"the engine's cache holds {cache_words(memory)} of {memory.longest_tokens} tokens"
+    if memory.cache_tokens_alone != memory.cache_tokens:
+        words += f" in training, {cache_words(memory, is_alone=True)} in profile and evaluate"
     if memory.host_gib:
         words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the machine's own memory"
     words += f"; without a GPU the run takes {memory.cpu_gib:.0f} GiB"

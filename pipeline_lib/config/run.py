@@ -31,6 +31,11 @@ class GenerationConfig(Section):
     gpu_memory_utilization: ChangesNoResult[Fraction] = Field(
         0.45, description="GPU only: share of memory for the engine while it is awake; what the trainer keeps needs the rest."
     )
+    gpu_memory_utilization_alone: ChangesNoResult[Fraction | None] = Field(
+        None,
+        description="GPU only: a larger share for profile and evaluate, which have no trainer beside them; a worker is started anew "
+        "between these and training. Absent: the same share.",
+    )
     enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
     tensor_parallel: ChangesNoResult[PositiveInt] = Field(
         1, description="vLLM only: processes that share one engine, each with a part of its weights and cache."
@@ -46,6 +51,11 @@ class GenerationConfig(Section):
     kl_tolerance: ChangesNoResult[PositiveFloat] = Field(
         0.05, description="Largest mean k3 of engine and trainer over a step's trained tokens (nats); beyond it training stops."
     )
+
+    def memory_share(self, trains: bool) -> float:
+        """The engine's share of a GPU's memory, beside a trainer or alone."""
+        beside = self.gpu_memory_utilization
+        return beside if trains else max(beside, self.gpu_memory_utilization_alone or 0.0)
 
     @model_validator(mode="after")
     def _shared_by_vllm_alone(self) -> "GenerationConfig":

@@ -40,7 +40,7 @@ class WorkerPool:
                 if lane is not None:
                     lane[1].close()
                 lane = None
-                model = self._largest[key]
+                model = _with_one_share(self._largest[key])
                 worker = make_fleet(model, self._base_folders[model.base_model], self._home)
                 lane = (key, worker)
                 worker.start()
@@ -71,6 +71,11 @@ class WorkerPool:
                     lane[1].kill()
                 else:
                     lane[1].close()
+
+
+def _with_one_share(config: RunConfig) -> RunConfig:
+    """A larger share for an engine alone would cost short runs two starts of a worker each."""
+    return config.model_copy(update={"generation": config.generation.model_copy(update={"gpu_memory_utilization_alone": None})})
 
 
 def _engine_key(config: RunConfig) -> str:

@@ -52,12 +52,14 @@ class Phase:
 class MemoryPlan:
     """The phases of a run on one GPU, what the engine's cache holds, and GiB of the machine's own memory: beside GPUs, and without.
 
-    In profile and evaluate the engine is alone; a training step generates, goes forward and back, and takes an optimiser step.
+    In profile and evaluate the engine is alone, with a share and so a cache of its own; a training step generates, goes forward and
+    back, and takes an optimiser step.
     """
 
     usable_gib: float
     phases: tuple[Phase, ...]
     cache_tokens: int
+    cache_tokens_alone: int
     longest_tokens: int
     host_gib: float
     cpu_gib: float
@@ -85,25 +87,30 @@ class MemoryPlan:
 def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPlan:
     """The plan of a run with `compute.num_processes` GPUs of this kind; in a ray fleet these are the trainer's, beside the engines'."""
     generation, is_apart = config.generation, config.fleet.kind == "ray"
-    share = generation.gpu_memory_utilization * card.gib
+    alone, share = (generation.memory_share(trains or is_apart) * card.gib for trains in (False, True))
     parallel = generation.tensor_parallel if is_apart else min(generation.tensor_parallel, config.compute.num_processes)
     engine_weights = BYTES[generation.dtype] * model.parameters / parallel / GIB
     key_value_heads = max(model.key_value_heads / parallel, 1)
     token_bytes = 2 * model.layers * key_value_heads * model.head_width * BYTES[generation.dtype]
     trainer = _Trainer(config, model)
-    engine = {"engine": share, "other": CONTEXT_GIB}
+    others = engine_weights + ENGINE_WORK_GIB
     asleep = 0.0 if is_apart else ASLEEP_GIB if generation.sleep else share
     resident = {"engine": asleep, "other": CONTEXT_GIB + trainer.buffers}
     held = trainer.weights | trainer.gradients | trainer.optimizer
     return MemoryPlan(
         usable_gib=card.gib * (1 - SLACK),
         phases=(
-            Phase("engine alone", engine),
-            Phase("generation", engine | ({} if is_apart else trainer.between_steps | {"other": CONTEXT_GIB + trainer.live})),
+            Phase("engine alone", {"engine": alone, "other": CONTEXT_GIB}),
+            Phase(
+                "generation",
+                {"engine": share, "other": CONTEXT_GIB}
+                | ({} if is_apart else trainer.between_steps | {"other": CONTEXT_GIB + trainer.live}),
+            ),
             Phase("backward pass", resident | held | trainer.activations | trainer.logits),
             Phase("optimiser step", resident | held | {"other": resident["other"] + trainer.step}),
         ),
-        cache_tokens=int((share - engine_weights - ENGINE_WORK_GIB) * GIB / token_bytes),
+        cache_tokens=int((share - others) * GIB / token_bytes),
+        cache_tokens_alone=int((alone - others) * GIB / token_bytes),
         longest_tokens=config.max_model_tokens,
         host_gib=trainer.host,
         cpu_gib=cpu_gib(config, model),

@@ -13,7 +13,15 @@ from pipeline_lib.memory.remedy import overrides, settings_that_fit, with_settin
 
 GPUS = (1, 4, 8)
 PARTS = ("engine", "weights", "gradients", "optimiser", "activations", "logits", "other")
-COLUMNS = ("configuration", "GPUs", "engine: its cache", "generation", "backward pass", "optimiser step", "verdict")
+COLUMNS = (
+    "configuration",
+    "GPUs",
+    "engine alone: its cache",
+    "generation: the engine's cache",
+    "backward pass",
+    "optimiser step",
+    "verdict",
+)
 # Below this a model fits any card.
 TOY_PARAMETERS = 0.1e9
 
@@ -29,9 +37,10 @@ def phase_table(plan: MemoryPlan) -> Table:
     return ["GiB a GPU", *PARTS, "sum"], rows
 
 
-def cache_words(plan: MemoryPlan) -> str:
-    """What the engine's cache holds: tokens, and sequences of the longest length."""
-    return f"{max(plan.cache_tokens, 0) / 1000:,.0f} k tokens, {max(plan.cache_sequences, 0):.1f} sequences"
+def cache_words(plan: MemoryPlan, is_alone: bool = False) -> str:
+    """What the engine's cache holds beside the trainer, or alone: tokens, and sequences of the longest length."""
+    tokens = max(plan.cache_tokens_alone if is_alone else plan.cache_tokens, 0)
+    return f"{tokens / 1000:,.0f} k tokens, {tokens / plan.longest_tokens:.1f} sequences"
 
 
 def configuration_table(configs: Iterable[tuple[str, RunConfig]], card: Card) -> Table:
@@ -47,10 +56,11 @@ def configuration_table(configs: Iterable[tuple[str, RunConfig]], card: Card) ->
 def _row(name: str, config: RunConfig, model: Architecture, card: Card, number: int) -> list[str]:
     changed = with_settings(config, {"compute.num_processes": number})
     plan = memory_plan(changed, model, card)
-    sums = [f"{phase.total:.1f}" for phase in plan.phases[1:]]
+    _, generation, *update = (f"{phase.total:.1f}" for phase in plan.phases)
     own = " (its own)" if number == config.compute.num_processes else ""
-    engine = f"{plan.phases[0].parts['engine']:.1f}: {cache_words(plan)}"
-    return [name, f"{number}{own}", engine, *sums, _verdict(changed, model, card, plan)]
+    engine = f"{plan.phases[0].parts['engine']:.1f}: {cache_words(plan, is_alone=True)}"
+    verdict = _verdict(changed, model, card, plan)
+    return [name, f"{number}{own}", engine, f"{generation}: {cache_words(plan)}", *update, verdict]
 
 
 def _verdict(config: RunConfig, model: Architecture, card: Card, plan: MemoryPlan) -> str:

@@ -73,7 +73,20 @@ def checkpoint_layers(model: Any, has_dropout: bool = False) -> None:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layers to checkpoint: set compute.gradient_checkpointing = false")
     for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=has_dropout)
+        layer.forward = partial(_checkpointed, layer.forward, has_dropout)
+
+
+def _checkpointed(
+    forward: Callable[..., torch.Tensor], has_dropout: bool, hidden_BTD: torch.Tensor, **options: Any
+) -> torch.Tensor:
+    # Torch's older way: the newer one's hooks on every tensor of a layer take half as long as launching it anew.
+    if (
+        torch.is_grad_enabled() and not hidden_BTD.requires_grad
+    ):  # frozen embeddings: without it the first layer gets no gradient
+        hidden_BTD = hidden_BTD.detach().requires_grad_()
+    recomputed = partial(forward, **options)
+    output: torch.Tensor = checkpoint(recomputed, hidden_BTD, use_reentrant=True, preserve_rng_state=has_dropout)
+    return output
 
 
 def deepspeed_settings(compute: ComputeConfig) -> dict[str, Any]:

@@ -118,19 +118,19 @@ class _Loss:
 
     def __call__(
         self, batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss, and the micro-batch's parts of the step's metrics."""
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and the micro-batch's parts of the step's metrics, detached."""
         mask_BT = _mask(batch)
         loss, parts = policy_loss(
             logprobs_BT, old_BT, batch.advantages_B, mask_BT, self.config, self.denominator, self.num_tokens,
             batch.engine_logprobs_BT,
         )  # fmt: skip
-        kl = 0.0
+        kl = loss.new_zeros(())
         if self.reference:
             kl_BT = k3_kl(logprobs_BT, self.reference.logprobs(batch))
             loss = loss + self.config.kl_coefficient * aggregate(kl_BT, mask_BT, self.config, self.denominator)
-            kl = float((kl_BT.detach() * mask_BT).sum() / self.num_tokens)
-        return loss, {"loss": float(loss.detach()), "kl": kl, **{name: float(part) for name, part in parts.items()}}
+            kl = (kl_BT.detach() * mask_BT).sum() / self.num_tokens
+        return loss, {"loss": loss.detach(), "kl": kl, **parts}
 
 
 @torch.no_grad()
@@ -149,18 +149,9 @@ def _optimizer_step(
 
     The sums of this rank's log-prob gaps are put into `gaps`.
     """
-    sums: dict[str, float] = {}
-    gap = 0.0
-    problem: str | None = None
-    for number, batch in enumerate(batches):
-        logprobs_BT = policy.logprobs(batch)
-        old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
-        gap = float(np.maximum(gap, _largest_gap(old_BT, batch)))
-        gaps.append(gap_sums(old_BT, batch))
-        loss, parts = loss_of(batch, logprobs_BT, old_BT)
-        sums = {name: sums.get(name, 0.0) + part for name, part in parts.items()}
-        problem = problem or _loss_problem(batch, logprobs_BT.detach(), old_BT, parts)
-        policy.backward(loss, is_last=number == len(batches) - 1)
+    rows, problem = _accumulate(policy, batches, old_logprobs, loss_of, gaps)
+    gap = float(np.max([row.pop("logprob_gap") for row in rows]))
+    sums = {name: sum(row[name] for row in rows) for name in rows[0]}
     stop_for(first_problem(problem))
     norm = policy.step()
     if norm is None:
@@ -170,9 +161,36 @@ def _optimizer_step(
     return {**sum_each(sums), "grad_norm": norm, "logprob_gap": gap}
 
 
+def _accumulate(
+    policy: Policy,
+    batches: list[PaddedBatch],
+    old_logprobs: list[torch.Tensor] | None,
+    loss_of: _Loss,
+    gaps: list[torch.Tensor],
+) -> tuple[list[dict[str, float]], str | None]:
+    """The gradients of all micro-batches; the figures of each, its largest log-prob gap among them, and what is wrong with the loss.
+
+    The figures are read at the end, at once: for each of them a GPU would have to finish what has been launched.
+    """
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    figures: list[dict[str, torch.Tensor]] = []
+    for number, batch in enumerate(batches):
+        logprobs_BT = policy.logprobs(batch)
+        old_BT = logprobs_BT.detach() if old_logprobs is None else old_logprobs[number]
+        gaps.append(gap_sums(old_BT, batch))
+        loss, parts = loss_of(batch, logprobs_BT, old_BT)
+        seen.append((logprobs_BT.detach(), old_BT))
+        figures.append({**parts, "logprob_gap": _largest_gap(old_BT, batch)})
+        policy.backward(loss, is_last=number == len(batches) - 1)
+    values = torch.stack([torch.stack([value.double() for value in each.values()]) for each in figures]).tolist()
+    rows = [dict(zip(figures[0], row, strict=True)) for row in values]
+    problems = (_loss_problem(batch, *both, row) for batch, both, row in zip(batches, seen, rows, strict=True))
+    return rows, next((problem for problem in problems if problem), None)
+
+
 def _loss_problem(batch: PaddedBatch, logprobs_BT: torch.Tensor, old_BT: torch.Tensor, parts: dict[str, float]) -> str | None:
     """What in a micro-batch makes a part of the loss not finite, and of which rollout; None when all are finite."""
-    bad = [f"{name} = {value}" for name, value in parts.items() if not math.isfinite(value)]
+    bad = [f"{name} = {value}" for name, value in parts.items() if not math.isfinite(value) and name != "logprob_gap"]
     if not bad:
         return None
     suspects = {
@@ -193,7 +211,6 @@ def _mask(batch: PaddedBatch) -> torch.Tensor:
     return batch.response_mask_BT & batch.signal_B.unsqueeze(1)
 
 
-def _largest_gap(trainer_BT: torch.Tensor, batch: PaddedBatch) -> float:
+def _largest_gap(trainer_BT: torch.Tensor, batch: PaddedBatch) -> torch.Tensor:
     """Largest |engine - trainer| log-prob of the tokens that the engine sampled with these very weights."""
-    gap_BT = ((trainer_BT - batch.engine_logprobs_BT).abs() * batch.response_mask_BT)[batch.signal_B]
-    return float(gap_BT.max()) if len(gap_BT) else 0.0
+    return torch.where(_mask(batch), (trainer_BT - batch.engine_logprobs_BT).abs(), 0.0).max()

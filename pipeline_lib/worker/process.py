@@ -22,7 +22,7 @@ from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
 from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree
-from pipeline_lib.worker.devices import device_environment
+from pipeline_lib.worker.devices import device_environment, visible_devices
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
 POLL_SECONDS = 0.1
@@ -57,7 +57,8 @@ class WorkerProcess:
     def __init__(self, config: RunConfig, base_folder: str, home: Path, will_train: bool, devices: Sequence[int] = ()) -> None:
         self._config, self._home, self._devices = config, home, devices
         self.folder = self._new_folder()
-        self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder, "will_train": will_train}
+        self._settings = {"base_folder": base_folder, "will_train": will_train}
+        self._share = self._engine_share(trains=False)
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: MemoryWatch | None = None
         self._next_job = 0
@@ -66,6 +67,10 @@ class WorkerProcess:
 
     def _new_folder(self) -> Path:
         return below(self._home, "workers", f"{self._config.run_id}-{uuid.uuid4().hex[:8]}")
+
+    def _engine_share(self, trains: bool) -> float:
+        # Without a card an engine has the cache that it is told to have.
+        return self._config.generation.memory_share(trains or not visible_devices())
 
     def start(self) -> None:
         """Start the launcher and its ranks, if that has not been done. Raises WorkerFailed when it was ended."""
@@ -87,7 +92,9 @@ class WorkerProcess:
 
     def _start(self) -> None:
         self.folder.mkdir(parents=True)
-        write_json(self.folder / "worker.json", self._settings)
+        config = self._config.model_dump(mode="json")
+        config["generation"]["gpu_memory_utilization"] = self._share
+        write_json(self.folder / "worker.json", {"config": config, **self._settings})
         for rank in range(self._config.compute.num_processes):
             reserve_failure(self.folder, rank)
         with open(self.folder / "log.txt", "wb") as log:
@@ -120,7 +127,15 @@ class WorkerProcess:
         return [sys.executable, *launcher, program[1], *arguments]
 
     def run(self, job: GenerateJob | TrainJob, on_progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
-        """Run a job to its end and return its result; `on_progress` gets each new progress. Raises WorkerFailed."""
+        """Run a job to its end and return its result; `on_progress` gets each new progress. Raises WorkerFailed.
+
+        A worker whose engine has another share of its GPU than the job can have is followed by a new one: vLLM's cache cannot grow.
+        """
+        share = self._engine_share(trains=isinstance(job, TrainJob))
+        if share != self._share:
+            logger.info("a new worker, whose engine has %g of the GPU instead of %g", share, self._share)
+            self._share = share
+            self.restart()
         self.start()
         number, self._next_job = self._next_job, self._next_job + 1
         write_json(self.folder / f"{number:04d}.json", job.model_dump(mode="json"))

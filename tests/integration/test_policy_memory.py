@@ -45,7 +45,7 @@ def test_checkpointed_layers_keep_less_and_give_the_same_gradient(zero_stage: in
     checkpoint = model.checkpoint
 
     def spy(function: Any, *arguments: Any, **options: Any) -> Any:
-        seen.append(getattr(function, "__self__", None))
+        seen.append(getattr(getattr(function, "func", None), "__self__", None))
         return checkpoint(function, *arguments, **options)
 
     monkeypatch.setattr(model, "checkpoint", spy)

@@ -1,14 +1,17 @@
 """Which cards a run and its control take, and when they take turns."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline_lib.config import load_config
 from pipeline_lib.config.run import RunConfig
+from pipeline_lib.jobs import GenerateJob, TrainJob
 from pipeline_lib.runs.session import sessions_of
-from pipeline_lib.worker import devices
+from pipeline_lib.worker import devices, process
 from pipeline_lib.worker.devices import VISIBLE, device_environment, runs_side_by_side, visible_devices
+from pipeline_lib.worker.process import WorkerProcess
 
 CONTROL = ["control.enabled=true", "control.rollout_limit_tokens=128"]
 
@@ -66,6 +69,56 @@ def test_the_control_alone_is_given_the_named_cards(home: Path, configs: Path, m
     for session in sessions_of(config_of(configs, "control.devices=[3]")):
         _ = session.worker
     assert given == [("smoke", ()), ("smoke-control", (3,))]
+
+
+class Answering(WorkerProcess):
+    """Its process answers a job with the share of a GPU that its engine was told to take, and ends when it is closed."""
+
+    def _command(self) -> list[str]:
+        program = (
+            "import json, pathlib, sys, time\n"
+            "folder, number = pathlib.Path(sys.argv[1]), 0\n"
+            "generation = json.loads((folder / 'worker.json').read_text())['config']['generation']\n"
+            "while not (folder / 'close').exists():\n"
+            "    if (folder / f'{number:04d}.json').exists():\n"
+            "        value = [generation['gpu_memory_utilization'], str(folder)]\n"
+            "        (folder / 'new').write_text(json.dumps({'value': value}))\n"
+            "        (folder / 'new').rename(folder / f'{number:04d}.result.json')\n"
+            "        number += 1\n"
+            "    time.sleep(0.01)\n"
+        )
+        return [sys.executable, "-c", program, str(self.folder)]
+
+
+@pytest.mark.parametrize(
+    ("cards", "alone", "shares"),
+    [
+        (["0"], 0.85, [0.85, 0.85, 0.6, 0.6, 0.85]),
+        (["0"], None, [0.6] * 5),
+        (["0"], 0.3, [0.6] * 5),  # never less than beside a trainer
+        ([], 0.85, [0.6] * 5),
+    ],
+)
+def test_an_engine_alone_takes_more_of_its_gpu_and_a_new_worker_less_for_training(
+    cards: list[str], alone: float | None, shares: list[float], configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [
+        "generation.gpu_memory_utilization=0.6",
+        *([f"generation.gpu_memory_utilization_alone={alone}"] if alone else []),
+    ]
+    monkeypatch.setattr(process, "visible_devices", lambda: cards)
+    config = config_of(configs, *changes)
+    paths = {f"{name}_folder": "x" for name in ("base", "rollouts", "steps", "checkpoints")}
+    train = TrainJob(run_id="r", config=config, prompts_file="x", **paths)
+    worker, generate = Answering(config, "x", home, will_train=True), GenerateJob(units=())
+    worker.start()
+    try:
+        answers = [worker.run(job) for job in (generate, generate, train, train, generate)]
+    finally:
+        worker.kill()
+    assert [share for share, _ in answers] == shares
+    assert len({folder for _, folder in answers}) == (3 if len(set(shares)) > 1 else 1)
+    assert train.config.generation.gpu_memory_utilization == 0.6
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,16 @@ def test_an_unknown_model_is_not_planned_and_a_folder_is(tmp_path: Path) -> None
     assert replace(found, is_tied=True).parameters == found.parameters - 96 * 128
 
 
+def test_an_engine_alone_has_what_a_trainer_would_take_from_its_cache(home: Path) -> None:
+    plan = plan_of(load_config(CONFIGS / "qwen3-8b.toml"))
+    alone, generation = plan.phases[:2]
+    assert (alone.parts["engine"], generation.parts["engine"]) == pytest.approx((0.85 * 79.6, 0.71 * 79.6))
+    token_bytes = 2 * 36 * 8 * 128 * 2
+    assert plan.cache_tokens_alone - plan.cache_tokens == pytest.approx(0.14 * 79.6 * GIB / token_bytes, abs=1)
+    shown = check(str(CONFIGS / "qwen3-8b.toml"), "--card-gib", "79.6").output
+    assert "in training, 360 k tokens" in " ".join(shown.split())
+
+
 def test_adapters_fit_the_small_card_that_their_configuration_is_for() -> None:
     config = load_config(CONFIGS / "qwen3-1.7b-lora.toml")
     plan = plan_of(config, Card("24 GB", 22.5))  # the smallest that is sold as one
