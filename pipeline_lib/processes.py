@@ -23,11 +23,18 @@ OWNER_POLL_SECONDS = 1.0
 RESERVED_BYTES = 2 << 20
 GARBAGE_OBJECTS = 100_000  # new ones between two looks, where Python has 700
 PR_SET_PDEATHSIG = 1
+_THRESHOLDS = gc.get_threshold()
 
 
 def collect_garbage_rarely() -> None:
     """For a program that imports much: looking for garbage among what has come to stay is an eighth of its start."""
     gc.set_threshold(GARBAGE_OBJECTS)
+
+
+def keep_what_has_come() -> None:
+    """After such a start: never look again at what is there, but as often as ever at what comes (cycles may hold tensors)."""
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 def descendants(pid: int) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ from LACONIC_ALLOWED_HOSTS, a password from LACONIC_PASSWORD.
 import argparse
 import os
 
-from pipeline_lib.processes import collect_garbage_rarely, end_without_owner
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, keep_what_has_come
 from pipeline_lib.services.guard import Application, Guard, allowed_hosts
 from pipeline_lib.services.password import server_environment
 
@@ -44,8 +44,10 @@ def serve(socket: int | None) -> None:
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
+    application = create_application(is_temporary=socket is not None)
+    keep_what_has_come()
     uvicorn.run(
-        create_application(is_temporary=socket is not None),
+        application,
         host=server.api.host,
         port=server.api.port,
         fd=socket,

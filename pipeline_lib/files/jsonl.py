@@ -42,8 +42,10 @@ def to_array(values: Sequence[Any]) -> pa.Array:
     """Values as an array of the type that holds each of them exactly, or of JSON texts."""
     try:
         array = pa.array(values)
-        # Objects of different keys are given each other's.
-        if "struct" not in str(array.type) or repr(array.to_pylist()) == repr(list(values)):
+        # Objects of different keys are given each other's; an object of none is no type of Parquet.
+        if "struct" not in str(array.type) or (
+            "struct<>" not in str(array.type) and repr(array.to_pylist()) == repr(list(values))
+        ):
             return array
     except (pa.ArrowException, OverflowError):
         pass

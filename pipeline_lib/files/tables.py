@@ -7,6 +7,7 @@ value exactly; one of several types, or of objects, is `arrow.json`, a JSON text
 import csv
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -81,6 +82,10 @@ def _with_floats(kind: pa.DataType, floats: pa.DataType) -> pa.DataType:
         return floats
     if pa.types.is_list(kind):
         return pa.list_(_with_floats(kind.value_type, floats))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_with_floats(kind.value_type, floats))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_with_floats(kind.value_type, floats), kind.list_size)
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, _with_floats(field.type, floats)) for field in kind])
     return kind
@@ -173,7 +178,7 @@ def write_table(path: Path, table: pa.Table, raw: bool = False) -> None:
                 cells = ([_cell(value) for value in row.values()] for row in table_rows(table))
                 write_csv(file, table.column_names, cells, raw, line_end="\r\n")
             else:
-                file.writelines(json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in table_rows(table))
+                file.writelines(_json(row) + "\n" for row in table_rows(table))
 
 
 def _without_json(table: pa.Table) -> pa.Table:
@@ -184,9 +189,9 @@ def _without_json(table: pa.Table) -> pa.Table:
             try:
                 column = pa.array(values)
             except (pa.ArrowException, OverflowError):
-                column = pa.array(
-                    [value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False) for value in values]
-                )
+                column = None
+            if column is None or "struct<>" in str(column.type):
+                column = pa.array([value if isinstance(value, str | None) else _json(value) for value in values])
             table = table.set_column(place, field.name, column)
     return table
 
@@ -195,9 +200,27 @@ def _plain(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
+def _json(value: Any) -> str:
+    """A value as JSON, which knows neither NaN (null) nor infinity (text)."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if is_missing(value) else str(value) if value in (math.inf, -math.inf) else value
+
+
 def _cell(value: Any) -> Any:
+    if is_missing(value):
+        return None
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return _json(value)
     if isinstance(value, bool):
         return str(value).lower()
     return _plain(value) if isinstance(value, bytes) else value

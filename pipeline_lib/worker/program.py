@@ -21,7 +21,7 @@ import psutil
 from pipeline_lib.config import RunConfig, stored_config
 from pipeline_lib.jobs import GenerateJob, Job, read_job, read_json, read_prompts, write_failure, write_json
 from pipeline_lib.messages.faults import explain, will_repeat
-from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, signal_when_parent_dies
+from pipeline_lib.processes import collect_garbage_rarely, end_without_owner, keep_what_has_come, signal_when_parent_dies
 
 if TYPE_CHECKING:
     from pipeline_lib.generation.protocol import Generator
@@ -74,6 +74,7 @@ def serve(folder: Path) -> None:
         logger.info("engine ready after %.1f s", time.perf_counter() - started)
         if settings["will_train"]:
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
+    keep_what_has_come()
     number = 0
     while not (folder / "close").exists():
         path = folder / f"{number:04d}.json"

@@ -400,7 +400,7 @@ def test_tolerances_of_benchmarks():
         ("We try 3, then 4. The answer is 12.", "12", "12", "correct"),
         ("We try 12, then 4. The answer is 3.", "12", "3", "wrong"),
         ("The solution is $x \\leq 5$", "x \\geq 5", "x \\leq 5", "wrong"),
-        ("The lines meet at $(1,2)$, not at $(2,1)$", "(1,2)", "(2,1)", "wrong"),
+        ("The lines meet at $(1,2)$, not at $(2,1)$", "(1,2)", "(1,2)", "correct"),
         ("It can't be A, so the answer is (C).", "C", "C", "correct"),
         ("C. It can't be A.", "(C)", "C", "correct"),
         ("\u56e0\u6b64\u7b54\u6848\u662f 13/28\u3002", "\\frac{13}{28}", "13/28", "correct"),
@@ -430,3 +430,50 @@ def test_every_verdict_is_announced_once():
     assert [verdict.reason for verdict in verdicts] == ["correct", "correct", "no_answer"]
     with pytest.raises(ValueError, match="1 gold answers and 0 predictions"):
         judge_file_predictions(["1"], [])
+
+
+DENIED = r"""
+5 || not 5
+5 || at least 5
+5 || about 5
+5 || less than 5
+5 || \text{not }5
+5 || 5 is not the answer
+5 || The answer is not 5.
+5 || The answer isn't 5.
+5 || The answer is negative 5
+5 || The answer is not $5$.
+5 || 5\text{ or more}
+5 || The answer is $5$ or more.
+5 || \textcolor{white}{6}5
+5 || \boxed{}5
+2024 || It was in 2024. I cannot answer.
+A || not A
+B || B is not the answer
+B || The answer is either B or C
+C || The answer is either B or C
+"""
+
+STATED = r"""
+18 || #### 18
+18 || 9*2=18\n#### 18
+#### 18 || 18
+9*2=18\n#### 18 || 18
+at least 3 || at least 3
+5 || It is not 3, so the answer is 5.
+5 || The answer is 5. I think 7 is not the answer.
+12 || There are 12 of them. I hope it is correct.
+5 || She has 5 apples left.
+B || The answer is not A but B.
+"""
+
+
+@pytest.mark.parametrize(("cases", "is_right"), [(DENIED, False), (STATED, True)])
+def test_prose_states_its_answer_or_has_none(cases, is_right):
+    pairs = [(gold.replace("\\n", "\n"), text.replace("\\n", "\n")) for gold, text in read_cases(cases)]
+    outcomes = judge_file_predictions(*zip(*pairs, strict=True), timeout_seconds=30.0)
+    assert [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome.correct != is_right] == []
+
+
+def test_an_empty_box_is_no_answer_whatever_stands_behind_it():
+    assert read_pair("5", "\\boxed{}5") == ("5", None)

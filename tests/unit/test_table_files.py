@@ -1,6 +1,7 @@
 """Tables that users hand over: what is read, what is refused in one line, nothing half-written."""
 
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -104,3 +105,35 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Pat
     with pytest.raises(ValueError, match="cannot be written"):
         check_output(tmp_path / "file" / "out.csv")
     check_output(tmp_path / "new" / "out.csv")
+
+
+@pytest.mark.parametrize("meta", [{}, [{}], {"a": [{}]}])
+def test_an_empty_object_survives_every_format(tmp_path: Path, meta: object) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text(json.dumps({"gold": "5", "meta": meta}) + "\n")
+    table = read_table(source)
+    assert column_values(table, "meta") == [meta]
+    for suffix in (".parquet", ".jsonl", ".csv"):
+        write_table(tmp_path / f"b{suffix}", table)
+        (cell,) = column_values(read_table(tmp_path / f"b{suffix}"), "meta")
+        assert (cell if suffix == ".jsonl" else json.loads(cell)) == meta
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2)])
+def test_short_floats_in_lists_are_the_decimals_they_stand_for(kind: pa.DataType) -> None:
+    assert column_values(pa.table({"a": pa.array([[0.1, 0.2], None], kind)}), "a") == [[0.1, 0.2], None]
+
+
+def test_what_json_does_not_know_is_null_or_text_and_a_gap_in_a_csv(tmp_path: Path) -> None:
+    table = pa.table({"gold": ["5", "6"], "a": [math.nan, -math.inf], "b": [[math.nan, math.inf, 1.0], None]})
+    write_table(tmp_path / "a.jsonl", table)
+
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    rows = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert rows == [{"gold": "5", "a": None, "b": [None, "inf", 1.0]}, {"gold": "6", "a": "-inf", "b": None}]
+    write_table(tmp_path / "a.csv", table)
+    written = read_table(tmp_path / "a.csv")
+    assert written["a"].to_pylist() == [None, "-inf"]
+    assert json.loads(written["b"].to_pylist()[0]) == [None, "inf", 1.0]

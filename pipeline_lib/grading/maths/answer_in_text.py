@@ -3,16 +3,18 @@ r"""The final answer of a text from a file, where a prediction may be a bare ans
 Thoughts (`<think>`) are no answer. A box counts as in training, except that boxes joined by "and" are one answer; a sentence "The
 final answer is ..." after the last box replaces it (Minerva's format). Without a box these rules hold, the first that applies:
 
-1. A text that is itself an answer of a type is taken whole; so are up to three words.
-2. What follows the mark `####` (GSM8K).
+1. What follows the mark `####` (GSM8K).
+2. A text that is itself an answer of a type is taken whole; so are up to three words.
 3. What follows the last "answer" (in the languages of `_STATEMENT`): the rest of the sentence where that is an answer, else its first
    formula or number, with those that "and", "or" or a comma joins to it. Where the gold answer is a choice letter, the first letter.
 4. What follows the last verb or equals sign of the last sentence, where that is an answer.
-5. The last formula or, behind it, the last number.
+5. The last formula or, behind it, the last number, of the last sentence.
 
+In prose what is denied (`not 5`), compared (`at least 5`, `5 or more`) or hedged (`about 5`, `either B or C`) is passed over.
 Everything else is no answer. Training never reads prose.
 """
 
+import itertools
 import re
 
 from pipeline_lib.grading.maths.answer_types import Answer, Assignments, Choice, Items, Named, Readings, Relation, Text, Union
@@ -37,7 +39,7 @@ _EMPHASIS = re.compile(r"\*\*|__|^#{1,3}(?= )|`", re.MULTILINE)
 _MARK = re.compile(r"####\s*(\S[^\n]*)")
 _JOINT = re.compile(r"\s*(?:,?\s*(?:and|or|und|et|y|e)\s|,\s|;)\s*")
 _NUMBER = re.compile(
-    r"(?<![\w.,\\^{/])-?(?:\\[dt]?frac\{-?\d+\}\{-?\d+\}|[$€£]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?|\.\d+)"
+    r"(?<![\w.,\\^{}/])(?<!\}-)-?(?:\\[dt]?frac\{-?\d+\}\{-?\d+\}|[$€£]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?|\.\d+)"
     r"(?:\s*(?:\\?%|percent\b|°))?(?![A-Za-z_^{])",
     re.ASCII,
 )
@@ -57,12 +59,26 @@ _HOPE = re.compile(r"\.?\s*I hope it is correct.*", re.DOTALL)
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’\\$])\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _LETTER_FIRST = re.compile(r"\W*\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _WORD = re.compile(r"[^\W\d_]{2,}")
+# What stands before or behind a number, formula or letter that is thereby not stated as the answer.
+_DENIED_BEFORE = re.compile(
+    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\b(?:(?!\b(?:so|then|therefore|thus|hence|but)\b)[^.,;:!?=\n]){0,60}"
+    r"|\b(?:at\s+(?:least|most)|than|about|around|approximately|roughly|nearly|almost|over|under|above|below|up\s+to|between|either"
+    r"|neither|nor|negative|minus|exceed(?:s|ing)?|instead\s+of)\b[\s{}()$\\]*|(?-i:\b[A-HJ])\)?\s+(?:or|and)\s+)$",
+    re.IGNORECASE,
+)
+_DENIED_BEHIND = re.compile(
+    r"[\s{}()$\\]*(?:\\?text\s*\{\s*)?(?:(?:or|and)\s+(?:more|less|fewer|greater|smaller|higher|lower|above|below|over|under|up|so)\b"
+    r"|at\s+(?:least|most)\b|(?:(?:is|are|was|were|can|could|does|do|would)\s*)?(?:not\b|never\b|n['’]t\b)"
+    r"|is\s+(?:wrong|incorrect|false)\b|(?:or|and)\s+\(?(?-i:[A-HJ]\b))",
+    re.IGNORECASE,
+)
+_DENIED_REACH = 80
 
 
 def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
     """The gold answer and the predicted one, None when there is none. Equal texts are taken as they are."""
     gold_answer = read_gold(gold)
-    stripped = prediction.strip()
+    stripped = "" if last_box_start(prediction) is not None else prediction.strip()
     if stripped and (stripped == gold.strip() or (len(stripped) < 200 and lex(stripped) and lex(stripped) == lex(gold_answer))):
         return gold_answer, gold_answer
     return gold_answer, read_prediction(prediction, is_choice(gold_answer))
@@ -89,12 +105,12 @@ def read_prediction(text: str, choice: bool = False) -> str | None:
     if start is not None:
         return _after_final_statement(text[start:][:LONGEST_SEARCH]) or extract_final_boxes(text)
     text = _CONTROL_TOKEN.split(text.lstrip(), maxsplit=1)[0][-LONGEST_SEARCH:].strip()
-    if not text or is_answer(text, choice):
-        return text or None
     marks = _MARK.findall(text)
     if marks:
         return str(marks[-1]).strip()
-    text = _BROKEN_FORMULA.sub(" ", _EMPHASIS.sub("", text))
+    if not text or is_answer(text, choice):
+        return text or None
+    text = _without_denied(_BROKEN_FORMULA.sub(" ", _EMPHASIS.sub("", text)), choice)
     return (_read_letter(text) if choice else None) or _after_final_statement(text) or _read_prose(text)
 
 
@@ -129,6 +145,20 @@ def _is_typed(answer: Answer) -> bool:
     return not isinstance(answer, Text) and all(any(_is_typed(part) for part in readings) for readings in parts)
 
 
+def _without_denied(text: str, choice: bool) -> str:
+    """The text with blanks for each formula, number and, where these are asked for, letter that it denies, compares or hedges."""
+    kinds = (_FORMULA, _NUMBER, _LETTER) if choice else (_FORMULA, _NUMBER)
+    denied = [
+        match.span()
+        for match in itertools.chain.from_iterable(kind.finditer(text) for kind in kinds)
+        if _DENIED_BEFORE.search(text, max(0, match.start() - _DENIED_REACH), match.start())
+        or _DENIED_BEHIND.match(text, match.end())
+    ]
+    for start, end in denied:
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
+
+
 def _read_letter(text: str) -> str | None:
     statements = list(_STATEMENT.finditer(text))
     if statements and (match := _LETTER.search(text, statements[-1].end())):
@@ -153,12 +183,13 @@ def _read_prose(text: str) -> str | None:
         answer = _whole_tail(tail) or (_first_candidate(tail[verb.end() :]) if verb else None) or _first_candidate(tail)
         if answer is not None:
             return answer
-    sentence = _last_sentence(text)
+    sentence = _last_sentence(_HOPE.sub("", text))
     verb = _VERB.search(sentence)
     if verb and (answer := _whole_tail(sentence[verb.end() :])):
         return answer
-    formulas = list(_FORMULA.finditer(text))
-    number = _last_number(text[formulas[-1].end() :] if formulas else text)
+    start = text.rfind(sentence)
+    formulas = [formula for formula in _FORMULA.finditer(text) if formula.end() > start]
+    number = _last_number(text[formulas[-1].end() :] if formulas else sentence)
     return number or (_joined_formulas(text, formulas) if formulas else None)
 
 
