@@ -112,6 +112,14 @@ class Crew:
             drawn |= dict(finished)
         return [(drawn[place].token_ids, drawn[place].text) for place in range(number)]
 
+    async def start_both(self) -> None:
+        """Until both are ready: on a busy machine one could do all the work before the other has begun."""
+        await self.dispatcher.start()
+        ready = 0
+        while ready < 2:
+            await asyncio.sleep(0.01)
+            ready += (await self.kinds()).count("started")
+
     async def kinds(self) -> list[str]:
         return [event.kind for event in await self.dispatcher.events()]
 
@@ -157,7 +165,7 @@ def test_what_an_engine_had_goes_to_another_with_its_seeds_and_its_weights(tmp_p
             moved_on.wait(20)
 
         crew = Crew(tmp_path, Counting(hold), deadline=30.0 if way == "dies" else 0.5)
-        await crew.dispatcher.start()
+        await crew.start_both()
         call = await crew.dispatcher.submit([[seed // 3] for seed in range(6)], SAMPLING, range(6))
         await asyncio.to_thread(stuck.wait, 10)
         await crew.dispatcher.push("one", "one")
@@ -180,7 +188,7 @@ def test_an_engine_that_answers_and_does_not_decode_is_given_up(tmp_path: Path) 
     async def check() -> None:
         stuck = threading.Event()
         crew = Crew(tmp_path, Counting(lambda: stuck.wait(20)), deadline=0.4)
-        await crew.dispatcher.start()
+        await crew.start_both()
         assert await crew.generate(range(6)) == expected(range(6), "as loaded")
         stuck.set()
         assert "hung" in await crew.kinds()
