@@ -6,6 +6,7 @@ where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; 
 
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig
+from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
@@ -13,7 +14,6 @@ from pipeline_lib.config.run import (
     CleaningConfig,
     ControlConfig,
     FilterConfig,
-    GenerationConfig,
     RunConfig,
     TrackingConfig,
 )

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
+from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -16,52 +17,6 @@ from pipeline_lib.section import ChangesNoResult, Fraction, Name, NonNegativeInt
 
 # Where a run's configuration holds prompt sources: section and key in it.
 SOURCES: tuple[tuple[str, str | None], ...] = (("prompts", None), ("validation", "source"), ("evaluate", "benchmarks"))
-
-
-class GenerationConfig(Section):
-    """The engine that generates rollouts."""
-
-    engine: Literal["vllm", "transformers"] = Field(
-        "vllm", description="vllm is the default; transformers is the portable one."
-    )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Number format of the engine.")
-    max_num_seqs: ChangesNoResult[PositiveInt] = Field(256, description="Most sequences decoded at once.")
-    max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
-    kv_cache_gib: ChangesNoResult[PositiveFloat] = Field(1.0, description="CPU only: size of the key-value cache (GiB).")
-    gpu_memory_utilization: ChangesNoResult[Fraction] = Field(
-        0.45, description="GPU only: share of memory for the engine while it is awake; what the trainer keeps needs the rest."
-    )
-    gpu_memory_utilization_alone: ChangesNoResult[Fraction | None] = Field(
-        None,
-        description="GPU only: a larger share for profile and evaluate, which have no trainer beside them; a worker is started anew "
-        "between these and training. Absent: the same share.",
-    )
-    enforce_eager: ChangesNoResult[bool] = Field(True, description="No graph capture or compilation; always true on CPU.")
-    tensor_parallel: ChangesNoResult[PositiveInt] = Field(
-        1, description="vLLM only: processes that share one engine, each with a part of its weights and cache."
-    )
-    sleep: ChangesNoResult[bool] = Field(
-        True, description="GPU only: the engine leaves its memory to the update; the next weights wake it."
-    )
-    parity_tolerance: PositiveFloat = Field(
-        0.02,
-        description="float32 only: largest |engine - trainer| log-prob of a few tokens after new weights (nats); beyond it the run "
-        "stops.",
-    )
-    kl_tolerance: ChangesNoResult[PositiveFloat] = Field(
-        0.05, description="Largest mean k3 of engine and trainer over a step's trained tokens (nats); beyond it training stops."
-    )
-
-    def memory_share(self, trains: bool) -> float:
-        """The engine's share of a GPU's memory, beside a trainer or alone."""
-        beside = self.gpu_memory_utilization
-        return beside if trains else max(beside, self.gpu_memory_utilization_alone or 0.0)
-
-    @model_validator(mode="after")
-    def _shared_by_vllm_alone(self) -> "GenerationConfig":
-        if self.tensor_parallel > 1 and self.engine != "vllm":
-            raise ValueError(f"tensor_parallel = {self.tensor_parallel} needs engine = 'vllm', not '{self.engine}'")
-        return self
 
 
 class ProfileConfig(Section):

@@ -141,7 +141,7 @@ def test_samples_of_a_prompt_stay_together_and_engines_get_as_much_as_each_other
 def test_what_is_submitted_between_two_pushes_is_generated_with_the_first(tmp_path: Path) -> None:
     async def check() -> None:
         crew = Crew(tmp_path)
-        await crew.dispatcher.start()
+        await crew.start_both()
         calls = []
         for version in ("as loaded", "one", "two"):
             if calls:
@@ -150,7 +150,9 @@ def test_what_is_submitted_between_two_pushes_is_generated_with_the_first(tmp_pa
         for version, call in calls:
             assert await crew.collect(call, 20) == expected(range(20), version)
         assert await crew.dispatcher.digest(5.0) == "two"
-        assert (await crew.kinds()).count("loaded") == 4
+        assert (await crew.kinds()).count("loaded") >= 3, (
+            "an engine that is late may pass over weights that others have dealt with"
+        )
 
     asyncio.run(check())
 

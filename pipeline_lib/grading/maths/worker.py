@@ -87,8 +87,7 @@ def calculus(latex: str) -> Any:
     parsed = parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
     if not parsed or isinstance(parsed[0], str):
         raise ValueError(f"{latex} cannot be parsed")
-    value = parsed[0].doit()
-    # latex2sympy's symbols are real by assumption: they would be others than those of the same name in the answer beside it.
+    value = parsed[0].doit()  # of symbols that are real by assumption, and so others than those of the answer beside it
     return value.xreplace({symbol: sympy.Symbol(symbol.name) for symbol in value.free_symbols})
 
 
@@ -188,8 +187,7 @@ def is_near(tree: Any, shown: str, error: str) -> bool:
     """Whether a value differs by no more than an error from the number that is shown for it."""
     import sympy
 
-    value = sympy.N(expression(tree), DIGITS)
-    return bool(abs(value - sympy.Rational(shown)) <= sympy.Rational(error))
+    return bool(abs(sympy.N(expression(tree), DIGITS) - sympy.Rational(shown)) <= sympy.Rational(error))
 
 
 def is_same_relation(sign: str, gold: Any, answer: Any) -> bool:
