@@ -73,19 +73,22 @@ def checkpoint_layers(model: Any, has_dropout: bool = False) -> None:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layers to checkpoint: set compute.gradient_checkpointing = false")
     for layer in layers:
-        layer.forward = partial(_checkpointed, layer.forward, has_dropout)
+        if has_dropout:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        else:
+            layer.forward = partial(_checkpointed, layer.forward)
 
 
-def _checkpointed(
-    forward: Callable[..., torch.Tensor], has_dropout: bool, hidden_BTD: torch.Tensor, **options: Any
-) -> torch.Tensor:
-    # Torch's older way: the newer one's hooks on every tensor of a layer take half as long as launching it anew.
+def _checkpointed(forward: Callable[..., torch.Tensor], hidden_BTD: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Torch's older way: the newer one's hooks on every tensor of a layer take half as long as launching it anew.
+
+    Its first pass is without gradients, where dropout would not act.
+    """
     if (
         torch.is_grad_enabled() and not hidden_BTD.requires_grad
     ):  # frozen embeddings: without it the first layer gets no gradient
         hidden_BTD = hidden_BTD.detach().requires_grad_()
-    recomputed = partial(forward, **options)
-    output: torch.Tensor = checkpoint(recomputed, hidden_BTD, use_reentrant=True, preserve_rng_state=has_dropout)
+    output: torch.Tensor = checkpoint(partial(forward, **options), hidden_BTD, use_reentrant=True, preserve_rng_state=False)
     return output
 
 
