@@ -65,6 +65,7 @@ class Rollout:
     masked: bool = False
     policy_lag: int = 0
     mean_logprob: float | None = None
+    policy_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

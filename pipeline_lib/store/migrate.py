@@ -111,6 +111,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migratio
             connection.execute(migration.sql)
             connection.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", [migration.version, migration.name])
     if not _view_is_current(connection, rollouts_folder):
+        write_rollout_file(rollouts_folder / SCHEMA_FILE, [])  # which may lack a column that files to come have
         with transaction(connection):
             connection.execute(_view_sql(_glob_literal(rollouts_folder)))
 

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW rollouts AS
 SELECT
     concat_ws('/', run_id, stage, model || '-' || step, prompt_id, sample_index) AS rollout_id,
     run_id, stage, step, model, source, prompt_id, sample_index, num_tokens, finish_reason, answer, correct, grade_reason,
-    reward, advantage, masked, policy_lag, mean_logprob, text
+    reward, advantage, masked, policy_lag, policy_version, mean_logprob, text
 FROM read_parquet($rollouts_source, union_by_name = true, hive_partitioning = false);
 COMMENT ON VIEW rollouts IS 'Rollout of any stage. Reads the Parquet files rollouts/<run_id>/<stage>/<name>.parquet in place.';
 COMMENT ON COLUMN rollouts.rollout_id IS 'run_id/stage/model-step/prompt_id/sample_index';
@@ -24,5 +24,6 @@ COMMENT ON COLUMN rollouts.reward IS 'Reward; NULL outside training';
 COMMENT ON COLUMN rollouts.advantage IS 'Advantage within its group; NULL outside training';
 COMMENT ON COLUMN rollouts.masked IS 'Whether the reward keeps it out of the loss';
 COMMENT ON COLUMN rollouts.policy_lag IS 'Optimiser steps between its generation and its use';
+COMMENT ON COLUMN rollouts.policy_version IS 'Optimiser steps of the run that had made the weights that generated it; NULL outside training, and in homes older than the column';
 COMMENT ON COLUMN rollouts.mean_logprob IS 'Mean log-prob of its tokens under the engine (nats)';
 COMMENT ON COLUMN rollouts.text IS 'The response';

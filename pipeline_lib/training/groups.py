@@ -26,12 +26,13 @@ class RolloutGroups:
 
     `kept_PN` is False for rollouts that stay out of the loss; `used_P` for groups that dynamic sampling left over. `places_P` numbers
     the used groups of all ranks in the order of the batch, so that nothing depends on how many ranks share it. `age` is the number
-    of optimiser steps taken since the weights that generated the batch, before those that it is trained in.
+    of optimiser steps taken since the weights that generated the batch, before those that it is trained in; `version` that of those
+    that had made these weights.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: TrainConfig, age: int = 0) -> None:
+    def __init__(self, samples: Sequence[Sample], config: TrainConfig, age: int = 0, version: int = 0) -> None:
         assert len(samples) % config.num_rollouts == 0
-        self.config, self.age = config, age
+        self.config, self.age, self.version = config, age, version
         self.num_rollouts = config.num_rollouts
         self.samples: list[Sample] = []
         self.batches_drawn = 0
@@ -130,7 +131,7 @@ class RolloutGroups:
         policy_lag_P = self.policy_lag_P
         for position, row in enumerate(rows):
             row.reward, row.advantage, row.masked = rewards[position], advantages[position], masked[position]
-            row.policy_lag = policy_lag_P[position // self.num_rollouts]
+            row.policy_lag, row.policy_version = policy_lag_P[position // self.num_rollouts], self.version
         return rows
 
 

@@ -107,12 +107,12 @@ class Trainer:
             return samples
 
         if ahead:
-            samples, optimizer_steps, seconds, waited = ahead.take(batches_drawn + 1)
+            samples, version, seconds, waited = ahead.take(batches_drawn + 1)
             clock.add("generation", waited)
             clock.generated(seconds)
-            groups = RolloutGroups(samples, train, self.policy.optimizer_steps - optimizer_steps)
+            groups = RolloutGroups(samples, train, self.policy.optimizer_steps - version, version)
         else:
-            groups = RolloutGroups(draw(batches_drawn + 1), train)
+            groups = RolloutGroups(draw(batches_drawn + 1), train, version=self.policy.optimizer_steps)
         self.reward.observe(outcomes_of_all_ranks(groups.outcomes(self.reward.reads_text)))
         groups.assign_rewards(self.reward)
         if not train.dynamic_sampling_batches:

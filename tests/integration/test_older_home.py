@@ -112,6 +112,12 @@ def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+def test_its_rollouts_are_read_by_columns_that_are_newer(place: Path) -> None:
+    query = "select count(*) as n, count(policy_version) as versions, count(policy_lag) as lags from rollouts"
+    [found] = rows(place, query)
+    assert found["n"] == found["lags"] > 0 == found["versions"]
+
+
 def test_its_report_is_written(in_place: Path) -> None:
     session = RunSession(Run.of(load_config("new.toml", [*OLD, "tracking.enabled=false"])))
     with opened([session]):

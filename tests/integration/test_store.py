@@ -63,7 +63,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
             "source",
             "grade_reason",
         ),
-        WHOLE: ("step", "sample_index", "num_tokens", "policy_lag"),
+        WHOLE: ("step", "sample_index", "num_tokens", "policy_lag", "policy_version"),
         TRUTH: ("correct", "masked"),
         REAL: ("reward", "advantage", "mean_logprob"),
     },

@@ -35,6 +35,7 @@ ROLLOUTS = st.lists(
         masked=st.booleans(),
         policy_lag=COUNT,
         mean_logprob=st.none() | REAL,
+        policy_version=st.none() | COUNT,
     ),
     max_size=8,
 )

@@ -36,7 +36,7 @@ def groups() -> RolloutGroups:
     """Group 0: mixed. Group 1: all right but one too long. Group 2: nothing right. Group 3: all right and short."""
     correct = [[True, False], [True, True], [False, False], [True, True]]
     lengths = [[4, 4], [4, 11], [4, 4], [4, 10]]
-    made = RolloutGroups(samples(correct, lengths), settings(staleness=2))
+    made = RolloutGroups(samples(correct, lengths), settings(staleness=2), version=5)
     made.assign_rewards(TRUNCATION)
     return made
 
@@ -56,7 +56,7 @@ def test_groups_without_a_signal_are_not_trained_on_and_lag_counts_optimizer_ste
     rows = groups.rollouts("run", 3, "model", "source")
     assert [row.policy_lag for row in rows] == [0, 0, 1, 1, 0, 0, 1, 1]
     assert [row.reward for row in rows] == [1, 0, 1, 0, 0, 0, 1, 1]
-    assert {row.step for row in rows} == {3}
+    assert {(row.step, row.policy_version) for row in rows} == {(3, 5)}
 
 
 # One group with a rollout of each kind: correct short, correct long, incorrect short, incorrect long.
