@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.fleet.actors import GeneratorActor, TrainerActor
+from pipeline_lib.fleet.afterwards import nothing_left
 from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import explain, one_line, will_repeat
@@ -82,8 +83,9 @@ class Connection:
             own = {} if address else {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": folder}
             try:
                 ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
-                connected.set_result(None)
-                cls._over.wait()
+                with nothing_left(Path(folder)) if own else nullcontext():
+                    connected.set_result(None)
+                    cls._over.wait()
             except BaseException as error:
                 connected.set_exception(error)
             finally:
@@ -154,6 +156,10 @@ class RayFleet:
             reserve_failure(self.folder, rank)
         if self._places is None:
             self._places = self._reserve()
+        if not self._places.wait(START_SECONDS):  # again after a node of theirs was lost
+            raise FleetError(
+                f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster, or a node is gone"
+            )
         if self._dispatcher is None:
             self._dispatcher = self._start_dispatcher()
             ray.get(self._dispatcher.start.remote())
@@ -174,13 +180,7 @@ class RayFleet:
                     f"the cluster has {there.get(kind, 0):g} {kind}s, and {world_size} trainer ranks (compute.num_processes) beside a "
                     f"generator (generation.tensor_parallel = {parallel}) need {needed}"
                 )
-        places = placement_group([{kind: number for kind, number in each.items() if number}] * world_size, strategy="PACK")
-        try:
-            ray.get(places.ready(), timeout=START_SECONDS)
-        except GetTimeoutError:
-            remove_placement_group(places)
-            raise FleetError(f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster") from None
-        return places
+        return placement_group([{kind: number for kind, number in each.items() if number}] * world_size, strategy="PACK")
 
     def _start_dispatcher(self) -> Any:
         """On the node of this process; it starts the generators, and is told to forget the trainer's wishes when that is another."""

@@ -22,6 +22,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from pipeline_lib.jobs import read_json
+from pipeline_lib.processes import descendants
 from pipeline_lib.stages import STAGES
 
 PIPELINE = "laconic-pipeline/pipeline"
@@ -378,6 +379,26 @@ def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served
     assert up.wait(flow_run, 60) == "CRASHED"
     wait_for(lambda: sql(up.home, query)[0]["status"] == "failed", seconds=10)  # by the flow's hook, which the worker runs
     assert "without a word" in sql(up.home, query)[0]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["CANCELLED", "CRASHED"])
+def test_no_actor_and_no_child_is_left_of_a_fleet_on_ray_whose_flow_is_cancelled_or_killed(up: Served, way: str) -> None:
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 4}, overrides=[*SLOW, "fleet.kind=ray"])
+    wait_for_phase(up, flow_run, "updating")
+    [flow] = [process for process in psutil.process_iter() if runs_flow(process, flow_run)]
+    started = descendants(flow.pid)
+    names = [" ".join(process.cmdline()) for process in started]
+    assert {"ray::TrainerActor", "ray::GeneratorActor"} <= {name.split(".")[0] for name in names}, names
+    if way == "CANCELLED":
+        up.call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
+    else:
+        flow.kill()
+    psutil.wait_procs([flow], timeout=30)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert up.wait(flow_run, 60) == way
+    query = f"select status from runs where prefect_flow_run_id = '{flow_run}'"
+    wait_for(lambda: sql(up.home, query) == [{"status": {"CANCELLED": "cancelled", "CRASHED": "failed"}[way]}], seconds=10)
 
 
 def start_from_the_command_line(up: Served, **parameters: Any) -> str:
