@@ -317,7 +317,7 @@ def wait_for_phase(up: Served, flow_run: str, wanted: str) -> None:
     run_id = sql(up.home, query)[0]["run_id"]
 
     def reached() -> bool:
-        folder = max(up.home.glob(f"workers/{run_id}-*/"), key=lambda path: path.stat().st_mtime)
+        folder = max(up.home.glob(f"workers/{run_id}-*/"), key=lambda path: path.stat().st_mtime, default=up.home)
         files = sorted(folder.glob("*.progress.json"))
         try:
             phase = read_json(files[-1]).get("phase") if files else None
@@ -394,7 +394,7 @@ def test_no_actor_and_no_child_is_left_of_a_fleet_on_ray_whose_flow_is_cancelled
         up.call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
     else:
         flow.kill()
-    psutil.wait_procs([flow], timeout=30)
+    assert psutil.wait_procs([flow], timeout=30)[1] == []
     assert psutil.wait_procs(started, timeout=10)[1] == []
     assert up.wait(flow_run, 60) == way
     query = f"select status from runs where prefect_flow_run_id = '{flow_run}'"
