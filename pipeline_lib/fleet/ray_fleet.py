@@ -154,21 +154,27 @@ class RayFleet:
         self._next_job = 0
         for rank in range(world_size):
             reserve_failure(self.folder, rank)
-        if self._places is None:
-            self._places = self._reserve()
-        if not self._places.wait(START_SECONDS):  # again after a node of theirs was lost
-            raise FleetError(
-                f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster, or a node is gone"
-            )
-        if self._dispatcher is None:
-            self._dispatcher = self._start_dispatcher()
-            ray.get(self._dispatcher.start.remote())
-        placed = PlacementGroupSchedulingStrategy(self._places)
+        self._places = self._places or self._reserve()
+        for is_last in (False, True):  # it takes Ray some seconds to notice that a node is gone: until then it has room
+            if not self._places.wait(START_SECONDS):
+                raise FleetError(f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster")
+            if self._dispatcher is None:
+                self._dispatcher = self._start_dispatcher()
+                ray.get(self._dispatcher.start.remote())
+            try:
+                return self._start_trainers(world_size, self._places)
+            except RayActorError:
+                self._end_trainers()
+                if is_last or self._is_ended:
+                    raise
+
+    def _start_trainers(self, world_size: int, places: PlacementGroup) -> None:
+        placed = PlacementGroupSchedulingStrategy(places)
         actor = ray.remote(TrainerActor).options(**self._resources(1), scheduling_strategy=placed)
         self._trainers = [actor.remote(rank, world_size, self.folder, node_address) for rank in range(world_size)]
         meeting_point = ray.get(self._trainers[0].meeting_point.remote())
-        joined = [trainer.join.remote(meeting_point, partial(ask, self._dispatcher), _put) for trainer in self._trainers]
-        self._nodes = ray.get(joined)
+        call = partial(ask, self._dispatcher)
+        self._nodes = ray.get([trainer.join.remote(meeting_point, call, _put) for trainer in self._trainers])
 
     def _reserve(self) -> PlacementGroup:
         """Room for the trainer. Raises FleetError where there is too little for it and a generator in the whole cluster."""
