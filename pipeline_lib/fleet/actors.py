@@ -49,7 +49,7 @@ class GeneratorActor(EngineHost):
             write_log(folder, name)
             from pipeline_lib.generation.engines import make_generator
 
-            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision)
+            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision, is_apart=True)
 
         self._address = address()
         super().__init__(make_engine, folder)
@@ -90,15 +90,15 @@ class TrainerActor:
             return Place(self._address, int(probe.getsockname()[1]), os.environ.get(VISIBLE))
 
     def join(self, places: list[Place], engines: "tuple[Callable[..., Any], Callable[[Any], Any]] | None") -> None:
-        """Meet the other ranks at the first one's place; `engines`: what a `RemoteGenerator` is made of, None: each has its own."""
+        """Meet the other ranks at the first one's place; `engines`: how a rank asks for them, None: each has its own."""
         write_log(self._folder, f"trainer-{self._rank}")
         os.environ.update(launcher_environment(self._rank, places))
         settings = read_json(self._folder / "worker.json")
         config = stored_config(settings["config"], RunConfig)
         with hidden("mlflow", "redis", "scipy", "sklearn"):
-            from pipeline_lib.fleet.remote_generator import RemoteGenerator  # torch, which only the actor needs
+            from pipeline_lib.fleet.remote_generator import remote_generator  # torch, which only the actor needs
 
-            make_generator = (lambda *_: RemoteGenerator(*engines)) if engines else own_engine
+            make_generator = (lambda config, *_: remote_generator(config, *engines)) if engines else own_engine
             self._worker = Worker(config, settings["base_folder"], self._folder, make_generator)
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
 

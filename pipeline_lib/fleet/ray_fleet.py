@@ -181,7 +181,7 @@ class RayFleet:
         config, base_folder, folder = self._config, self._base_folder, self.folder
         options = {**self._resources(config.generation.tensor_parallel), "max_concurrency": 8}
 
-        def start_engine(name: str) -> RemoteEngine:
+        def start_engine(name: str) -> RemoteEngine:  # whose GPUs are of one node, as all that an actor has
             actor = ray.remote(GeneratorActor).options(**options)
             return RemoteEngine(actor.remote(config, base_folder, folder, name, node_address))
 

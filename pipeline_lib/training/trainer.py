@@ -22,7 +22,7 @@ from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
 from pipeline_lib.training.metrics import StepClock, Validation
-from pipeline_lib.training.policy import Policy
+from pipeline_lib.training.policy import Policy, Weights
 from pipeline_lib.training.ranks import first_problem, gather, own_share, rank, sum_each
 from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import Reference
@@ -129,7 +129,7 @@ class Trainer:
         Raises ParityError, on all ranks alike, when it does not.
         """
         version = self._version(step)
-        require_one_digest(gather(self.generator.load_weights(self.policy.named_weights(), version)), version)
+        require_one_digest(gather(self.generator.load_weights(Weights(self.policy), version)), version)
         problems = [prompt.problem for prompt in self.prompts[:PARITY_PROMPTS]]
         rendered = [render_prompt(self.tokenizer, self.config.prompts, problem) for problem in problems]
         own = logprob_differences(self.generator, self.policy.score, rendered, self.config.train.temperature)
@@ -143,7 +143,7 @@ class Trainer:
 
     def push_weights(self, engines: RemoteEngines, step: int) -> None:
         """Send the trainer's weights to engines that are still at work with older ones, and prove that they hold them when they do."""
-        engines.push(self.policy.named_weights(), self._version(step))
+        engines.push(Weights(self.policy), self._version(step))
 
     def checkpoint(
         self, progress: Progress, record: TrainingStep, actions: set[str], clock: StepClock
