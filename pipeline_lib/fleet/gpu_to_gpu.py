@@ -112,5 +112,7 @@ class Sender:
                     os._exit(1)
 
         threading.Thread(target=look, daemon=True, name="crew").start()
-        yield
-        is_over.set()
+        try:
+            yield
+        finally:
+            is_over.set()
