@@ -10,13 +10,14 @@ import torch
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
+from gaps import measure_logprob_gap  # noqa: E402
 from test_ray_fleet import STORE, Training, assert_same, configure, processes  # noqa: E402
 from test_vllm_engine import CONFIG, load_trainer, prompts, scorer, tokenizer  # noqa: E402, F401
 
 from pipeline_lib.fleet.fleets import make_fleet  # noqa: E402
 from pipeline_lib.generation.checksums import Checksums, counting  # noqa: E402
 from pipeline_lib.generation.packed import pack, unpack  # noqa: E402
-from pipeline_lib.generation.parity import ParityError, measure_logprob_gap  # noqa: E402
+from pipeline_lib.generation.parity import ParityError  # noqa: E402
 from pipeline_lib.records import FleetEvent  # noqa: E402
 from pipeline_lib.tiny_world import BASE_FOLDER  # noqa: E402
 
