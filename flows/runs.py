@@ -13,6 +13,7 @@ from pipeline_lib.messages.harmless import make_messages_harmless
 from pipeline_lib.runs.crashed_runs import close_crashed_runs
 from pipeline_lib.runs.session import RunSession, sessions_of
 from pipeline_lib.stages.opened import opened
+from pipeline_lib.stages.profile import imported_profile
 from tasks.artifacts import publish_lineage
 
 # How a flow comes by the runs of its parameters config, overrides, force. The command line has loaded them already.
@@ -21,6 +22,15 @@ Load = Callable[[str, list[str], bool], Sequence[RunSession]]
 
 def load_sessions(config: str, overrides: list[str], force: bool) -> list[RunSession]:
     return sessions_of(load_config(config, overrides), force)
+
+
+def load_profiled(config: str, overrides: list[str], force: bool, say: Callable[[str], None] = print) -> list[RunSession]:
+    """The runs of a stage behind the profile: with a profile of rollouts made elsewhere, where that is what there is."""
+    sessions = load_sessions(config, overrides, force)
+    if imported := imported_profile(sessions[0].run):
+        say(f"with the profile that was made of rollouts: {' '.join(imported)}")
+        sessions = load_sessions(config, [*overrides, *imported], force)
+    return sessions
 
 
 def opened_in_flow(sessions: Sequence[RunSession]) -> AbstractContextManager[Sequence[RunSession]]:

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import Flow, flow
 
 from flows.parameters import NO_CHANGES, Changes, ConfigFile, overrides_of
-from flows.runs import HOOKS, Load, load_sessions, opened_in_flow
+from flows.runs import HOOKS, Load, load_profiled, load_sessions, opened_in_flow
 from flows.server.gpu_limit import accelerator_slot
 from flows.server.termination import noticing_termination
 from pipeline_lib.runs.session import RunSession
@@ -55,8 +55,14 @@ def make_flow(
     return made
 
 
-def stage_flow(entry: StageEntry, load: Load = load_sessions) -> Flow[Any, Any]:
+def load_of_stage(entry: StageEntry) -> Load:
+    """How the flow of a stage comes by its runs."""
+    return load_sessions if entry.name == "profile" else load_profiled
+
+
+def stage_flow(entry: StageEntry, load: Load | None = None) -> Flow[Any, Any]:
     """The flow of a stage, which returns its summary for each run, or the one of all."""
+    load = load or load_of_stage(entry)
 
     def work(sessions: Sequence[RunSession]) -> Any:
         summaries = run_for_all(entry, sessions, do_stage)

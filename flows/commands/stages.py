@@ -37,17 +37,11 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
 
 def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool) -> tuple[Any, list[str]]:
     """What the flow of a stage returns, and the ids of the runs that it worked on."""
-    settings = load_config(config, overrides)  # a mistake is told before Prefect has started
+    load_config(config, overrides)  # a mistake is told before Prefect has started
     with server_starting():
-        from flows.stages import stage_flow
-        from pipeline_lib.runs.session import sessions_of
-        from pipeline_lib.stages.profile import imported_profile
+        from flows.stages import load_of_stage, stage_flow
 
-        sessions = sessions_of(settings, force)
-    if entry.name != "profile" and (imported := imported_profile(sessions[0].run)):
-        console.print(f"with the profile that was made of rollouts: {' '.join(imported)}", style="dim")
-        overrides = [*overrides, *imported]
-        sessions = sessions_of(load_config(config, overrides), force)
+        sessions = load_of_stage(entry)(config, overrides, force)
     result = stage_flow(entry, lambda *_: sessions)(config, overrides=overrides, force=force)
     return result, [session.run.run_id for session in sessions]
 

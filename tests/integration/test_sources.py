@@ -71,6 +71,7 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
     rollouts = write(tmp_path / "made.jsonl", made)
     overrides = [
         f"prompts={source(train, 'own')}",
+        "filter.subset=hard",
         'profile.origin="imported"',
         f'profile.rollouts_file="{rollouts}"',
     ]
@@ -82,11 +83,11 @@ def test_imported_rollouts_are_judged_into_pass_rates(home: Path, configs: Path,
     reasons = rows(home, "select grade_reason, count(*) n from rollouts where stage = 'profile' group by all order by all")
     assert [(row["grade_reason"], row["n"]) for row in reasons] == [("correct", 2), ("no_answer", 1), ("wrong", 1)]
     # The same configuration without a word of the rollouts goes on from their profile, until it has one of its own.
-    plain = load_config(str(configs / "smoke.toml"), overrides[:1])
-    assert imported_profile(Run.of(plain)) == [overrides[1], overrides[2]]
+    plain = load_config(str(configs / "smoke.toml"), overrides[:2])
+    assert imported_profile(Run.of(plain)) == overrides[2:]
     assert imported_profile(Run.of(load_config(str(configs / "smoke.toml"), [overrides[0], "seed=7"]))) == []
     assert imported_profile(Run.of(load_config(str(configs / "smoke.toml"), overrides))) == []
-    (filtered,) = run_filter(str(configs / "smoke.toml"), overrides=[*overrides, "filter.subset=hard"])
+    (filtered,) = run_filter(str(configs / "smoke.toml"), overrides=overrides[:2])
     assert filtered["num_selected"] == 1
     write(rollouts, made[:2])
     (summary,) = run_profile(str(configs / "smoke.toml"), overrides=overrides)

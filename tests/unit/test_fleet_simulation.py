@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import chain, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +143,13 @@ def test_the_tables_say_that_they_are_simulated(monkeypatch, capsys):
     assert printed.startswith("Simulated, not measured.")
     assert printed.count("| qwen3-4b-instruct | 1 x 8 |") == 3
     assert "| verl, one step off |" in printed
+
+
+@pytest.mark.skipif(not Lengths().groups, reason="no recorded rollouts")
+def test_the_page_shows_what_the_script_prints(monkeypatch, capsys):
+    monkeypatch.setattr(fleet_simulation, "GPUS", (8,))
+    monkeypatch.setattr("sys.argv", ["fleet_simulation.py", "--configs", "r1-distill-1.5b"])
+    main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| r1-distill-1.5b | 1 x 8 |")]
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "fleet.md").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 3 and [row for row in rows if row not in page] == []
