@@ -15,7 +15,7 @@ from pipeline_lib.messages.harmless import markdown_text
 from pipeline_lib.records import Alarm, FleetEvent
 from pipeline_lib.report.data import FleetRecord, Row, RunSeries
 from pipeline_lib.report.dynamics import training_dynamics
-from pipeline_lib.report.fleet import batches, fleet_tables
+from pipeline_lib.report.fleet import batches, busy_table, loss_sentences
 from pipeline_lib.runs.run import Run
 from pipeline_lib.stages.display import TrainingView
 from tasks.artifacts import LiveArtifact, png_address, readable
@@ -101,16 +101,15 @@ class TrainingDisplay(TrainingView):
 def fleet_markdown(fleet: FleetRecord, step: Row, num_ahead: int) -> str:
     """How busy each actor was, the queue, how old the rollouts were (of a row of `training_steps`), and what was lost."""
     known = max(0, len(fleet.steps) - 1 - num_ahead)  # of later steps some batches are still being generated
-    busy, *lost = (
-        table(each.columns, [[markdown_text(cell) for cell in row] for row in each.rows]) for each in fleet_tables(fleet)
-    )
+    shown = busy_table(fleet)
+    busy = table(shown.columns, [[markdown_text(cell) for cell in row] for row in shown.rows])
     generated, ready = batches(fleet)[known]
     queue = (
         f"In the step of batch {fleet.steps[known][2]}, {generated:.1f} batches were being generated on average, and {ready:.1f} "
         f"were ready and not trained on. The rollouts of step {step['step']} were {step['policy_lag']:.1f} optimiser steps old, at "
         f"most {step['largest_policy_lag']}. Actors lost so far: {len(fleet.losses)}."
     )
-    return "\n\n".join([busy, queue, *lost])
+    return "\n\n".join([busy, queue, *map(markdown_text, loss_sentences(fleet))])
 
 
 def announce_fleet(run: Run, events: Sequence[FleetEvent]) -> None:

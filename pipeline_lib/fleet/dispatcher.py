@@ -10,6 +10,7 @@ Plain asyncio, for one event loop; it knows engines by what `EngineHost` offers.
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -262,7 +263,11 @@ class Dispatcher:
                 lane.loading, lane.load_began = target, time.monotonic()
                 self._begin(self._load(lane, target))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
-        for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, self._capacity).items():
+        # No more than its share: an engine that has new weights a moment before the others would take all there is.
+        ready = [each for each in self._lanes if each.is_ready]
+        num_left = len(target.waiting) + sum(len(each.held) for each in ready if each.round is target)
+        most = min(self._capacity, math.ceil(num_left / max(len(ready), 1)))
+        for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, most).items():
             lane = lanes[name]
             lane.held |= {request.key: request for request in requests}
             for batch in {self._tickets[request.key][0].batch for request in requests}:

@@ -65,8 +65,8 @@ def collect_fleet(store: Store, run_id: str, newest: int | None = None) -> Fleet
     return FleetRecord(store.named("fleet_events_of_run", run_id=run_id), shares, lags)
 
 
-def fleet_tables(fleet: FleetRecord) -> list[ExtraTable]:
-    """How busy each actor was, and which were lost, the last ones of many."""
+def busy_table(fleet: FleetRecord) -> ExtraTable:
+    """How each actor's time divides."""
     newest = {event["actor"]: event for event in fleet.events}
     held = {event["actor"]: step for event in fleet.events if (step := version_step(event["version"])) is not None}
     rows = []
@@ -79,12 +79,14 @@ def fleet_tables(fleet: FleetRecord) -> list[ExtraTable]:
         shares = [f"{hundredths(share)} %" if share else "" for share in (busy, *parts, 1 - busy)]
         rows.append([actor, newest[actor]["node"], *shares, f"step {held[actor]}" if actor in held else ""])
     columns = ["actor", "node", "busy", *(name for name, *_ in PARTS), "idle", "weights held"]
-    note = f"Shares of the time from the first to the last of {len(fleet.steps)} steps; of the time that an actor was there."
-    tables = [ExtraTable("How busy the fleet was", columns, rows, note)]
-    if fleet.losses:
-        lost = [
-            [f"{event['happened_at']:%Y-%m-%d %H:%M:%S}", event["actor"], event["node"], event["kind"], event["reason"]]
-            for event in fleet.losses[-MOST_LOSSES_SHOWN:]
-        ]
-        tables.append(ExtraTable("Actors that were lost", ["when", "actor", "node", "what", "reason"], lost))
-    return tables
+    note = f"Shares of the time of {len(fleet.steps)} steps in which the actor was there."
+    return ExtraTable("How busy the fleet was", columns, rows, note)
+
+
+def loss_sentences(fleet: FleetRecord) -> list[str]:
+    """A sentence for each actor that was lost, the last ones of many."""
+    return [
+        f"{event['actor']} on {event['node'] or 'no node yet'} {event['kind']} at {event['happened_at']:%Y-%m-%d %H:%M:%S}: "
+        f"{event['reason']}"
+        for event in fleet.losses[-MOST_LOSSES_SHOWN:]
+    ]

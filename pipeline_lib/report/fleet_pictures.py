@@ -25,7 +25,8 @@ def fleet_steps(fleet: FleetRecord) -> "Figure":
     from matplotlib.figure import Figure
 
     by_length = sorted(fleet.steps, key=lambda step: step[1] - step[0])
-    shown = {by_length[-1]: "the longest", by_length[(len(by_length) - 1) // 2]: "the median"}
+    median, longest = by_length[(len(by_length) - 1) // 2], by_length[-1]
+    shown = {median: f"the median of {len(by_length)}", longest: f"the longest of {len(by_length)}"}
     lost_at = [event["happened_at"] for event in fleet.losses]
     shown |= {step: "the last with a loss" for step in fleet.steps if any(step[0] < at < step[1] for at in lost_at[-1:])}
     height = (ROW_INCHES * len(fleet.actors) + 0.75) * len(shown) + 0.35
@@ -33,7 +34,7 @@ def fleet_steps(fleet: FleetRecord) -> "Figure":
     for panel, (step, name) in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown.items(), strict=True):
         _draw_step(panel, fleet, step)
         length = (step[1] - step[0]).total_seconds()
-        panel.set_title(f"Step of batch {step[2]}, {name} of {len(fleet.steps)}: {length:.3g} s")
+        panel.set_title(f"Step of batch {step[2]}, {name}: {length:.3g} s")
     panel.set_xlabel("seconds since the update before (numbers: the batch)")
     colour_legend(figure, [*((name, colour) for name, _, _, colour in PARTS), ("lost", LOST_COLOUR)])
     return figure

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_lib.records import FleetEvent
 from pipeline_lib.report.data import ReportData, RunFacts
-from pipeline_lib.report.fleet import batches, collect_fleet, fleet_tables
+from pipeline_lib.report.fleet import batches, busy_table, collect_fleet, loss_sentences
 from pipeline_lib.report.html import write_report
 from pipeline_lib.store.database import Store
 from tasks.training_display import fleet_markdown
@@ -88,11 +88,11 @@ def test_the_queue_counts_what_is_generated_and_what_waits(store: Store) -> None
 def test_the_newest_steps_alone(store: Store) -> None:
     fleet = collect_fleet(store, "run", newest=2)
     assert fleet and [batch for _, _, batch in fleet.steps] == [2, 2]
-    [busy, lost] = fleet_tables(fleet)
+    busy = busy_table(fleet)
     assert [row[0] for row in busy.rows] == ["generator-0", "generator-1", "generator-2", "trainer-0"]
     assert busy.rows[2][1:] == ["node", "25.0 %", "25.0 %", "", "", "", "75.0 %", "step 3"]
-    assert [row[1:] for row in lost.rows] == [
-        ["generator-1", "node", "hung", "it was <silent>"], ["trainer-0", "node", "died", "killed"],
+    assert loss_sentences(fleet) == [
+        "generator-1 on node hung at 2026-01-01 12:00:15: it was <silent>", "trainer-0 on node died at 2026-01-01 12:00:21: killed",
     ]  # fmt: skip
     text = fleet_markdown(fleet, {"step": 2, "policy_lag": 1.25, "largest_policy_lag": 3}, num_ahead=1)
     assert "The rollouts of step 2 were 1.2 optimiser steps old, at most 3. Actors lost so far: 2." in text
