@@ -25,7 +25,8 @@ def batches(fleet: FleetRecord) -> list[tuple[float, float]]:
     by_batch = grouped(fleet.events, "batch")
     spans = []
     for _, ended_at, batch in fleet.steps:
-        begun = max(at for at in starts if at < ended_at.timestamp())  # what was generated before is not what was trained on
+        # What was generated before training was begun anew is not what was trained on.
+        begun = max((at for at in starts if at < ended_at.timestamp()), default=0.0)
         own = [event for event in by_batch[batch] if event["happened_at"] < ended_at and start(event) >= begun]
         update = max(start(event) for event in own if event["kind"] == "updated")
         parts = [event for event in own if event["kind"] == "generated" and start(event) < update]

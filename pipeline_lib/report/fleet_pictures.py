@@ -1,12 +1,13 @@
 """Pictures of a fleet: what each actor did in a step, and over all steps how busy it was, the queue, weights and lags."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline_lib.report.canvas import COLOURS, GRID, INK, WIDTH_INCHES, colour_legend, percent_axis, styled
-from pipeline_lib.report.data import LOST, FleetRecord
+from pipeline_lib.report.data import LOST, FleetRecord, Row, grouped
 from pipeline_lib.report.fleet import PARTS, batches, end, start, version_step
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def _draw_busy(figure: Any, fleet: FleetRecord) -> None:
             if share == share:
                 colour = "white" if share > 60 else INK
                 panel.text(column + 1, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    for event in fleet.losses:
-        if event["actor"] in fleet.actors and (place := _place(fleet, start(event))):
-            panel.plot(place, fleet.actors.index(event["actor"]), marker="X", color=LOST_COLOUR, markersize=8, linestyle="none")
+    lost = [event for event in fleet.losses if event["actor"] in fleet.actors]
+    rows = [fleet.actors.index(event["actor"]) for event in lost]
+    panel.plot(_places(fleet, lost), rows, marker="X", color=LOST_COLOUR, markersize=8, linestyle="none")
     panel.set_title("Busy share of each step (%)")
     panel.set_facecolor(GRID)
     panel.set_xlabel("step")
@@ -134,24 +135,19 @@ def _draw_busy(figure: Any, fleet: FleetRecord) -> None:
     figure.colorbar(image, ax=panel, pad=0.01, aspect=12)
 
 
-def _place(fleet: FleetRecord, time: float) -> float:
-    """Where on an axis of steps a time is, step 1 being from 0.5 to 1.5; what is between steps is not on it."""
+def _places(fleet: FleetRecord, events: Sequence[Row]) -> "np.ndarray[Any, Any]":
+    """Where on an axis of steps events ended, step 1 being from 0.5 to 1.5; what is between steps is not on it."""
     times = [border.timestamp() for step in fleet.steps for border in step[:2]]
     places = [number + half for number in range(1, len(fleet.steps) + 1) for half in (-0.5, 0.5)]
-    return float(np.interp(time, times, places))
+    return np.interp([end(event) for event in events], times, places)
 
 
 def _draw_versions(panel: "Axes", fleet: FleetRecord) -> None:
-    generators = [actor for actor in fleet.actors if not actor.startswith("trainer")]
-    for number, actor in enumerate(generators):
-        loads = [
-            (_place(fleet, end(event)), step)
-            for event in fleet.events
-            if event["actor"] == actor and event["kind"] == "loaded" and (step := version_step(event["version"])) is not None
-        ]
-        if loads:
-            places, steps = zip(*loads, strict=True)
-            panel.step(places, steps, where="post", color=COLOURS[number % len(COLOURS)], linewidth=1.2, label=actor)
+    loads = grouped([event for event in fleet.events if event["kind"] == "loaded"], "actor")
+    for number, actor in enumerate(generators := [actor for actor in fleet.actors if actor in loads]):
+        steps = {at: step for at, event in enumerate(loads[actor]) if (step := version_step(event["version"])) is not None}
+        places = _places(fleet, [loads[actor][at] for at in steps])
+        panel.step(places, list(steps.values()), where="post", color=COLOURS[number % len(COLOURS)], linewidth=1.2, label=actor)
     panel.set_title("Weights each engine holds")
     panel.set_ylabel("of step")
     if len(generators) <= 4:
