@@ -81,7 +81,9 @@ class TrainerActor:
         with hidden("mlflow", "redis", "scipy", "sklearn"):
             from pipeline_lib.fleet.remote_generator import RemoteGenerator  # torch, which only the actor needs
 
-            self._worker = Worker(config, settings["base_folder"], self._folder, lambda *_: RemoteGenerator(call, put))
+            self._worker = Worker(
+                config, settings["base_folder"], self._folder, lambda *_: RemoteGenerator(call, put, self._address)
+            )
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
         return self._address
 

@@ -1,6 +1,7 @@
 """All generators of a fleet as the one engine of a trainer rank."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ FETCH_SECONDS = 5.0
 
 
 class RemoteGenerator:
-    """`call(method, ...)` asks the dispatcher; `put` leaves weights where all engines find them, and returns what stands for them.
+    """`call(method, ...)` asks the dispatcher; `put` leaves weights where all engines find them, and returns what stands for them;
+    `node` is the address of this rank's node.
 
     All ranks load weights together: what one asks for before, is generated with the old ones, and what it asks for after, with the new.
     """
 
-    def __init__(self, call: Callable[..., Any], put: Callable[[Any], Any]) -> None:
-        self._call, self._put = call, put
+    def __init__(self, call: Callable[..., Any], put: Callable[[Any], Any], node: str = "") -> None:
+        self._call, self._put, self._node = call, put, node
 
     def generate(
         self,
@@ -86,7 +88,7 @@ class RemoteGenerator:
 
     def note(self, event: FleetEvent) -> None:
         """Tell the fleet what this rank has done."""
-        self._call("note", event)
+        self._call("note", replace(event, node=self._node))
 
     def sleep(self) -> None:
         """See `Generator.sleep`: the engines have GPUs of their own."""

@@ -17,7 +17,7 @@ from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import Reward, make_reward
-from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines
+from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines, for_batch
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
@@ -101,7 +101,7 @@ class Trainer:
         train = self.config.train
 
         def draw(number: int) -> list[Sample]:
-            samples, seconds = self.draw(self.generator, number)
+            samples, seconds = self.draw(for_batch(self.generator, number), number)
             clock.add("generation", seconds)
             clock.generated(seconds)
             return samples
