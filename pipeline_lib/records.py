@@ -184,8 +184,8 @@ class FleetEvent:
     happened_at: datetime
     actor: str  # generator-3 | trainer-0
     node: str
-    kind: str  # started | loaded | generated | updated | died | hung
-    version: str  # the weights that it held
+    kind: str  # started | loaded | generated | sent | updated | saved | died | hung
+    version: str  # the weights that it held; empty of a trainer
     batch: int | None
     seconds: float | None
     reason: str

@@ -98,7 +98,8 @@ class TrainerActor:
         with hidden("mlflow", "redis", "scipy", "sklearn"):
             from pipeline_lib.fleet.remote_generator import remote_generator  # torch, which only the actor needs
 
-            make_generator = (lambda config, *_: remote_generator(config, *engines)) if engines else own_engine
+            node = self._address
+            make_generator = (lambda config, *_: remote_generator(config, *engines, node)) if engines else own_engine
             self._worker = Worker(config, settings["base_folder"], self._folder, make_generator)
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
 

@@ -10,16 +10,17 @@ Plain asyncio, for one event loop; it knows engines by what `EngineHost` offers.
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline_lib.fleet.dealing import deal
-from pipeline_lib.fleet.engine_host import News, Request
+from pipeline_lib.fleet.engine_host import Engine, News, Request
 from pipeline_lib.generation.protocol import Sampling
 from pipeline_lib.messages.faults import Explained
 from pipeline_lib.records import Completion, FleetEvent
@@ -33,18 +34,6 @@ logger = logging.getLogger(__name__)
 
 class FleetError(Explained):
     """The engines cannot generate, or do not hold the weights that they were sent; one line, and another try would find the same."""
-
-
-class Engine(Protocol):
-    """An `EngineHost` elsewhere."""
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -88,7 +77,8 @@ class Lane:
     is_ready: bool = False
     loading: Round | None = None
     held: dict[int, Request] = field(default_factory=dict)
-    since: float = 0.0  # when it began to load, or to generate
+    load_began: float = 0.0
+    begun: dict[int | None, float] = field(default_factory=dict)  # batches it generates for, and since when
 
 
 class Dispatcher:
@@ -186,6 +176,7 @@ class Dispatcher:
         self._error = None
         for lane in self._lanes:
             lane.held.clear()
+            lane.begun.clear()
             if lane.is_ready:
                 await self._attempt(lane, lane.engine.call("drop"))
         for lane in [lane for lane in self._lanes if lane.loading and lane.loading.crew is not None]:
@@ -249,8 +240,8 @@ class Dispatcher:
                 ticket, number = self._tickets.pop(key)
                 ticket.finished.append((number, completion))
                 ticket.num_left -= 1
-                if not lane.held:
-                    self._note(lane, "generated", ticket.batch, time.monotonic() - lane.since)
+        for batch in lane.begun.keys() - {self._tickets[key][0].batch for key in lane.held}:
+            self._note(lane, "generated", batch, time.monotonic() - lane.begun.pop(batch))
         for _, digest in news.loaded:
             self._take_digest(lane, digest)
 
@@ -258,7 +249,7 @@ class Dispatcher:
         if lane.loading is None:
             return
         lane.round, lane.loading = lane.loading, None
-        self._note(lane, "loaded", seconds=time.monotonic() - lane.since)
+        self._note(lane, "loaded", seconds=time.monotonic() - lane.load_began)
         if lane.round.digest not in (None, digest):
             self._error = f"{lane.name} holds other weights than the engines before it after it was sent {lane.round.version}"
         lane.round.digest = digest
@@ -293,13 +284,18 @@ class Dispatcher:
         free = [lane for lane in self._lanes if lane.is_ready and not lane.loading]
         for lane in free:
             if lane.round is not target and not lane.held and target.is_for(lane.name):
-                lane.loading, lane.since = target, time.monotonic()
+                lane.loading, lane.load_began = target, time.monotonic()
                 self._begin(self._load(lane, target))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
-        for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, self._capacity).items():
+        # No more than its share: an engine that has new weights a moment before the others would take all there is.
+        ready = [each for each in self._lanes if each.is_ready and target.is_for(each.name)]
+        num_left = len(target.waiting) + sum(len(each.held) for each in ready if each.round is target)
+        most = min(self._capacity, math.ceil(num_left / max(len(ready), 1)))
+        for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, most).items():
             lane = lanes[name]
-            lane.since = lane.since if lane.held else time.monotonic()
             lane.held |= {request.key: request for request in requests}
+            for batch in {self._tickets[request.key][0].batch for request in requests}:
+                lane.begun.setdefault(batch, time.monotonic())
             orders.append(self._attempt(lane, lane.engine.call("give", requests)))
         await asyncio.gather(*orders)
         async with self._changed:

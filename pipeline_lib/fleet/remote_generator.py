@@ -1,6 +1,7 @@
 """All generators of a fleet as the one engine of a trainer rank."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,17 @@ FETCH_SECONDS = 5.0
 
 
 class RemoteGenerator:
-    """`call(method, ...)` asks the dispatcher; `put` leaves weights where all engines find them, and returns what stands for them.
+    """`call(method, ...)` asks the dispatcher; `put` leaves weights where all engines find them, and returns what stands for them;
+    `node` is the address of this rank's node.
 
     Engines that are waited for get them from GPU to GPU where there is a `sender`.
     All ranks load weights together: what one asks for before, is generated with the old ones, and what it asks for after, with the new.
     """
 
-    def __init__(self, call: Callable[..., Any], put: Callable[[Any], Any], sender: "Sender | None" = None) -> None:
-        self._call, self._put, self._sender = call, put, sender
+    def __init__(
+        self, call: Callable[..., Any], put: Callable[[Any], Any], node: str = "", sender: "Sender | None" = None
+    ) -> None:
+        self._call, self._put, self._node, self._sender = call, put, node, sender
 
     def generate(
         self,
@@ -94,7 +98,7 @@ class RemoteGenerator:
 
     def note(self, event: FleetEvent) -> None:
         """Tell the fleet what this rank has done."""
-        self._call("note", event)
+        self._call("note", replace(event, node=self._node))
 
     def sleep(self) -> None:
         """See `Generator.sleep`: the engines have GPUs of their own."""
@@ -107,14 +111,14 @@ class RemoteGenerator:
         """See `Generator.close`: the fleet ends its generators."""
 
 
-def remote_generator(config: RunConfig, call: Callable[..., Any], put: Callable[[Any], Any]) -> RemoteGenerator:
+def remote_generator(config: RunConfig, call: Callable[..., Any], put: Callable[[Any], Any], node: str) -> RemoteGenerator:
     """All generators of a run's fleet."""
     import torch
 
     generation = config.generation
     if generation.engine != "vllm" or not torch.cuda.is_available():
-        return RemoteGenerator(call, put)
+        return RemoteGenerator(call, put, node)
     configure_environment()
     from pipeline_lib.fleet.gpu_to_gpu import Sender  # vLLM
 
-    return RemoteGenerator(call, put, Sender(call, put, generation.tensor_parallel, generation.dtype))
+    return RemoteGenerator(call, put, node, Sender(call, put, generation.tensor_parallel, generation.dtype))

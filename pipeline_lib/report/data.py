@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pipeline_lib.preview.comparison import Preview
 
 Row = Mapping[str, Any]
+LOST = ("died", "hung")  # kinds of fleet_events
 Role = Literal["before", "after", "control"]
 
 # Okabe and Ito's colours (safe for colour-blind readers); a second and third control take the last two.
@@ -52,6 +54,33 @@ class ExtraTable:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class FleetRecord:
+    """Rows of `fleet_events`, and of `fleet_shares` for some steps, in order of time; `lags`: policy_lag, num_rollouts."""
+
+    events: Sequence[Row]
+    shares: Sequence[Row]
+    lags: Sequence[Row] = ()
+
+    @cached_property
+    def steps(self) -> list[tuple[datetime, datetime, int]]:
+        """When each step began and ended, and its batch."""
+        return list(dict.fromkeys((row["step_began_at"], row["step_ended_at"], row["batch"]) for row in self.shares))
+
+    @cached_property
+    def actors(self) -> list[str]:
+        """Those that were there in these steps: generators, then the trainer's ranks."""
+        return sorted(
+            {row["actor"] for row in self.shares},
+            key=lambda actor: (actor.startswith("trainer"), int(actor.rpartition("-")[2])),
+        )
+
+    @property
+    def losses(self) -> list[Row]:
+        """Actors that died or hung, ever."""
+        return [event for event in self.events if event["kind"] in LOST]
+
+
 @dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything a report shows; whatever is empty is named in a sentence instead.
@@ -59,7 +88,7 @@ class ReportData:
     `budget_results`: rows of that table for all runs of `series`; `length_samples`: run_id, step, benchmark, correct,
     num_tokens, one row per response; `pass_rates`: one number per profiled prompt; `stage_durations`: stage, seconds and,
     optionally, reused_from. In all of them step 0 is the model before training. `rollout_pairs`: responses to the same problem
-    before and after training. `preview`: first steps from the profile.
+    before and after training. `preview`: first steps from the profile. `fleet`: what the actors of a Ray fleet did, if there was one.
     """
 
     run: RunFacts
@@ -72,6 +101,7 @@ class ReportData:
     extra_tables: Sequence[ExtraTable] = ()
     notes: Sequence[str] = ()
     preview: "Preview | None" = None
+    fleet: FleetRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

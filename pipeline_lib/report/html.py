@@ -11,6 +11,8 @@ from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
 from pipeline_lib.report.dynamics import training_dynamics
 from pipeline_lib.report.figures import accuracy_by_budget, length_by_correctness, pass_rate_histogram
+from pipeline_lib.report.fleet import busy_table, loss_sentences
+from pipeline_lib.report.fleet_pictures import fleet_course, fleet_steps
 from pipeline_lib.report.preview import first_step_figure
 from pipeline_lib.report.summary import budget_tables, duration_text, headlines, step_time
 
@@ -39,7 +41,11 @@ def write_report(data: ReportData, folder: Path) -> Path:
             training_dynamics=training_dynamics(data.series),
             pass_rates=pass_rate_histogram(data.pass_rates),
             first_step=first_step_figure(data.preview) if data.preview else None,
+            fleet_steps=fleet_steps(data.fleet) if data.fleet else None,
+            fleet_course=fleet_course(data.fleet) if data.fleet else None,
         ),
+        fleet_busy=busy_table(data.fleet) if data.fleet else None,
+        fleet_losses=loss_sentences(data.fleet) if data.fleet else (),
         step_times=[time for item in data.series if (time := step_time(item))],
         num_steps=next((model.step for model in models if model.role == "after"), 0),
         has_control=any(item.role == "control" for item in data.series),

@@ -1,11 +1,12 @@
 """What a stage shows of its work, as plain data. Whoever runs it decides where: on Prefect's pages, or nowhere as here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.records import Alarm, FleetEvent
+from pipeline_lib.report.data import FleetRecord
 from pipeline_lib.runs.run import Run
 
 
@@ -24,8 +25,13 @@ class TrainingView:
         """Whether enough time has passed to show more."""
         return False
 
-    def show(self, curve: Sequence[dict[str, Any]], finished: bool = False) -> None:
-        """Rows of `training_steps` of the whole run so far."""
+    def show(
+        self,
+        curve: Sequence[dict[str, Any]],
+        finished: bool = False,
+        read_fleet: Callable[[], FleetRecord | None] = lambda: None,
+    ) -> None:
+        """Rows of `training_steps` of the whole run so far; and, read where it is time to show it, what its fleet did in the newest."""
 
     def announce(self, alarms: Sequence[Alarm]) -> None:
         """All alarms so far; each is announced once."""

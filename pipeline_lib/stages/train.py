@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pipeline_lib.jobs import TrainJob, write_prompts
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.records import Prompt
+from pipeline_lib.report.data import FleetRecord
+from pipeline_lib.report.fleet import collect_fleet
 from pipeline_lib.runs.ledger import Ledger
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
@@ -28,6 +31,8 @@ from pipeline_lib.training.checkpoint_files import (
 )
 from pipeline_lib.training.step_folder import StepFolder, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
+
+NEWEST_STEPS = 5  # over which what is shown of a fleet is averaged
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ class Train(StageOfRuns):
 
     Reads `selections`; writes `training_steps`, `alarms`, `phases`, `checkpoints`, rollouts of stage `train`, metrics in MLflow.
     While it runs: progress with the time left, the newest steps as a table, the dynamics as an image, alarms as events
-    `laconic.alarm.KIND`.
+    `laconic.alarm.KIND`; of a fleet on Ray, how busy it is.
     """
 
     name = "train"
@@ -117,7 +122,7 @@ class Train(StageOfRuns):
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
         curve = session.store.named("training_curve", run_id=session.run.run_id)
-        display.training(session.run).show(curve, finished=True)
+        display.training(session.run).show(curve, True, _fleet_reader(session))
 
 
 STAGE = Train()
@@ -243,4 +248,11 @@ def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: Tr
     progress.update(last["step"], run.config.train.steps, f"{note}  {raised}".rstrip())
     view.announce(alarms)
     if view.is_due:
-        view.show(steps.rows())
+        view.show(steps.rows(), False, _fleet_reader(session))
+
+
+def _fleet_reader(session: RunSession) -> Callable[[], FleetRecord | None]:
+    run = session.run
+    if run.config.fleet.kind != "ray":
+        return lambda: None
+    return lambda: collect_fleet(session.store, run.run_id, NEWEST_STEPS)

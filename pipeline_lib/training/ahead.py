@@ -85,6 +85,11 @@ def may_be_dispatched(number: int, num_trained: int, num_ahead: int) -> bool:
     return number - 1 - num_trained <= num_ahead
 
 
+def for_batch(engine: Generator, number: int) -> Generator:
+    """The engine; where it is a fleet's, what it is asked for is noted to be of that batch."""
+    return cast(Generator, _Announcing(engine, number)) if isinstance(engine, RemoteEngines) else engine
+
+
 class _Announcing:
     """The engines, for one batch; says when they have been asked for it."""
 

@@ -5,7 +5,6 @@ rank generates and judges its own share of the prompts, and trains on as many to
 metrics and the loss denominator.
 """
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +46,9 @@ def train(
     if progress.ended:
         return asdict(progress)
     rows, patience, timer = trainer.folder.rows(progress.step), Patience(), CheckpointTimer(config.checkpoint.every_minutes)
-    gap, num_ahead = trainer.sync_weights(progress.step), config.train.batches_ahead
+    note(generator, "started")
+    with noting(generator, "sent"):
+        gap, num_ahead = trainer.sync_weights(progress.step), config.train.batches_ahead
     ahead = batches_ahead(trainer, generator, progress.batches_drawn, last_step) if num_ahead else None
     for step in range(progress.step + 1, last_step + 1):
         clock, say = StepClock(), partial(report_phase, report_progress, step, last_step)
@@ -57,11 +58,11 @@ def train(
             progress = replace(progress, batches_drawn=progress.batches_drawn + groups.batches_drawn)
             say("updating")
             generator.sleep()
-            with clock.measure("update"), noting_update(generator, progress.batches_drawn):
+            with clock.measure("update"), noting(generator, "updated", progress.batches_drawn):
                 update = update_policy(trainer.policy, trainer.reference, groups, config.train)
             require_small_divergence(update.logprob_gap_k3, config.generation.kl_tolerance, f"in step {step}")
             is_measured = step == last_step or step % config.checkpoint.every_steps == 0
-            with clock.measure("sync"):
+            with clock.measure("sync"), noting(generator, "sent"):
                 if isinstance(generator, RemoteEngines) and ahead and not is_measured:
                     trainer.push_weights(generator, step)
                 else:
@@ -76,12 +77,12 @@ def train(
             ends = step == last_step or "stop" in actions
             if ends or "roll_back" in actions or is_measured:
                 say("checkpointing")
-                with patience.phase("checkpoint"):
+                with patience.phase("checkpoint"), noting(generator, "saved"):
                     progress, record = trainer.checkpoint(progress, record, actions, clock)
                 timer.restart()
             elif timer.is_due():
                 say("checkpointing")
-                with patience.phase("save"):
+                with patience.phase("save"), noting(generator, "saved"):
                     progress, record = trainer.save_to_resume(progress, record, clock)
                 timer.restart()
         trainer.folder.write_step(record)
@@ -103,13 +104,18 @@ def batches_ahead(trainer: Trainer, engines: Generator, num_drawn: int, last: in
 
 
 @contextmanager
-def noting_update(generator: Generator, batch: int) -> Iterator[None]:
-    """Put an update among the events of a fleet."""
+def noting(generator: Generator, kind: str, batch: int | None = None) -> Iterator[None]:
+    """Put what this rank does, and for how long, among the events of a fleet."""
     began, started = datetime.now(UTC), time.monotonic()
     yield
+    note(generator, kind, batch, began, time.monotonic() - started)
+
+
+def note(
+    generator: Generator, kind: str, batch: int | None = None, began: datetime | None = None, seconds: float | None = None
+) -> None:
     if isinstance(generator, RemoteEngines):
-        seconds = time.monotonic() - started
-        generator.note(FleetEvent("", began, f"trainer-{rank()}", socket.gethostname(), "updated", "", batch, seconds, ""))
+        generator.note(FleetEvent("", began or datetime.now(UTC), f"trainer-{rank()}", "", kind, "", batch, seconds, ""))
 
 
 def report_phase(report_progress: Callable[[dict[str, Any]], None], step: int, steps: int, phase: str) -> None:

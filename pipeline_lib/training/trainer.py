@@ -17,7 +17,7 @@ from pipeline_lib.messages.finite import stop_for
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import Reward, make_reward
-from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines
+from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines, for_batch
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
 from pipeline_lib.training.groups import RolloutGroups, groups_of, outcomes_of_all_ranks
@@ -85,7 +85,7 @@ class Trainer:
     def draw_together(self, number: int) -> tuple[list[Sample], float]:
         """The same, of rollouts dealt to all ranks one by one: those of a prompt resemble each other in length. One collective."""
         batch, num_rollouts = self._batch(number), self.config.train.num_rollouts
-        samples, seconds = self._sample(self.generator, number, batch, slice(rank(), None, world_size()))
+        samples, seconds = self._sample(for_batch(self.generator, number), number, batch, slice(rank(), None, world_size()))
         return groups_of(own_share(batch), num_rollouts, gather(samples)), seconds
 
     def _batch(self, number: int) -> list[Prompt]:

@@ -17,7 +17,7 @@ VOLATILE = re.compile(r"seconds|_at$|per_second|flow_run_id|mlflow_run_id|git_co
 # A run that a round adds to see what another command makes of the home.
 BYSTANDER = "bystander"
 # Of no run, what befell one on the way, or views of files: they name the place of the home that a copy was made of.
-LEFT_OUT = ("schema_version", "run_events", "fleet_events", "latest_rollouts", "rollouts")
+LEFT_OUT = ("schema_version", "run_events", "fleet_events", "fleet_shares", "latest_rollouts", "rollouts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""A copy of a smoke home that also holds what a single small run has not: a control, an alarm, an experiment, a promotion."""
+"""A copy of a smoke home that also holds what a single small run has not: a control, an alarm, an experiment, a promotion, a fleet."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline_lib.records import Alarm
+from pipeline_lib.records import Alarm, FleetEvent
 from pipeline_lib.store.database import Store
 from pipeline_lib.store.rollout_files import read_rollout_file, write_rollout_file
 
@@ -20,12 +21,24 @@ def enriched_copy(home: Path, copy: Path) -> Path:
     store = Store(copy)
     [run] = [row for row in store.named("named_runs") if row["name"] == "smoke"]
     _add_control(store, store.named("run", run_id=run["run_id"])[0])
+    store.write("fleet_events", list(_fleet_events(run["run_id"])))
     store.write("alarms", [Alarm(run["run_id"], 4, "entropy_spike", 0.2, 0.1)])
     key = {"experiment": "x", "arm": "reward", "seed": 0}
     metrics = {"tokens": 40.0, "accuracy@48": 0.5, "entropy.max": 0.1}
     store.write("experiment_metrics", [{**key, "metric": name, "value": value} for name, value in metrics.items()])
     _add_decision(store, run["run_id"])
     return copy
+
+
+def _fleet_events(run_id: str) -> Iterator[FleetEvent]:
+    """An engine that generates for two seconds, and a trainer that then trains for one."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    for actor, kind, after, seconds in (
+        *(("generator-0", "started", 0, None), ("trainer-0", "started", 0, None)),
+        *(("generator-0", "generated", 1, 2.0), ("trainer-0", "updated", 3, 1.0)),
+    ):
+        batch = 1 if seconds else None
+        yield FleetEvent(run_id, began + timedelta(seconds=after), actor, "node", kind, "step 0", batch, seconds, "")
 
 
 def _add_control(store: Store, run: dict[str, object]) -> None:

@@ -144,6 +144,12 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         REAL: ("seconds",),
         TIME: ("happened_at",),
     },
+    "fleet_shares": {
+        TEXT: ("run_id", "actor"),
+        WHOLE: ("batch",),
+        REAL: (*("seconds", "busy_seconds", "generation_seconds", "weights_seconds", "update_seconds", "checkpoint_seconds"),),
+        TIME: ("step_began_at", "step_ended_at"),
+    },
     "run_events": {TEXT: ("run_id", "kind", "stage", "reason"), WHOLE: ("done",), TIME: ("happened_at",)},
     "alarms": {
         TEXT: ("run_id", "kind", "action"),

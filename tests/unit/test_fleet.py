@@ -158,6 +158,22 @@ def test_what_is_submitted_between_two_pushes_is_generated_with_the_first(tmp_pa
     asyncio.run(check())
 
 
+def test_an_engine_that_is_first_leaves_the_others_their_share(tmp_path: Path) -> None:
+    async def check() -> None:
+        begun = threading.Event()
+        slow, quick = Counting(begun.set), Counting(lambda: begun.wait(2))
+        slow.load_weights = lambda *_: (time.sleep(0.3), "one")[1]  # type: ignore[method-assign]
+        quick.load_weights = lambda *_: "one"  # type: ignore[method-assign]
+        crew = Crew(tmp_path, slow, quick, capacity=100)
+        await crew.start_both()
+        await crew.dispatcher.push("one", None, [pack([("w", torch.ones(2))])])
+        call = await crew.dispatcher.submit([[seed // 3] for seed in range(12)], SAMPLING, range(12), 7)
+        await crew.collect(call, 12)
+        assert len({event.actor for event in await crew.dispatcher.events() if event.batch == 7}) == 2
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("way", ["dies", "hangs"])
 def test_what_an_engine_had_goes_to_another_with_its_seeds_and_its_weights(tmp_path: Path, way: str) -> None:
     async def check() -> None:
