@@ -17,10 +17,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline_lib.fleet.dealing import deal
-from pipeline_lib.fleet.engine_host import News, Request
+from pipeline_lib.fleet.engine_host import Engine, News, Request
 from pipeline_lib.generation.protocol import Sampling
 from pipeline_lib.messages.faults import Explained
 from pipeline_lib.records import Completion, FleetEvent
@@ -34,18 +34,6 @@ logger = logging.getLogger(__name__)
 
 class FleetError(Explained):
     """The engines cannot generate, or do not hold the weights that they were sent; one line, and another try would find the same."""
-
-
-class Engine(Protocol):
-    """An `EngineHost` elsewhere."""
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -300,7 +288,7 @@ class Dispatcher:
                 self._begin(self._load(lane, target))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
         # No more than its share: an engine that has new weights a moment before the others would take all there is.
-        ready = [each for each in self._lanes if each.is_ready]
+        ready = [each for each in self._lanes if each.is_ready and target.is_for(each.name)]
         num_left = len(target.waiting) + sum(len(each.held) for each in ready if each.round is target)
         most = min(self._capacity, math.ceil(num_left / max(len(ready), 1)))
         for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, most).items():

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline_lib.generation.packed import Coming, Packed, Receiver, unpack
 from pipeline_lib.generation.protocol import Generator, Sampling
@@ -56,6 +56,18 @@ class News:
     loaded: list[tuple[str, str]]
     failure: tuple[str, bool] | None
     seconds_since_step: float
+
+
+class Engine(Protocol):
+    """An `EngineHost` elsewhere."""
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
 
 
 class _Dropped(Exception):

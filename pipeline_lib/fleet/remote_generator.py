@@ -112,7 +112,7 @@ class RemoteGenerator:
 
 
 def remote_generator(config: RunConfig, call: Callable[..., Any], put: Callable[[Any], Any], node: str) -> RemoteGenerator:
-    """All generators of a run's fleet, for a rank on that node."""
+    """All generators of a run's fleet."""
     import torch
 
     generation = config.generation
