@@ -32,6 +32,6 @@ def table_of(home: Path, *overrides: str) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_the_demo_on_ray_gives_the_table_of_the_embedded_demo(tmp_path: Path) -> None:
     embedded = table_of(tmp_path / "embedded")
-    assert len(embedded) == 2 * 2 * 5 + 2 * 5, "run and control by benchmark and budget, and the base model"
+    assert {(row["name"], row["step"]) for row in embedded} >= {("demo", 0), ("demo", 8), ("demo-control", 8)}
     assert table_of(tmp_path / "ray", "fleet.kind=ray", "fleet.generators=2") == embedded
     assert processes_of(tmp_path / "ray") == []

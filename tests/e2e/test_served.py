@@ -382,9 +382,11 @@ def test_a_killed_flow_leaves_no_orphan_and_nothing_marked_as_running(up: Served
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["CANCELLED", "CRASHED"])
-def test_no_actor_and_no_child_is_left_of_a_fleet_on_ray_whose_flow_is_cancelled_or_killed(up: Served, way: str) -> None:
-    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": 4}, overrides=[*SLOW, "fleet.kind=ray"])
+@pytest.mark.parametrize(("way", "seed"), [("CANCELLED", 4), ("CRASHED", 5)])
+def test_no_actor_and_no_child_is_left_of_a_fleet_on_ray_whose_flow_is_cancelled_or_killed(
+    up: Served, way: str, seed: int
+) -> None:
+    flow_run = up.start(PIPELINE, config=SMOKE, changes={"seed": seed}, overrides=[*SLOW, "fleet.kind=ray"])
     wait_for_phase(up, flow_run, "updating")
     # What it is about to start looks like it for a moment.
     flow = min((each for each in psutil.process_iter() if runs_flow(each, flow_run)), key=psutil.Process.create_time)
