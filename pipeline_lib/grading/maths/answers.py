@@ -17,6 +17,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Matrix,
     Named,
     Number,
+    Quantity,
     Readings,
     Relation,
     Text,
@@ -36,6 +37,7 @@ from pipeline_lib.grading.maths.atoms import (
     valued,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
+from pipeline_lib.grading.maths.leads import is_lead
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
 from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
 from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed
@@ -47,7 +49,6 @@ _RELATIONS = {
     "\\cap": "\\cap", "\\setminus": "\\setminus", "\\mapsto": "\\to",
 }  # fmt: skip
 _FLIPPED = {">": "<", ">=": "<="}
-_NEGATIONS = frozenset(("not", "no", "never", "neither", "cannot", "isn", "aren", "none", "nor", "without", "wrong", "false"))
 _COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
 _SYSTEMS = frozenset(("cases", "array", "aligned", "align", "gathered", "rcases", "split", "dcases"))
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix"))
@@ -80,8 +81,11 @@ def whole(tokens: Tokens) -> Readings:
     if len(tokens) == 1 and tokens[0].text in COMMON_WORDS:
         return read_text(tokens)
     readings = [answer for reader in _ATOMS for answer in reader(tokens)]
+    if any(token.upright for token in tokens) and any(isinstance(answer, Quantity) and not answer.bare for answer in readings):
+        # An upright letter that is a unit is no variable.
+        readings = [answer for answer in readings if not isinstance(answer, Expression)]
     # A short word may be a product of letters.
-    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 2):
+    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 1):
         readings += read_text(tokens)
     return tuple(readings)
 
@@ -169,7 +173,9 @@ def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
     if parametrised is not None:
         return (parametrised,)
     named = [readings[0] for readings in items]
-    return named_items(named, items, is_or) or (Items("list", tuple(items), "dots" if _has_dots(items) else ""),)
+    # Of numbers "or" lists all, of words and letters it leaves open which.
+    is_hedge = is_or and all(isinstance(readings[0], Text | Choice) for readings in items)
+    return named_items(named, items, is_or) or (Items("list", tuple(items), "dots" if _has_dots(items) else "or" * is_hedge),)
 
 
 def _has_dots(items: list[Readings]) -> bool:
@@ -225,7 +231,7 @@ def _labelled(tokens: Tokens) -> Readings | None:
     for index, token in enumerate(tokens[:12]):
         if token.text in _COPULAS and index and index + 1 < len(tokens):
             words = tokens[:index]
-            if any(word.kind != "word" or word.text.lower() in _NEGATIONS for word in words) or len(words[0].text) < 2:
+            if any(word.kind != "word" for word in words) or not is_lead([word.text for word in words]):
                 return None
             value = whole(tokens[index + 1 :])
             return None if isinstance(value[0], Text) and len(tokens) > index + 2 else (Named(None, value),)

@@ -1,6 +1,7 @@
 """Answers without parts: numbers, expressions, units, digits in a base, times, dates, ratios, words."""
 
 import re
+from fractions import Fraction
 
 from pipeline_lib.grading.maths.answer_types import (
     Based,
@@ -138,6 +139,8 @@ def _with_unit(amount: Tokens, behind: Tokens, bare: bool = False, compound: boo
         return _added(_measured((*amount, *behind[:second]), False), _measured(behind[second:], False)) if compound else ()
     tree = parse_expression(amount)
     scale_and_unit = read_unit(behind, bare)
+    if tree is not None and scale_and_unit is None and (number := _exact(tree)) is not None and abs(number) <= 1:
+        scale_and_unit = read_unit(behind, bare, True)
     if tree is None or scale_and_unit is None:
         return _ordinal(amount, behind) if tree is not None else ()
     if symbols(tree) and not bare and not any(token.upright or token.kind != "word" for token in behind):
@@ -178,16 +181,20 @@ def valued(tree: Tree) -> Readings:
     if len(signs) > 1:
         return (Items("list", tuple(valued(one) for one in signs), "±"),)
     tree = signs[0]
-    try:
-        value = rational_value(tree)
-    except (BeyondComputing, ZeroDivisionError):
-        value = None
+    value = _exact(tree)
     if value is None:
         return (Expression(tree),)
     digits = str(tree[1]).lstrip("-") if tree[0] == "n" else ""
     if "." not in digits:
         return (Number(value, tree),)
     return (Number(value, tree, len(digits.partition(".")[2]), len(digits.replace(".", "").lstrip("0"))),)
+
+
+def _exact(tree: Tree) -> Fraction | None:
+    try:
+        return rational_value(tree)
+    except (BeyondComputing, ZeroDivisionError):
+        return None
 
 
 def read_text(tokens: Tokens) -> Readings:

@@ -10,6 +10,7 @@ from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, rational_val
 DECIMAL_TOLERANCE = Fraction(1, 10**8)
 # A rounded decimal stands for an exact value when it shows at least so many decimals and significant digits.
 LEAST_ROUNDED_DIGITS = 4
+_VOWELS, _USUAL = frozenset("eiouEIOU"), frozenset("abcxyz")
 _INFINITE: frozenset[Tree] = frozenset((("c", "oo"), ("*", ("n", "-1"), ("c", "oo"))))
 
 
@@ -49,6 +50,9 @@ def equal(gold: Tree, answer: Tree) -> Node:
     gold, answer = unified([gold, answer])
     if all(bare):
         return gold == answer
+    names, others = factors(gold), factors(answer)
+    if names and others and sorted(names) == sorted(others):
+        return names == others or not _spell_a_word(names)
     return checked(["equal", gold, answer], [gold], [answer])
 
 
@@ -65,16 +69,36 @@ def checked(node: Node, golds: list[Tree], answers: list[Tree]) -> Node:
     return node
 
 
+def factors(tree: Tree) -> list[str]:
+    """The names that are multiplied in a product of names and nothing else, in their order; none for another tree."""
+    if tree[0] in ("s", "c"):
+        return [str(tree[1])]
+    parts = [factors(part) for part in tree[1:]] if tree[0] == "*" else [[]]
+    return [name for part in parts for name in part] if all(parts) else []
+
+
+def _spell_a_word(names: list[str]) -> bool:
+    """Whether letters in a row may be a word or a name, whose order counts: red is not der, NE not EN, though xy is yx."""
+    word = "".join(names)
+    if len(word) > len(names) or not word.isascii():
+        return False
+    return word.isupper() or bool(_VOWELS.intersection(word)) or ("a" in word and len(word) > 2 and not set(word) <= _USUAL)
+
+
 def unified(trees: list[Tree]) -> list[Tree]:
-    """A letter that gold answer and prediction use in one case only, each in another, is the same variable: N + 1 and n + 1."""
+    """N is n, and a constant of integration C is c, where gold answer and prediction use either in one case only, each in another."""
     half = len(trees) // 2
     golds, answers = (set().union(*(symbols(tree) for tree in side)) for side in (trees[:half], trees[half:]))
     names = {}
     for name in answers - golds:
         other = name.swapcase()
-        if len(name) == 1 and other in golds and other not in answers:
+        if other in golds and other not in answers and (name in "nN" or (name in "cC" and _is_added(name, other, trees))):
             names[name] = other
     return [*trees[:half], *(renamed(tree, names) for tree in trees[half:])] if names else trees
+
+
+def _is_added(name: str, other: str, trees: list[Tree]) -> bool:
+    return all(tree[0] == "+" and (("s", name) in tree or ("s", other) in tree) for tree in trees)
 
 
 def near(one: Readings, other: Readings) -> Node:
