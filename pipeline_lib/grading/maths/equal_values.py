@@ -127,7 +127,7 @@ def vanishes(one: Any, other: Any) -> bool:
 
 
 def compare_values(one: Any, other: Any) -> Iterator[tuple[bool, bool] | None]:
-    """At each of some points whether both values are real and whether they are equal; None where one is not defined."""
+    """At each of some points whether both values are real (not both 0) and whether they are equal; None where one is not defined."""
     # What is too small for so many digits shows at any point, but for expressions that bend.
     num_exact = POINTS * POINTS if bends(one, other) else 2
     for found in values_at_points(one, other):
@@ -139,7 +139,10 @@ def compare_values(one: Any, other: Any) -> Iterator[tuple[bool, bool] | None]:
         if equal and num_exact:
             num_exact -= 1
             equal = not is_provably_nonzero(at_point[0] - at_point[1])
-        is_real = all(abs(value.as_real_imag()[1]) <= 1e-25 * max(abs(value), 1e-9) for value in (first, second))
+        # Two zeros tell little: a factor may vanish there.
+        is_real = not first == second == 0 and all(
+            abs(value.as_real_imag()[1]) <= 1e-25 * max(abs(value), 1e-9) for value in (first, second)
+        )
         yield is_real, equal
         if is_real and not equal:
             return

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from pipeline_lib.grading.maths.answer_types import Answer, Expression, Items, Named, Number, Quantity, Readings
-from pipeline_lib.grading.maths.nodes import Node, any_of
+from pipeline_lib.grading.maths.nodes import Node
 from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, rational_value, renamed, symbols
 
 # Two decimals are equal when they differ by no more than this, absolutely (OlympiadBench's judge) and relative to the gold one.
@@ -102,21 +102,26 @@ def _is_added(name: str, other: str, trees: list[Tree]) -> bool:
 
 
 def near(one: Readings, other: Readings) -> Node:
-    r"""Whether one side of \approx is a rounding of the other to the digits it shows; two decimals or more may also be cut."""
+    r"""Whether what stands behind \approx is a rounding of what stands before it, to the digits it shows, or a rounded decimal of a value
+    that is exact; two decimals or more may also be cut, or rounded on the way.
+    """
     numbers = [
         next((answer for answer in side if isinstance(answer, Number | Expression | Quantity)), None) for side in (one, other)
     ]
-    amounts = [side.amount if isinstance(side, Quantity) else side for side in numbers]
-    nodes: list[Node] = []
-    for shown, exact in (amounts, amounts[::-1]):
-        if isinstance(shown, Number) and exact is not None:
-            decimals = shown.decimals or 0
-            error = Fraction(1 if decimals > 1 else 5, 10 ** (decimals if decimals > 1 else decimals + 1))
-            if isinstance(exact, Number):
-                nodes.append(abs(shown.value - exact.value) <= error)
-            else:
-                nodes.append(checked(["near", exact.tree, str(shown.value), str(error)], [exact.tree], []))
-    return any_of(nodes)
+    exact, shown = (side.amount if isinstance(side, Quantity) else side for side in numbers)
+    # 0.33 \approx \frac13 rounds backwards; 5 \approx 5.4 does not round.
+    if isinstance(exact, Number) and exact.decimals and not (isinstance(shown, Number) and shown.tree[0] == "n"):
+        exact, shown = shown, exact
+    # To round to nothing would stand for anything small.
+    if exact is None or not isinstance(shown, Number) or shown.value == 0:
+        return False
+    decimals = shown.decimals or 0
+    error = Fraction(15 if decimals > 1 else 5, 10 ** (decimals + 1))
+    if not isinstance(exact, Number):
+        return checked(["near", exact.tree, str(shown.value), str(error)], [exact.tree], [])
+    if exact.tree[0] == "n" and len(str(exact.tree[1]).partition(".")[2]) < decimals:
+        return exact.value == shown.value
+    return abs(shown.value - exact.value) <= error
 
 
 def rename(readings: Readings, names: dict[str, str]) -> Readings:

@@ -59,12 +59,13 @@ _ALTERING = frozenset(
     negative negatives positive opposite inverse inverses reciprocal reciprocals complement complements factorial factorials
     square cube root modulo mod remainder rest base hex hexadecimal octal binary decimal recurring repeating percent percents per each
     every except excluding excluded besides unless perhaps always sometimes maybe roughly nearly almost ish circa unlike versus vs
-    minuses pluses exponent power log bc bce ad ce""".split()
+    minuses pluses exponent power log bc bce ad ce googol googols googolplex mil mille millier milliers millones veces fois
+    mal menos moins docenas dizaines negativos negativas""".split()
 )
 # Words that say which things are counted, though they alter a value where no noun follows.
 _KINDS = frozenset(("negative", "positive", "square", "cube", "right", "odd", "even"))
 _ORDINAL = re.compile(
-    r"(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|\w+teen|\w+tie|hundred|thousand|million|billion|\d)ths?"
+    r"(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|\w+teen|\w+tie|hundred|thousand|\d)ths?|\w*illi(?:on|ard|one)\w*"
 )
 _SINGULAR_ENDS = ("s", "ed", "ly", "th", "est", "ive")
 
@@ -72,7 +73,8 @@ _SINGULAR_ENDS = ("s", "ed", "ly", "th", "est", "ive")
 def _known_units() -> tuple[frozenset[str], frozenset[str]]:
     symbols = {prefix + symbol for symbol in _PREFIXED.split() for prefix in ("", *_PREFIXES.split())}
     words = {prefix + word for word in _LONG_PREFIXED.split() for prefix in ("", *_LONG_PREFIXES.split())}
-    return frozenset(symbols | {*_SYMBOLS.split(), *_COUNTERS.split()}), frozenset(words | {*_LONG.split()})
+    # 5 B are five billion rather than bytes.
+    return frozenset(symbols - {"B", "b"} | {*_SYMBOLS.split(), *_COUNTERS.split()}), frozenset(words | {*_LONG.split()})
 
 
 _ABBREVIATIONS, _WORDS = _known_units()

@@ -88,7 +88,7 @@ def read_unit(tokens: Tokens, plain: bool = False, single: bool = False) -> tupl
             return None
     if len(tokens) > 2 and tokens[0].text == "(" and tokens[-1].text == ")":
         tokens = tokens[1:-1]
-    text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens))
+    text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens).replace("per cent", "percent"))
     text = _TEMPERATURE.sub(lambda match: "celsius" if (match[1] or match[2]).lower().startswith("c") else "fahrenheit", text)
     scale, power, sign, last = 1, 1, 1, ""
     powers: Counter[str] = Counter()
