@@ -397,6 +397,64 @@ May 5, 2020 || May 2020
 2020-05-06 || 2020-06-05
 05/06/2020 || 06/05/2020
 5:3 || 5/3=1
+5 || 5\text{B}
+5 || 5M
+5 || 5\text{e6}
+5 || 5\text{ zillions}
+5 || 5\text{ twenty-firsts}
+5 || 5\text{ sevens}
+5 || 5\text{ half dollars}
+5 || 5\text{ hundred dollars}
+5 || 5\text{ per cents off}
+5 || 5 docenas
+5 || 5 fois
+5 || 5万
+5 || 5倍
+5 || 5分之一
+5 || 5以上
+5 || 5或6
+5 || 5?
+5 || --5
+5 || 5^{+}
+5 || \begin{cases}5&x>0\\6&x\le0\end{cases}
+5 || \begin{aligned}x&=6\\&=5\end{aligned}
+5 || 5\in\{5,6\}
+5 || x\in[5,5]
+5 || \forall x: x=5
+5 || x=5\text{ or }y=5
+5 || 4<5<6
+5 || 5\ne6
+5 || 5\approx 5.4
+0 || \frac{3}{17}\approx 0
+5 || 6\implies5
+5 || \lim x=5
+5 || \int_0^5 1 dx \foo 6
+5 || \int_0^5 dx dy
+1 || \gcd(n,6)
+1 || \gcd(x,y)
+5 || \operatorname{foo}(5)
+5 || \text{foo}(5)
+5 || 5\text{ths}
+5 || \underbrace{5}_{6}
+5 || \boxed{5}\boxed{6}
+5 || \text{\boxed{6}}5
+5 || \href{6}{5}
+5 || \def\x{6}5
+5 || \iffalse6\fi5
+5 || \rotatebox{180}{5}
+5 || \makebox[0pt]{6}5
+5 || \textcolor{white}{5}
+5 || \textcolor[rgb]{1,1,1}{6}5
+5 || \colorbox{black}{6}5
+5 || 6\hspace{-0.5em}5
+51 || ‮15
+\binom{n+m-1}{m}^2 || i\binom{n+m-1}{m}^2
+\text{Alice and Bob} || \text{Alice or Bob}
+\frac{a^2b}{c} || \frac{a^2b}{C}
+R^2 || r^2
+\frac{x}{y}<1 || x<y
+y=2x || y=2x+10^{-30}
+1969 || 1969\text{ BC}
 """
 
 
