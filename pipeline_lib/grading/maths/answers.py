@@ -37,7 +37,7 @@ from pipeline_lib.grading.maths.atoms import (
     valued,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
-from pipeline_lib.grading.maths.leads import is_lead
+from pipeline_lib.grading.maths.lead_words import is_lead
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
 from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
 from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed

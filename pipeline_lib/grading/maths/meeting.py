@@ -37,7 +37,7 @@ from pipeline_lib.grading.maths.equality import (
     tree_of,
     unified,
 )
-from pipeline_lib.grading.maths.leads import is_name
+from pipeline_lib.grading.maths.lead_words import is_name
 from pipeline_lib.grading.maths.nodes import Node, all_of, any_of, matched
 from pipeline_lib.grading.maths.units import DEGREE, PERCENT, conversion
 
