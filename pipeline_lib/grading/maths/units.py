@@ -26,7 +26,7 @@ _SYNONYMS = {
     "sec": "second", "secs": "second", "mins": "minute", "yr": "year", "yrs": "year", "gm": "gram",
     "inche": "inch", "in": "inch", "feet": "foot",
     "kmh": "kph", "kmph": "kph", "lbs": "pound", "metre": "meter", "litre": "liter", "sq": "square", "cu": "cubic",
-    "people": "person", "unit": "",
+    "people": "person", "unit": "", "old": "", "KB": "kB", "rs": "rupee", "inr": "rupee", "kilo": "kg",
 }  # fmt: skip
 _POWER_BEFORE, _POWER_BEHIND = {"square": 2, "cubic": 3}, {"squared": 2, "cubed": 3}
 # Units that count without \\text{}, even glued to the number: 5cm. Other glued letters are variables.
@@ -40,7 +40,7 @@ _DEGREE = re.compile(r"°|\^ (?:\{ )?\\circ(?: \})?|\bdegrees?\b|\bdeg\b")
 _TEMPERATURE = re.compile(r"(?:degree\s+)?(?<![/\w] )\b(celsius|fahrenheit)\b|degree\s+([CF])\b", re.IGNORECASE)
 _PART = re.compile(
     r"\^ (?:\{ )?(?P<exponent>(?:- )?[0-9]) (?:\} )?|(?P<divided>/|per\b|an?\b)|(?P<word>[^\W\d_]+)|(?P<sign>[%°$€£¥₹])"
-    r"|(?P<joint>\\cdot|\*|-|\\times|\s+)|."
+    r"|(?P<joint>\\cdot|\*|-|\\times|\.|\s+)|."
 )
 # Kinds that never convert into each other, whatever their size: each currency, each scale of temperature, shares, angles.
 _APART = (
@@ -58,6 +58,16 @@ _PINT_NAMES = {
 }
 
 
+# Spellings of units in one: the sign of the ohm, the prefix micro, everything below a fraction bar or in brackets behind a slash.
+_SPELLINGS = tuple((re.compile(pattern), spelled) for pattern, spelled in (
+    (r"(?:\b([kKMGm]) )?\\Omega", r"\1ohm"), (r"\\mu (?=[a-zA-Z])|[µμ](?=[a-zA-Z])", "u"), (r"\bNm\b", "N m"), (r"\bsqft\b", "sq ft"),
+    (r"\bper cent\b", "percent"), (r"\\frac \{ ((?:[^{}]|\{[^{}]*\})*) \} \{ ((?:[^{}]|\{[^{}]*\})*) \}", r"\1 / ( \2 )"),
+    (r"(/ \w+) - (?=[a-zA-Z])", r"\1 / "),
+))  # fmt: skip
+_DENOMINATOR = re.compile(r"/ \(([^()/]*)\)")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
 def is_unit_start(tokens: Tokens, index: int) -> bool:
     """Whether a unit may begin here, behind an amount."""
     token = tokens[index]
@@ -65,6 +75,13 @@ def is_unit_start(tokens: Tokens, index: int) -> bool:
         return True
     if token.text == "^" and "\\circ" in (following := [part.text for part in tokens[index + 1 : index + 3]]):
         return following[0] in ("\\circ", "{")
+    behind = tokens[index + 1] if index + 1 < len(tokens) else None
+    if token.text == "\\Omega":
+        return behind is None or token.upright
+    if token.text == "\\mu":
+        return behind is not None and behind.kind == "word" and behind.upright
+    if token.text == "\\frac":
+        return len(tokens) > index + 2 and tokens[index + 2].upright and tokens[index + 2].kind == "word"
     if token.text == "(" and index + 1 < len(tokens):
         return tokens[index + 1].upright and tokens[index + 1].kind == "word"
     return token.kind == "word" and _is_unit_word(token)
@@ -95,13 +112,17 @@ def read_unit(tokens: Tokens, plain: bool = False) -> tuple[int, Unit] | None:
     if len(tokens) > 2 and tokens[0].text == "(" and tokens[-1].text == ")":
         tokens = tokens[1:-1]
     text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens))
+    for pattern, spelled in _SPELLINGS:
+        text = pattern.sub(spelled, text)
+    text = _DENOMINATOR.sub(lambda match: _WORD.sub(lambda word: f"/ {word[0]}", match[1]), text)
     text = _TEMPERATURE.sub(lambda match: "celsius" if (match[1] or match[2]).lower().startswith("c") else "fahrenheit", text)
-    scale, power, sign, last = 1, 1, 1, ""
+    scale, power, sign = 1, 1, 1
+    last: str | None = None
     powers: Counter[str] = Counter()
     for match in _PART.finditer(text + " "):
         word = match[0].strip()
         if match["exponent"]:
-            if not last:
+            if last is None:
                 return None
             powers[last] *= int(match["exponent"].replace(" ", ""))
         elif match["divided"]:
@@ -114,7 +135,7 @@ def read_unit(tokens: Tokens, plain: bool = False) -> tuple[int, Unit] | None:
                 return None
             if name in _POWER_BEFORE:
                 power = _POWER_BEFORE[name]
-            elif name in _POWER_BEHIND and last:
+            elif name in _POWER_BEHIND and last is not None:
                 powers[last] *= _POWER_BEHIND[name]
             else:
                 powers[name] += sign * power
@@ -137,6 +158,8 @@ def _name(word: str) -> str | None:
     for name in (word, word.removesuffix("s"), word.removesuffix("es")):
         if name in _SYNONYMS:
             return _SYNONYMS[name]
+        if name in _PLAIN:
+            return name
     return word.removesuffix("s") if len(word) > 3 and not word.endswith(("ss", "is", "us")) else word
 
 
