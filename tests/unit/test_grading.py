@@ -99,6 +99,7 @@ def test_failures_are_logged_with_their_number(caplog):
 # Gold answer || answer, each way round the same.
 RIGHT = r"""
 R^2-r^2 || (R-r)(R+r)
+3 || three
 \frac{\pi r}{h+R} || \frac{r\pi}{R+h}
 N+1 || n+1
 10500 || 10,500
@@ -266,7 +267,6 @@ x^2 || x^3
 12:00 || 1:00
 Yes || No
 \text{odd} || even
-3 || three
 7 || \text{none}
 1/2 || 2/1
 100! || 101!

@@ -260,7 +260,6 @@ n! || n!+\lfloor n/20\rfloor
 5 || 1/x=5
 5 || x+1=5
 5 || \sqrt{x}=5
-5 || f^{-1}(x)=5
 5 || \ln x = 5
 5 || x!=5
 5 || x\ne5
@@ -427,7 +426,6 @@ May 5, 2020 || May 2020
 5 || 5\approx 5.4
 0 || \frac{3}{17}\approx 0
 5 || 6\implies5
-5 || \lim x=5
 5 || \int_0^5 1 dx \foo 6
 5 || \int_0^5 dx dy
 1 || \gcd(n,6)
@@ -435,6 +433,7 @@ May 5, 2020 || May 2020
 5 || \operatorname{foo}(5)
 5 || \text{foo}(5)
 5 || 5\text{ths}
+5 || 5^{\text{th}}\text{ root}
 5 || \underbrace{5}_{6}
 5 || \boxed{5}\boxed{6}
 5 || \text{\boxed{6}}5

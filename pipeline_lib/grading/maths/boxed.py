@@ -2,7 +2,7 @@ r"""The final answer of a response: the content of its last \boxed{...} or \fbox
 
 import re
 
-from pipeline_lib.grading.maths.lexer import closing_brace
+from pipeline_lib.grading.maths.notations import closing_brace
 
 BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 LONGEST_LINK = 70

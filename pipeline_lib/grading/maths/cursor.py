@@ -11,10 +11,10 @@ GREEK = frozenset((
     "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega",
     "ell", "hbar",
 ))  # fmt: skip
-CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
+CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo", "imath": "i"}
 FUNCTIONS = frozenset((
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth", "ln", "log",
-    "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn", "cbrt", "arg",
+    "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn", "cbrt", "arg", "cis",
 ))  # fmt: skip
 INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 SAME_FUNCTIONS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
@@ -57,7 +57,7 @@ class Cursor:
         """Whether what follows multiplies without a sign; a number only behind a bracket."""
         text, kind = self.peek(), self.kind()
         if kind == "number":
-            return self.tokens[self.position - 1].text == ")"
+            return self.tokens[self.position - 1].text in (")", "!") or self.peek(1) in ("^", "**")
         if kind == "command":
             return text[1:] in GREEK or text[1:] in CONSTANTS or text[1:] in FUNCTIONS or text in ACCENTS or text in (
                 "\\frac", "\\binom", "\\lfloor", "\\lceil",
@@ -74,16 +74,24 @@ class Cursor:
     def repeating(self, text: str) -> Tree:
         if "." not in text or self.take() not in ("\\overline", "\\dot"):
             raise NotWhole
-        digits = ""
-        if self.peek() == "{":
-            self.take()
-            digits = self.take()
-            self.take("}")
-        else:
-            digits = self.take()
+        dotted = self.tokens[self.position - 1].text == "\\dot"
+        digits = self.dotted_digits()
+        if dotted and "\\dot" in (self.peek(), self.peek(1)):
+            # Dots above the first and the last digit.
+            digits += self.take() if self.kind() == "number" else ""
+            self.take("\\dot")
+            digits += self.dotted_digits()
         if not digits.isdigit():
             raise NotWhole
         return ("n", str(repeating_decimal(text, digits)))
+
+    def dotted_digits(self) -> str:
+        if self.peek() != "{":
+            return self.take()
+        self.take()
+        digits = self.take()
+        self.take("}")
+        return digits
 
     def spelled_argument(self, letters: bool = False) -> str:
         """The argument as text, for names: x_{max}, \\vec{v}, \\angle ABC."""
@@ -157,6 +165,8 @@ def applied(name: str, arguments: list[Tree], base: Tree | None, exponent: Tree 
         tree: Tree = ("root", arguments[0], ("n", "2" if name == "sqrt" else "3"))
     elif name == "exp":
         tree = ("^", ("c", "e"), arguments[0])
+    elif name == "cis":
+        tree = ("+", ("f", "cos", arguments[0]), ("*", ("c", "i"), ("f", "sin", arguments[0])))
     elif name == "lg":
         tree = ("f", "log", arguments[0], ("n", "10"))
     else:

@@ -56,7 +56,7 @@ def function(name: str, parts: list[Any]) -> Any:
     known = {
         "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": sympy.acot, "abs": sympy.Abs, "ln": sympy.log,
         "log": sympy.log, "!": sympy.factorial, "!!": sympy.factorial2, "binom": sympy.binomial, "permutations": sympy.ff,
-        "mod": sympy.Mod, "ceil": sympy.ceiling, "max": sympy.Max, "min": sympy.Min, "sgn": sympy.sign,
+        "mod": sympy.Mod, "ceil": sympy.ceiling, "max": sympy.Max, "min": sympy.Min, "sgn": sympy.sign, "diff": sympy.diff,
     }  # fmt: skip
     return (known.get(name) or getattr(sympy, name))(*parts)
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from pipeline_lib.grading.maths.answer_types import Answer, Expression, Items, Named, Number, Quantity, Readings
 from pipeline_lib.grading.maths.nodes import Node
-from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, rational_value, renamed, symbols
+from pipeline_lib.grading.maths.trees import IMAGINARY, BeyondComputing, Tree, holds_constant, rational_value, renamed, symbols
 
 # Two decimals are equal when they differ by no more than this, absolutely (OlympiadBench's judge) and relative to the gold one.
 DECIMAL_TOLERANCE = Fraction(1, 10**8)
@@ -46,6 +46,8 @@ def equal(gold: Tree, answer: Tree) -> Node:
     values = [exact_of(tree) for tree in (gold, answer)]
     if None not in values:
         return values[0] == values[1]
+    if any(value is not None and _is_monomial(tree) for value, tree in zip(values, (answer, gold), strict=True)):
+        return False
     bare = [tree[0] in ("s", "n") or tree in _INFINITE for tree in (gold, answer)]
     gold, answer = unified([gold, answer])
     if all(bare):
@@ -54,6 +56,13 @@ def equal(gold: Tree, answer: Tree) -> Node:
     if names and others and sorted(names) == sorted(others):
         return names == others or not _spell_a_word(names)
     return checked(["equal", gold, answer], [gold], [answer])
+
+
+def _is_monomial(tree: Tree) -> bool:
+    """Whether a tree is a product with a variable, which no number equals."""
+    return tree[0] == "s" or (
+        tree[0] == "*" and any(map(_is_monomial, tree[1:])) and all(part[0] in "sn*" for part in tree[1:])
+    )
 
 
 def checked(node: Node, golds: list[Tree], answers: list[Tree]) -> Node:
@@ -94,6 +103,12 @@ def unified(trees: list[Tree]) -> list[Tree]:
         other = name.swapcase()
         if other in golds and other not in answers and (name in "nN" or (name in "cC" and _is_added(name, other, trees))):
             names[name] = other
+    # Engineers and computers write j or I for the imaginary unit.
+    for name in {"j", "I"} & answers - golds:
+        if any(holds_constant(tree, "i") for tree in trees[:half]) and not any(
+            holds_constant(tree, "i") for tree in trees[half:]
+        ):
+            names[name] = IMAGINARY
     return [*trees[:half], *(renamed(tree, names) for tree in trees[half:])] if names else trees
 
 

@@ -1,5 +1,6 @@
 """Expressions: tokens parsed whole into a tree (see trees.py)."""
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 
@@ -11,14 +12,14 @@ from pipeline_lib.grading.maths.cursor import (
     CONSTANTS,
     FUNCTIONS,
     GREEK,
-    SAME_FUNCTIONS,
     TIMES,
-    Cursor,
-    applied,
     calculus_of,
 )
+from pipeline_lib.grading.maths.functions import Functions
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.trees import MOST_DIGITS, NotWhole, Tree, decimal_text, negative
+
+_SELECTIONS = re.compile(r"([CP])_\{([0-9]+)\}")
 
 
 @lru_cache(maxsize=16_384)
@@ -36,7 +37,7 @@ def parse_expression(tokens: Tokens) -> Tree | None:
     return tree if parser.position == len(parser.tokens) else None
 
 
-class _Parser(Cursor):
+class _Parser(Functions):
     """A recursive descent over tokens. Names of several letters are products, except functions, constants and Greek letters."""
 
     def sum(self) -> Tree:
@@ -81,6 +82,8 @@ class _Parser(Cursor):
             if self.peek() == "_" and tree[0] == "s" and "_" not in tree[1]:
                 # v^2_0 is the square of v_0.
                 tree = self.symbol(tree[1])
+            if tree[0] == "s" and (total := _SELECTIONS.fullmatch(tree[1])) and exponent[0] == "n" and exponent[1].isdigit():
+                return ("f", "binom" if total[1] == "C" else "permutations", ("n", total[2]), exponent)
             tree = self.postfixed(("^", tree, exponent))
             if self.peek() in ("^", "**"):
                 raise NotWhole
@@ -115,9 +118,6 @@ class _Parser(Cursor):
         self.take(opening)
         bars, self.bars = self.bars, 0
         tree = self.sum()
-        if self.peek() == "\\choose":
-            self.take()
-            tree = ("f", "binom", tree, self.sum())
         self.take(closing)
         self.bars = bars
         return tree
@@ -239,11 +239,15 @@ class _Parser(Cursor):
         text = self.take()
         name = text[1:]
         if name == "frac":
-            return ("/", self.argument(), self.argument())
+            return self.derivative() or ("/", self.argument(), self.argument())
         if name == "binom":
             return ("f", "binom", self.argument(), self.argument())
         if name == "sqrt":
             return self.root()
+        if name == "root":
+            index = self.argument()
+            self.take("\\of")
+            return ("root", self.argument(whole_number=True), index)
         if name in FUNCTIONS:
             return self.function(name)
         if name in CONSTANTS:
@@ -257,14 +261,6 @@ class _Parser(Cursor):
         if text in ACCENTS:
             return self.symbol(f"{text} " + self.spelled_argument(letters=text in ("\\angle", "\\triangle")))
         raise NotWhole
-
-    def root(self) -> Tree:
-        index: Tree = ("n", "2")
-        if self.peek() == "[":
-            index = self.group("[", "]")
-        if self.peek() == "(":
-            return ("root", self.group("(", ")"), index)
-        return ("root", self.argument(whole_number=True), index)
 
     def argument(self, whole_number: bool = False) -> Tree:
         """A braced argument, or a single sign as TeX takes it: \\frac12 is a half."""
@@ -280,50 +276,3 @@ class _Parser(Cursor):
         if self.kind() == "number":
             return ("n", decimal_text(self.take()))
         return self.atom()
-
-    def function(self, name: str) -> Tree:
-        exponent = base = None
-        if self.peek() == "_":
-            self.take()
-            base = self.argument(whole_number=True)
-        if self.peek() == "^":
-            self.take()
-            exponent = self.exponent()
-        if self.peek() == "_" and base is None:
-            self.take()
-            base = self.argument(whole_number=True)
-        name = SAME_FUNCTIONS.get(name, name)
-        self.degrees += 1
-        if self.peek() in ("(", "{"):
-            arguments = self.bracketed_arguments()
-        elif self.peek() == "[":
-            arguments = [self.group("[", "]")]
-        elif self.kind() == "number" and name in ("sqrt", "cbrt"):
-            arguments = [self.atom()]
-        else:
-            arguments = [self.function_argument()]
-        self.degrees -= 1
-        return applied(name, arguments, base, exponent)
-
-    def function_argument(self) -> Tree:
-        """What a function without brackets takes: the product that follows, up to a sign, a bracket or another function."""
-        sign = self.take() if self.peek() in ("-", "+") else "+"
-        tree = self.factor()
-        while True:
-            if self.peek() == "/" and self.kind(1) in ("number", "word"):
-                self.take()
-                tree = ("/", tree, self.factor())
-            elif self.starts_factor() and self.peek() not in ("(", "[") and self.peek().lstrip("\\") not in FUNCTIONS:
-                tree = ("*", tree, self.factor())
-            else:
-                return negative(tree) if sign == "-" else tree
-
-    def selections(self) -> Tree:
-        """{}^5C_2, ^5C_2, _5C_2: the number of selections or arrangements."""
-        if self.take() not in ("^", "_"):
-            raise NotWhole
-        total = self.argument(whole_number=True)
-        letter = self.take()
-        if letter not in ("C", "P") or self.take() != "_":
-            raise NotWhole
-        return ("f", "binom" if letter == "C" else "permutations", total, self.argument(whole_number=True))

@@ -149,7 +149,7 @@ class Meeting:
         kinds = {gold.kind, answer.kind}
         if "dots" in (gold.ends, answer.ends) or kinds in ({"tuple"}, {"interval"}, {"list", "tuple"}):
             # Two items in brackets may be an interval, which a bare pair is not.
-            if len(gold.items) == 2 and gold.ends != answer.ends and "{}" not in (gold.ends, answer.ends):
+            if len(gold.items) == 2 and kinds != {"list"} and gold.ends != answer.ends and "{}" not in (gold.ends, answer.ends):
                 return False
             # (1, 2), (3, 4) in brackets of their own are a list of points.
             if kinds == {"list", "tuple"} and any(isinstance(item[0], Items) for item in gold.items):
@@ -226,6 +226,15 @@ class Meeting:
         if golds.keys() != answers.keys():
             return False
         return all_of([self.compare(golds[name], answers[name]) for name in golds])
+
+    def assignments_and_named(self, gold: Answer, answer: Answer) -> Node:
+        """x_1 and x_2 number the values of x."""
+        numbered, named = (gold, answer) if isinstance(gold, Assignments) else (answer, gold)
+        assert isinstance(numbered, Assignments) and isinstance(named, Named)
+        if {name.partition("_")[0] for name, _ in numbered.values} != {named.name}:
+            return False
+        values: Readings = (Items("list", tuple(value for _, value in numbered.values)),)
+        return self.compare(*((values, named.value) if numbered is gold else (named.value, values)))
 
     def assignments_and_items(self, gold: Answer, answer: Answer) -> Node:
         named, items = (gold, answer) if isinstance(gold, Assignments) else (answer, gold)

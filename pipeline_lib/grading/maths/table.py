@@ -97,6 +97,8 @@ RULES = (
     Rule("named value", "relation", "the same equation or inequality", Meeting.named_and_relation,
          ("y=2x+3", "2x-y+3=0"), ("y=2x+3", "2x+y+3=0")),
     Rule("named values", "named values", "name by name", Meeting.assignments, ("x=2,y=3", "y=3,x=2"), ("x=2,y=3", "x=3,y=2")),
+    Rule("named values", "named value", "all values of the name, which they number", Meeting.assignments_and_named,
+         ("x=1,2", "x_1=2,x_2=1"), ("x=1,2", "x_1=1,x_2=3")),
     Rule("named values", "tuple", "in alphabetical order; (m,b) = (1,2) in its own unless the names are neighbours in the alphabet",
          Meeting.assignments_and_items, ("(1,2)", "y=2,x=1"), ("(1,2)", "y=1,x=2")),
     Rule("named values", "list", "in the order of the names or as they are written",

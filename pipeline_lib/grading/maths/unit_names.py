@@ -15,7 +15,7 @@ _PREFIXES = "k M G T c d da h m n p f u μ"
 _PREFIXED = "m g s A K J N W V C F H T L S Pa Hz eV mol Wb Bq Gy Sv bar cal B b t pc Wh Ah Ω"
 _SYMBOLS = """
     h d u min hr sec yr wk mo in ft yd mi oz lb gal qt pt tsp tbsp ha cc ly au sr rad deg gon lx lm cd rpm rps fps psi ppm ppb mph kph
-    hp atm torr mmHg kgf lbf BTU nmi dB usd eur gbp
+    hp atm torr mmHg kgf lbf BTU nmi kohm Mohm Gohm mohm dB usd eur gbp
 """
 _LONG_PREFIXES = "kilo mega giga tera milli micro nano pico centi deci deca hecto"
 _LONG_PREFIXED = """
@@ -26,7 +26,7 @@ _LONG = """
     minute hour day week fortnight month year decade century millennium inch foot yard mile furlong fathom league acre hectare gallon
     quart pint cup ounce pound stone teaspoon tablespoon bushel barrel carat knot degree radian steradian revolution turn cycle
     arcminute arcsecond kelvin candela lumen lux becquerel sievert atmosphere celsius fahrenheit percent dollar cent euro penny
-    pound_sterling yen yuan rupee peso ruble won baht rand ringgit lightyear parsec person unit square cubic squared cubed
+    pound_sterling yen yuan rupee peso ruble won baht rand ringgit lightyear parsec angstrom person unit square cubic squared cubed
 """
 # In the scripts where a word for a thing is no plural that could be told by its form.
 _COUNTERS = """

@@ -49,6 +49,16 @@ _PINT_NAMES = {
 }
 
 
+# Spellings of units in one: the sign of the ohm, the prefix micro, everything below a fraction bar or in brackets behind a slash.
+_SPELLINGS = tuple((re.compile(pattern), spelled) for pattern, spelled in (
+    (r"(?:\b([kKMGm]) )?\\Omega", r"\1ohm"), (r"\\mu (?=[a-zA-Z])|[µμ](?=[a-zA-Z])", "u"), (r"\bNm\b", "N m"), (r"\bsqft\b", "sq ft"),
+    (r"\bper cent\b", "percent"), (r"\\frac \{ ((?:[^{}]|\{[^{}]*\})*) \} \{ ((?:[^{}]|\{[^{}]*\})*) \}", r"\1 / ( \2 )"),
+    (r"(/ \w+) - (?=[a-zA-Z])", r"\1 / "),
+))  # fmt: skip
+_DENOMINATOR = re.compile(r"/ \(([^()/]*)\)")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
 def is_unit_start(tokens: Tokens, index: int) -> bool:
     """Whether a unit may begin here, behind an amount."""
     token = tokens[index]
@@ -56,6 +66,13 @@ def is_unit_start(tokens: Tokens, index: int) -> bool:
         return True
     if token.text == "^" and "\\circ" in (following := [part.text for part in tokens[index + 1 : index + 3]]):
         return following[0] in ("\\circ", "{")
+    behind = tokens[index + 1] if index + 1 < len(tokens) else None
+    if token.text == "\\Omega":
+        return behind is None or token.upright
+    if token.text == "\\mu":
+        return behind is not None and behind.kind == "word" and behind.upright
+    if token.text == "\\frac":
+        return len(tokens) > index + 2 and tokens[index + 2].upright and tokens[index + 2].kind == "word"
     if token.text == "(" and index + 1 < len(tokens):
         return tokens[index + 1].upright and tokens[index + 1].kind == "word"
     return token.kind == "word" and _is_unit_word(token)
@@ -88,15 +105,19 @@ def read_unit(tokens: Tokens, plain: bool = False, single: bool = False) -> tupl
             return None
     if len(tokens) > 2 and tokens[0].text == "(" and tokens[-1].text == ")":
         tokens = tokens[1:-1]
-    text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens).replace("per cent", "percent"))
+    text = _DEGREE.sub(" degree ", " ".join(token.text for token in tokens))
+    for pattern, spelled in _SPELLINGS:
+        text = pattern.sub(spelled, text)
+    text = _DENOMINATOR.sub(lambda match: _WORD.sub(lambda word: f"/ {word[0]}", match[1]), text)
     text = _TEMPERATURE.sub(lambda match: "celsius" if (match[1] or match[2]).lower().startswith("c") else "fahrenheit", text)
-    scale, power, sign, last = 1, 1, 1, ""
+    scale, power, sign = 1, 1, 1
+    last: str | None = None
     powers: Counter[str] = Counter()
     things: list[str] = []
     for match in _PART.finditer(text + " "):
         word = match[0].strip()
         if match["exponent"]:
-            if not last or things:
+            if last is None or things:
                 return None
             powers[last] *= int(match["exponent"].replace(" ", ""))
         elif match["divided"]:
@@ -107,14 +128,14 @@ def read_unit(tokens: Tokens, plain: bool = False, single: bool = False) -> tupl
             scale *= SCALES[word.lower()]
         elif match["word"] or match["sign"]:
             name = unit_name(word)
-            if len(powers) > 3 or (things and name is not None) or (last and name is None and sign > 0):
+            if len(powers) > 3 or (things and name is not None) or (last is not None and name is None and sign > 0):
                 return None
             if name is None:
                 things.append(word.lower())
             elif name in _POWER_BEFORE:
                 power = _POWER_BEFORE[name]
             elif name in _POWER_BEHIND:
-                if not last:
+                if last is None:
                     return None
                 powers[last] *= _POWER_BEHIND[name]
             else:
