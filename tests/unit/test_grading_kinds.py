@@ -455,6 +455,14 @@ R^2 || r^2
 y=2x || y=2x+10^{-30}
 1969 || 1969\text{ BC}
 0 || I(0)
+x^2+1 || -\infty
+\sqrt2 || \infty
+\sqrt2 || -\infty
+-\infty || \infty
+2\sec x || \infty
+2:3 || 0:0
+0:1:2 || 0:5:7
+3:45 PM || 0:0
 I(0)e^x || I(0)e^y
 """
 
