@@ -16,6 +16,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Text,
     Time,
 )
+from pipeline_lib.grading.maths.cursor import CALCULUS
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import REAL_LINE
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, OPENING, Token, Tokens
@@ -152,6 +153,8 @@ def _month(word: str) -> int:
 
 def read_quantity(tokens: Tokens) -> Readings:
     """An amount and a unit, also $ 5, 2 h 30 min and 30°15'."""
+    if any(token.text in CALCULUS for token in tokens):
+        return ()
     if len(tokens) > 1 and tokens[0].kind == "number" and (place := _ordinal(tokens[:1], tokens[1:])):
         return place
     sign = "" if tokens[0].text != "-" else "-"
@@ -251,6 +254,9 @@ def read_arc(tokens: Tokens) -> Readings:
 def read_value(tokens: Tokens) -> Readings:
     if tokens[0].text.lower() in ("minus", "negative") and len(tokens) > 1:
         tokens = (Token("sign", "-"), *tokens[1:])
+    if len(tokens) == 2 and tokens[0].text.islower() and len(tokens[0].text) == 1 and tokens[1].text == ")":
+        # a): a choice in small letters.
+        tokens = tokens[:1]
     tree = parse_expression(tokens)
     return valued(tree) if tree is not None else ()
 

@@ -25,6 +25,7 @@ ACCENTS = frozenset(
 ALWAYS_APPLIED, APPLIED_TO_ONE = frozenset("fFO"), frozenset("ghGHPpqoyuv")
 CALCULUS = frozenset(("\\int", "\\sum", "\\prod", "\\lim", "\\iint", "\\oint", "\\limsup", "\\sup"))
 TIMES = frozenset(("\\cdot", "\\times", "*"))
+_UNBRACED = re.compile(r"\\(frac|binom)\s*([A-Za-z0-9])\s*([A-Za-z0-9])(?![A-Za-z0-9])")
 _VOWELS = frozenset("aeiouAEIOU")
 _WORD_FUNCTION = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([a-zA-Z]{0,2})")
 
@@ -182,4 +183,5 @@ def calculus_of(tokens: Tokens) -> Tree | None:
     text = "".join((" " if token.spaced or apart else "") + token.text for token, apart in zip(tokens, glued, strict=True))
     is_plain = not any(token.upright or token.kind == "newline" or token.text in ("<", ">", "&", ";", "?") for token in tokens)
     balanced = sum((token.text in OPENING) - (token.text in CLOSING) for token in tokens) == 0
+    text = _UNBRACED.sub(r"\\\1{\2}{\3}", text)
     return ("latex", text.strip()) if is_plain and balanced and ("=" not in text or "_{" in text) else None

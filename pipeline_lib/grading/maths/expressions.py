@@ -200,6 +200,8 @@ class _Parser(Functions):
                 name += self.take()
             self.take("}")
         if self.peek() == "(" and (arguments := self.arguments_of(name)) is not None:
+            if name in ("\\Gamma", "\\zeta"):
+                return ("f", name[1:].lower(), *arguments)
             if name in ("C", "P") and len(arguments) == 2:
                 return ("f", "binom" if name == "C" else "permutations", *arguments)
             return ("f", f" {name}", *arguments)
@@ -209,7 +211,7 @@ class _Parser(Functions):
         """What a named function is applied to; None where the bracket multiplies."""
         start = self.position
         base = name.rstrip("'").partition("_")[0]
-        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi") or name != base
+        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi", "\\Gamma", "\\zeta") or name != base
         if not applied and base not in APPLIED_TO_ONE and base not in ("C", "P"):
             return None
         try:
@@ -230,7 +232,7 @@ class _Parser(Functions):
         while self.peek() in (",", ";"):
             self.take()
             arguments.append(self.sum())
-        self.take("}" if opening == "{" else ")")
+        self.take({"{": "}", "\\{": "\\}"}.get(opening, ")"))
         return arguments
 
     def command(self) -> Tree:

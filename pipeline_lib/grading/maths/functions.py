@@ -72,7 +72,7 @@ class Functions(Cursor):
             base = self.base()
         name = SAME_FUNCTIONS.get(name, name)
         self.degrees += 1
-        if self.peek() in ("(", "{"):
+        if self.peek() in ("(", "{") or (self.peek() == "\\{" and name in ("max", "min")):
             arguments = self.bracketed_arguments()
         elif self.peek() == "[":
             arguments = [self.group("[", "]")]

@@ -12,6 +12,7 @@ _TIMES_TEN = re.compile(r"(?<=[0-9])\s*(?:[xX]|\\(?:text|mathrm)\s*\{\s*[xX]\s*\
 _EXPONENT = re.compile(r"(?<=[0-9])\\(?:text|mathrm)\s*\{\s*[eE]\s*\}(?=[+-]?[0-9])")
 _LETTER_DEGREE = re.compile(r"(?<=[0-9])\s*\^\s*(?:\{\s*o\s*\}|o(?![a-z]))")
 _COLON = re.compile(r"(?<=[0-9])\{:\}")
+_FONT_OF_ONE = re.compile(r"\\(math[a-z]{2,}|boldsymbol|bm|pmb|text)(?:\s+([A-Za-z])|\s*([0-9]))")
 _SIUNITX = re.compile(r"\\(SI|qty|num|ang|si|unit)(?![A-Za-z])(?:\[[^\]]*\])?\s*(?=\{)")
 _UNIT_MACROS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern), spelled) for pattern, spelled in (
     (r"\\per(?![a-z])", "/"), (r"\\squared", "^2"), (r"\\cubed", "^3"), (r"\\degree\s*Celsius|\\celsius", "°C"), (r"\\percent", "%"),
@@ -25,10 +26,11 @@ def _without_spaces(match: re.Match[str]) -> str:
 
 # What has to be part of a text for a notation to be in it, the notation, and its spelling.
 _NOTATIONS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    ("{:}", _COLON, ":"), (",", _BRACED_COMMA, lambda match: f"{match[1] or ''},"), ("", _GROUPS, ""),
+    ("{:}", _COLON, ":"), (",", _BRACED_COMMA, lambda match: f"{match[1] or ''}."), ("", _GROUPS, ""),
     (" ", _SPACED_GROUPS, _without_spaces),
     ("'", _MARKED_GROUPS, lambda match: match[0].replace("'", "")), ("_", _MARKED_GROUPS, lambda match: match[0].replace("_", "")),
     ("10", _TIMES_TEN, r"\\times "), ("{", _EXPONENT, "e"), ("o", _LETTER_DEGREE, "°"), ("+/-", re.compile(r"\+/-"), r"\\pm "),
+    ("\\", _FONT_OF_ONE, lambda match: rf"\{match[1]}{{{match[2] or match[3]}}}"),
     ("\\AA", re.compile(r"\\AA(?![a-zA-Z])"), r"\\text{ angstrom}"),
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ from pipeline_lib.grading.maths.answer_types import (
 from pipeline_lib.grading.maths.atoms import valued
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import HIGH, LOW, REAL_LINE, intersection, interval, is_interval, line_without, united
-from pipeline_lib.grading.maths.leads import is_closed
+from pipeline_lib.grading.maths.leads import OTHER_WORDS, is_closed
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.splitting import split, trimmed
 from pipeline_lib.grading.maths.trees import Tree, symbols
@@ -138,7 +138,7 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
         if isinstance(answer, Expression):
             return _tree_name(answer.tree)
         if isinstance(answer, Text) and len(answer.words) <= 3 and all(word.isalpha() for word in answer.words):
-            return " ".join(answer.words), False
+            return None if OTHER_WORDS.intersection(answer.words) else " ".join(answer.words), False
         if isinstance(answer, Items) and answer.ends == "()" and all(name_of(item)[0] for item in answer.items):
             return "(" + ",".join(str(name_of(item)[0]) for item in answer.items) + ")", False
     return None, False

@@ -65,7 +65,7 @@ _SPELLINGS = tuple((re.compile(pattern), spelled) for pattern, spelled in (
     (r"(/ \w+) - (?=[a-zA-Z])", r"\1 / "),
 ))  # fmt: skip
 _DENOMINATOR = re.compile(r"/ \(([^()/]*)\)")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]+")
 
 
 def is_unit_start(tokens: Tokens, index: int) -> bool:
@@ -91,7 +91,7 @@ def _is_unit_word(token: Token) -> bool:
     if token.upright or not token.text.isascii():
         return len(token.text) > 1 or token.text not in "ei"
     word = token.text.lower()
-    if token.text in _PLAIN:
+    if token.text in _PLAIN or token.text.removesuffix("s") in _PLAIN:
         return True
     is_word = len(word) > 2 and bool(_VOWELS.intersection(word)) and (token.text.islower() or token.text.istitle())
     return (
