@@ -164,8 +164,12 @@ def read_quantity(tokens: Tokens) -> Readings:
     if len(bare) > 1 and bare[0].text in _CURRENCIES:
         said_again = bare[0].text == "$" and bare[-1].text.lower() in ("dollars", "dollar", "usd")
         unit = () if said_again else (bare[0]._replace(spaced=True, upright=True),)
-        behind = tokens[:1] if sign else ()
-        return _measured((*behind, *bare[1 + (bare[1].text == "." and bare[0].kind == "word") :], *unit))
+        amount = (*tokens[: len(sign)], *bare[1 + (bare[1].text == "." and bare[0].kind == "word") :])
+        # $3/hour.
+        slash = next(
+            (place for place, one in enumerate(amount[:-1]) if one.text == "/" and is_unit_start(amount, place + 1)), None
+        )
+        return _measured((*amount[:slash], *unit, *(amount[slash:] if slash else ())))
     return _measured(_unit_behind_fraction(tokens))
 
 

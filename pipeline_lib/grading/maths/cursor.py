@@ -13,11 +13,15 @@ GREEK = frozenset((
 ))  # fmt: skip
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo", "imath": "i"}
 FUNCTIONS = frozenset((
-    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth", "ln", "log",
-    "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn", "cbrt", "arg", "cis",
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth",
+    "ln", "log", "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn",
+    "cbrt", "arg", "cis", "tg", "ctg", "cosec", "arctg", "arcctg", "sech", "csch", "arcsinh", "arccosh", "arctanh",
 ))  # fmt: skip
-INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-SAME_FUNCTIONS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+INVERSES = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sinh", "cosh", "tanh")}
+SAME_FUNCTIONS = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc", "arctg": "arctan",
+    "arcctg": "arccot",
+}  # fmt: skip
 ACCENTS = frozenset(
     ("\\dot", "\\ddot", "\\vec", "\\hat", "\\tilde", "\\overline", "\\angle", "\\triangle", "\\widetilde", "\\nabla")
 )
@@ -114,6 +118,8 @@ class Cursor:
 def _single_letters(tokens: Tokens) -> Iterator[Token]:
     """The tokens with words taken apart into letters, as products; raises NotWhole for a word that is none."""
     for index, token in enumerate(tokens):
+        if token.text in ("\\top", "\\intercal"):
+            token = Token("word", "T", token.spaced)
         word = token.text
         # In at^2 the letters are factors; in "at least" they are not.
         glued = len(word) == 2 and not token.spaced and not (index + 1 < len(tokens) and tokens[index + 1].kind == "word")

@@ -194,6 +194,9 @@ class _Parser(Functions):
             name += f"_{{{self.spelled_argument()}}}"
         while self.peek() == "'":
             name += self.take()
+        for star in (["^", "*"], ["^", "{", "*", "}"]):
+            if [self.peek(place) for place in range(len(star))] == star:
+                name, self.position = f"{name}*", self.position + len(star)
         if self.peek() == "^" and self.peek(1) == "{" and self.peek(2) == "'":
             self.position += 2
             while self.peek() == "'":

@@ -72,6 +72,9 @@ def related(relation: Relation, lead: str | None = None) -> Readings:
         return (Named(name, terms[1]),)
     if all(sign in ("<", "<=") for sign in signs):
         return _bounded(relation)
+    if signs == ("!=",) and isinstance(points := terms[1][0], Items) and points.ends == "±" and (name := name_of(terms[0])[0]):
+        rest = intersection([(line_without((point,)),) for point in points.items])
+        return (relation,) if rest is None else (Named(name, (rest,), False, relation),)
     if signs == ("!=",) and (name := name_of(terms[0])[0]) is not None and is_constant(terms[1][0]):
         return (Named(name, (line_without((terms[1],)),), False, relation),)
     return (relation,)
@@ -191,6 +194,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         return None
     names: list[str] = []
     values: list[Readings] = []
+    is_excluded = firsts[0].relation is not None and firsts[0].relation.signs == ("!=",)
     for first, readings in zip(firsts, items, strict=True):
         if isinstance(first, Named) and first.name is not None:
             names.append(first.name)
@@ -198,7 +202,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         elif isinstance(first, Number | Expression | Quantity):
             # x = 2, 3 says x twice.
             names.append(names[-1])
-            values.append(readings)
+            values.append((line_without((readings,)),) if is_excluded else readings)
         else:
             return None
     if len(set(names)) > 1:
