@@ -22,8 +22,8 @@ RIGHT = r"""
 5 || |A\cup B|=5 || \therefore x=5 || \Rightarrow x=5 || \implies 5 || \sum_{i=1}^n a_i=5 || \sum x_i=5 || [ABC]=5
 5 || \text{Area}(ABC)=5 || \text{Area of }\triangle ABC=5 || \lim_{x\to0}f(x)=5 || \int_0^1 f(x)\,dx=5 || \max f(x)=5
 5 || \min(x+y)=5 || \deg P=5 || \text{rank}(A)=5 || \operatorname{tr}(A)=5 || \dim V=5 || \#S=5
-5 || \left\lfloor \frac{x}{y} \right\rfloor=5 || \frac{dy}{dx}=5 || five || \text{five} || \colorbox{yellow}{5}
-5 || \hphantom{}5 || 5\square || \bold{5} || =5 || = 5 || \approx 5 || 5\checkmark || 5 \blacksquare || 5 \qquad\blacksquare
+5 || \left\lfloor \frac{x}{y} \right\rfloor=5 || \frac{dy}{dx}=5 || five || \text{five}
+5 || 5\square || \bold{5} || =5 || = 5 || 5\checkmark || 5 \blacksquare || 5 \qquad\blacksquare
 5 || n\text{ is }5 || x\text{ equals }5 || 5=x || \num{5} || 5 \text{ or } 5.0
 0.5 || P(X=1)=0.5
 7 || f(g(2))=7 || f(x+1)=7 || f^{-1}(3)=7
@@ -231,8 +231,8 @@ n! || \Gamma(n)
 50 || 0.5\text{ per cent}
 a || b)
 1 || \frac{d}{dx}
-5.5 || \approx 5
-6 || \approx 5.9
+5.5
+6.9
 """
 
 

@@ -33,9 +33,11 @@ from pipeline_lib.grading.maths.atoms import (
     read_text,
     read_value,
     read_word,
+    units_or_variables,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import interval, united
+from pipeline_lib.grading.maths.lead_words import is_lead
 from pipeline_lib.grading.maths.leads import lead_of
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
 from pipeline_lib.grading.maths.matrices import Environments, read_vector, transposed_vector
@@ -59,7 +61,6 @@ _RELATIONS = {
 }  # fmt: skip
 _FLIPPED = {">": "<", ">=": "<="}
 _JOINTS = frozenset((";", "\\\\", ",", "or", "OR", "\\or", "and", "AND", "\\and", "for", "where", "\\forall", "\\in"))
-_NEGATIONS = frozenset(("not", "no", "never", "neither", "cannot", "isn", "aren", "none", "nor", "without", "wrong", "false"))
 _COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
 
 
@@ -92,9 +93,9 @@ def whole(tokens: Tokens) -> Readings:
             return (replace(answer[0], ends="{}"),) if braced and is_list and isinstance(answer[0], Items) else answer
     if len(tokens) == 1 and tokens[0].text in COMMON_WORDS:
         return read_text(tokens)
-    readings = [answer for reader in _ATOMS for answer in reader(tokens)]
+    readings = units_or_variables(tokens, [answer for reader in _ATOMS for answer in reader(tokens)])
     # A short word may be a product of letters.
-    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 2):
+    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 1):
         readings += read_text(tokens)
     return tuple(readings)
 
@@ -150,7 +151,9 @@ def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
     if parametrised is not None:
         return (parametrised,)
     named = [readings[0] for readings in items]
-    listed = Items("list", tuple(items), "dots" if _has_dots(items) else "")
+    # Of numbers "or" lists all, of words and letters it leaves open which.
+    is_hedge = is_or and all(isinstance(readings[0], Text | Choice) for readings in items)
+    listed = Items("list", tuple(items), "dots" if _has_dots(items) else "or" * is_hedge)
     return named_items(named, items, is_or) or (listed, *(said_twice(items) if is_or else summed(items)))
 
 
@@ -195,7 +198,7 @@ def _labelled(tokens: Tokens) -> Readings | None:
             words = tokens[:index]
             if token.kind == "word" and index == 1 and len(words[0].text) == 1 and words[0].text not in "AI":
                 return _relation((*words, Token("sign", "="), *tokens[2:]))
-            if any(word.kind != "word" or word.text.lower() in _NEGATIONS for word in words) or len(words[0].text) < 2:
+            if any(word.kind != "word" for word in words) or not is_lead([word.text for word in words]):
                 return None
             value = whole(tokens[index + 1 :])
             return None if isinstance(value[0], Text) and len(tokens) > index + 2 else (Named(None, value),)

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from pipeline_lib.grading.maths.answer_types import (
+    Answer,
     Based,
     Choice,
     Date,
@@ -19,9 +20,10 @@ from pipeline_lib.grading.maths.answer_types import (
 from pipeline_lib.grading.maths.cursor import CALCULUS
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import REAL_LINE
-from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, OPENING, Token, Tokens
+from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens
 from pipeline_lib.grading.maths.splitting import closing, split
 from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, expand_signs, rational_value, symbols
+from pipeline_lib.grading.maths.unit_names import is_thing
 from pipeline_lib.grading.maths.units import DEGREE, conversion, is_unit_start, read_unit
 
 _BASES = dict(zip((
@@ -209,6 +211,8 @@ def _with_unit(amount: Tokens, behind: Tokens, bare: bool = False, compound: boo
         return ()
     tree = parse_expression(amount)
     scale_and_unit = read_unit(behind, bare)
+    if tree is not None and scale_and_unit is None and (number := _exact(tree)) is not None and abs(number) <= 1:
+        scale_and_unit = read_unit(behind, bare, True)
     if tree is None or scale_and_unit is None:
         return _ordinal(amount, behind) if tree is not None else ()
     if symbols(tree) and behind[0].text == "(":
@@ -236,7 +240,7 @@ def _ordinal(amount: Tokens, behind: Tokens) -> Readings:
     number = amount[-1].text
     start = next((place for place, token in enumerate(behind) if token.kind == "word"), 0)
     ending, named = behind[start].text, [token for token in behind[start + 1 :] if token.text != "}"]
-    is_noun = all(token.upright and token.kind == "word" and token.text.lower() not in COMMON_WORDS for token in named)
+    is_noun = all(token.upright for token in named) and (not named or is_thing([token.text.lower() for token in named], True))
     if len(amount) != 1 or not number.isdigit() or start > 2 or not is_noun or ending not in ("st", "nd", "rd", "th"):
         return ()
     expected = {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th") if number[-2:-1] != "1" else "th"
@@ -270,16 +274,28 @@ def valued(tree: Tree) -> Readings:
     if len(signs) > 1:
         return (Items("list", tuple(valued(one) for one in signs), "±"),)
     tree = signs[0]
-    try:
-        value = rational_value(tree)
-    except (BeyondComputing, ZeroDivisionError):
-        value = None
+    value = _exact(tree)
     if value is None:
         return (Expression(tree),)
     digits = str(tree[1]).lstrip("-") if tree[0] == "n" else ""
     if "." not in digits:
         return (Number(value, tree),)
     return (Number(value, tree, len(digits.partition(".")[2]), len(digits.replace(".", "").lstrip("0"))),)
+
+
+def units_or_variables(tokens: Tokens, readings: list[Answer]) -> list[Answer]:
+    """The readings without expressions where an upright letter is a unit, and so no variable."""
+    has_unit = any(isinstance(answer, Quantity) and not answer.bare for answer in readings)
+    if not has_unit or not any(token.upright for token in tokens):
+        return readings
+    return [answer for answer in readings if not isinstance(answer, Expression)]
+
+
+def _exact(tree: Tree) -> Fraction | None:
+    try:
+        return rational_value(tree)
+    except (BeyondComputing, ZeroDivisionError):
+        return None
 
 
 def read_text(tokens: Tokens) -> Readings:

@@ -21,6 +21,8 @@ _CHARACTERS = {
     "κ": r"\kappa ", "ζ": r"\zeta ", "χ": r"\chi ", "ϕ": r"\phi ", "ℏ": r"\hbar ", "Σ": r"\Sigma ", "Φ": r"\Phi ",
     "Ψ": r"\Psi ", "Λ": r"\Lambda ", "Γ": r"\Gamma ", "Θ": r"\Theta ", "∂": r"\partial ",
 }  # fmt: skip
+# Marks that turn the direction of writing: digits behind them are seen in another order.
+_TURNING = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u061c\u200f")
 # Digits above or below the line; as plain digits they would join the number in front: 2¹⁰ is not 210.
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+")
@@ -38,6 +40,8 @@ def plain_characters(text: str) -> str:
 def _plain_character(character: str) -> str:
     if character.isascii():
         return character if character.isprintable() else " " if character.isspace() else ""
+    if character in _TURNING:
+        return character
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.digit(character))

@@ -215,6 +215,8 @@ class _Parser(Functions):
         start = self.position
         base = name.rstrip("'").partition("_")[0]
         applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi", "\\Gamma", "\\zeta") or name != base
+        # I(0) is a value; nobody writes a product with 0.
+        applied = applied or (self.peek(1) == "0" and self.peek(2) == ")")
         if not applied and base not in APPLIED_TO_ONE and base not in ("C", "P"):
             return None
         try:

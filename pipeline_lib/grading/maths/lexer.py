@@ -45,9 +45,13 @@ _LAYOUT = frozenset((
     "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "hline", "rm", "bf", "it", "tiny", "small", "normalsize",
     "large", "Large", "LARGE", "huge", "Huge", "thinspace", "enspace", "space", "mathstrut", "strut", "!",
 ))  # fmt: skip
-# Layout with an argument that is no part of the answer.
-_SILENT = frozenset(
-    ("color", "phantom", "hphantom", "vphantom", "hspace", "hspace*", "vspace", "vspace*", "label", "tag", "tag*")
+# Layout with an argument that is no part of the answer: a colour that shows on paper, or room. What is hidden, struck out or put
+# aside (\\phantom, \\cancel, \\tag) is no layout.
+_INK = (
+    "red|green|blue|black|cyan|magenta|orange|purple|violet|brown|(?:dark)?gr[ae]y|teal|olive|pink|lime|maroon|navy|forestgreen"
+)
+_SILENT = {"color": re.compile(f"(?i:{_INK})")} | dict.fromkeys(
+    ("hspace", "hspace*", "vspace", "vspace*"), re.compile(r"[0-9]*\.?[0-9]+\s*[a-z]{2}|\\[a-z]+")
 )
 # Fonts and frames: the content counts as it stands.
 _FONTS = frozenset((
@@ -189,8 +193,11 @@ def _argument(name: str, text: str, position: int) -> int | None:
         return None
     while text[position : position + 1].isspace():
         position += 1
-    if name in ("textcolor", "colorbox") and (end := closing_brace(text, position)) is not None:
-        position = end + 1
+    style = _SILENT.get("color" if name in ("textcolor", "colorbox") else name)
+    if style is not None and ((end := closing_brace(text, position)) is None or not style.fullmatch(text[position + 1 : end])):
+        return None
+    if name in ("textcolor", "colorbox"):
+        position = text.index("}", position) + 1
     return position if text[position : position + 1] == "{" else None
 
 

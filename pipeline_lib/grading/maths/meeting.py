@@ -37,6 +37,7 @@ from pipeline_lib.grading.maths.equality import (
     tree_of,
     unified,
 )
+from pipeline_lib.grading.maths.lead_words import is_name
 from pipeline_lib.grading.maths.nodes import Node, all_of, any_of, matched
 from pipeline_lib.grading.maths.units import DEGREE, PERCENT, conversion
 
@@ -95,13 +96,18 @@ class Meeting:
             return False
         amounts = [quantity.amount]
         if quantity.unit == PERCENT:
-            amounts.append(times(quantity.amount, Fraction(1, 100)))
+            # 75 stands for 75 % where the problem asks for percent, but 0.75 is not 0.75 %.
+            in_percent = isinstance(number, Number) and abs(number.value) > 1
+            amounts = [*(amounts if in_percent else ()), times(quantity.amount, Fraction(1, 100))]
         elif quantity.unit == DEGREE and not isinstance(number, Number):
             amounts.append(Expression(("/", ("*", quantity.amount.tree, ("c", "pi")), ("n", "180"))))
         in_order = [(number, amount) if number is gold else (amount, number) for amount in amounts]
         # A hundredth is equal or not: to round it twice would let 0.3 pass for 30.00001 %.
-        nodes = [self.trees(*pair) for pair in in_order[:1]]
-        for one, other in in_order[1:]:
+        nodes: list[Node] = []
+        for one, other in in_order:
+            if quantity.amount in (one, other):
+                nodes.append(self.trees(one, other))
+                continue
             both = isinstance(one, Number) and isinstance(other, Number)
             nodes.append(one.value == other.value if both else self.trees(one, other))  # type: ignore[union-attr]
         return any_of(nodes)
@@ -149,7 +155,7 @@ class Meeting:
             if kinds == {"list", "tuple"} and any(isinstance(item[0], Items) for item in gold.items):
                 return self.in_any_order(gold.items, answer.items)
             return self.in_order(gold.items, answer.items)
-        return self.in_any_order(gold.items, answer.items)
+        return (gold.ends == "or") == (answer.ends == "or") and self.in_any_order(gold.items, answer.items)
 
     def unions(self, gold: Answer, answer: Answer) -> Node:
         parts = [
@@ -195,7 +201,7 @@ class Meeting:
         if isinstance(gold, Named):
             return not gold.compound and self.compare(gold.value, (answer,))
         assert isinstance(answer, Named)
-        return self.compare((gold,), answer.value)
+        return is_name(answer.name or "x") and self.compare((gold,), answer.value)
 
     def named_and_relation(self, gold: Answer, answer: Answer) -> Node:
         sides = [side.relation if isinstance(side, Named) else side for side in (gold, answer)]
@@ -280,7 +286,10 @@ class Meeting:
     def based_and_number(self, gold: Answer, answer: Answer) -> Node:
         based, number = (gold, answer) if isinstance(gold, Based) else (answer, gold)
         assert isinstance(based, Based) and isinstance(number, Number)
-        return number.decimals is None and str(number.value) == based.digits
+        if number.decimals is not None:
+            return False
+        # A problem that asks for a base needs no base in the answer; one that does not has a gold answer in base ten.
+        return number.value == int(based.digits, based.base) if number is gold else str(number.value) == based.digits
 
     def times(self, gold: Time, answer: Time) -> Node:
         one, other = ((*side.parts, 0)[:3] for side in (gold, answer))

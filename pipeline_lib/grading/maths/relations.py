@@ -29,6 +29,8 @@ from pipeline_lib.grading.maths.trees import Tree, symbols
 
 # Where |x| may stand among two or three terms.
 _BOUNDED_PLACES = ((2, 0), (2, 1), (3, 1))
+# Functions whose value is hardly ever asked for without that of their argument.
+_ALTERING = frozenset(("ln", "log", "!", "!!", "floor", "ceil", "sgn"))
 
 
 def _tree(readings: Readings) -> Tree | None:
@@ -139,7 +141,8 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
     """What a term names, and whether it is a sum, product or quotient of names; no name for anything with numbers or powers."""
     for answer in term:
         if isinstance(answer, Expression):
-            return _tree_name(answer.tree)
+            # What -x is, x is not.
+            return (None, False) if answer.tree[:2] == ("*", ("n", "-1")) else _tree_name(answer.tree)
         if isinstance(answer, Text) and len(answer.words) <= 3 and all(word.isalpha() for word in answer.words):
             return None if OTHER_WORDS.intersection(answer.words) else " ".join(answer.words), False
         if isinstance(answer, Items) and answer.ends == "()" and all(name_of(item)[0] for item in answer.items):
@@ -150,7 +153,7 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
 def _tree_name(tree: Tree) -> tuple[str | None, bool]:
     if tree[0] == "s" or tree in (("c", "e"), ("c", "i")):
         return str(tree[1]), False
-    if tree[0] == "f" and all(part[0] in ("n", "s", "c") or part[0] == "*" for part in tree[2:]):
+    if tree[0] == "f" and tree[1] not in _ALTERING and all(part[0] in ("n", "s", "c") or part[0] == "*" for part in tree[2:]):
         return repr(tree), not (tree[1].startswith(" ") or len(tree) == 3)
     if tree[0] == "*" and all(part[0] in ("s", "*", "n") for part in tree[1:]) and (names := _product(tree)):
         # AB names a segment; ab is a product.

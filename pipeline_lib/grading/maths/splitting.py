@@ -64,6 +64,9 @@ def trimmed(tokens: Tokens) -> Tokens:
         if tokens[-1].text in _BEHIND or tokens[-1].kind == "newline":
             tokens = tokens[:-1]
         elif tokens[0].kind == "newline" or (tokens[0].text in _BEFORE and tokens[0].kind != "number"):
+            # A decimal may be a rounding; "about 5" leaves open what it is.
+            if tokens[0].text == "\\approx" and not any("." in token.text for token in tokens):
+                break
             tokens = tokens[1:]
         elif (tokens[0].text == "{" and closing(tokens, 0) == len(tokens) - 1) or (
             tokens[0].text == tokens[-1].text == '"' and len(tokens) > 2
