@@ -60,6 +60,7 @@ _RELATIONS = {
     "\\cap": "\\cap", "\\setminus": "\\setminus", "\\mapsto": "\\to",
 }  # fmt: skip
 _FLIPPED = {">": "<", ">=": "<="}
+_JOINTS = frozenset((";", "\\\\", ",", "or", "OR", "\\or", "and", "AND", "\\and", "for", "where", "\\forall", "\\in"))
 _COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
 
 
@@ -101,9 +102,12 @@ def whole(tokens: Tokens) -> Readings:
 
 def _list(tokens: Tokens) -> Readings | None:
     """Items between commas, semicolons, "and", "or"; semicolons part before the rest, and "or" before a comma that is none of its."""
+    texts = {token.text for token in tokens}
+    if _JOINTS.isdisjoint(texts):
+        return None
     condition = next((place for place in range(1, len(tokens)) if tokens[place].text == "("), 0)
     is_last = bool(condition) and tokens[-1].text == ")" and closing(tokens, condition) == len(tokens) - 1
-    if is_last and any(token.text == "\\in" for token in tokens[condition:]):
+    if is_last and "\\in" in texts and any(token.text == "\\in" for token in tokens[condition:]):
         # k pi (k in Z).
         return _listed([tokens[:condition], tokens[condition + 1 : -1]])
     count, tokens = len(tokens), without_quantifier(tokens)
@@ -192,6 +196,8 @@ def _labelled(tokens: Tokens) -> Readings | None:
     for index, token in enumerate(tokens[:12]):
         if token.text in _COPULAS and index and index + 1 < len(tokens):
             words = tokens[:index]
+            if token.kind == "word" and index == 1 and len(words[0].text) == 1 and words[0].text not in "AI":
+                return _relation((*words, Token("sign", "="), *tokens[2:]))
             if any(word.kind != "word" for word in words) or not is_lead([word.text for word in words]):
                 return None
             value = whole(tokens[index + 1 :])
@@ -317,14 +323,5 @@ def _point(tokens: Tokens) -> Readings:
 
 
 _ATOMS: tuple[Callable[[Tokens], Readings], ...] = (
-    _choice,
-    read_choices,
-    _point,
-    read_vector,
-    read_based,
-    read_clock,
-    read_ratio,
-    read_arc,
-    read_quantity,
-    read_value,
-)
+    _choice, read_choices, _point, read_vector, read_based, read_clock, read_ratio, read_arc, read_quantity, read_value,
+)  # fmt: skip

@@ -17,6 +17,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Text,
     Time,
 )
+from pipeline_lib.grading.maths.cursor import CALCULUS
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import REAL_LINE
 from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens
@@ -154,6 +155,8 @@ def _month(word: str) -> int:
 
 def read_quantity(tokens: Tokens) -> Readings:
     """An amount and a unit, also $ 5, 2 h 30 min and 30°15'."""
+    if any(token.text in CALCULUS for token in tokens):
+        return ()
     if len(tokens) > 1 and tokens[0].kind == "number" and (place := _ordinal(tokens[:1], tokens[1:])):
         return place
     sign = "" if tokens[0].text != "-" else "-"
@@ -163,8 +166,12 @@ def read_quantity(tokens: Tokens) -> Readings:
     if len(bare) > 1 and bare[0].text in _CURRENCIES:
         said_again = bare[0].text == "$" and bare[-1].text.lower() in ("dollars", "dollar", "usd")
         unit = () if said_again else (bare[0]._replace(spaced=True, upright=True),)
-        behind = tokens[:1] if sign else ()
-        return _measured((*behind, *bare[1 + (bare[1].text == "." and bare[0].kind == "word") :], *unit))
+        amount = (*tokens[: len(sign)], *bare[1 + (bare[1].text == "." and bare[0].kind == "word") :])
+        # $3/hour.
+        slash = next(
+            (place for place, one in enumerate(amount[:-1]) if one.text == "/" and is_unit_start(amount, place + 1)), None
+        )
+        return _measured((*amount[:slash], *unit, *(amount[slash:] if slash else ())))
     return _measured(_unit_behind_fraction(tokens))
 
 
@@ -255,6 +262,9 @@ def read_arc(tokens: Tokens) -> Readings:
 def read_value(tokens: Tokens) -> Readings:
     if tokens[0].text.lower() in ("minus", "negative") and len(tokens) > 1:
         tokens = (Token("sign", "-"), *tokens[1:])
+    if len(tokens) == 2 and tokens[0].text.islower() and len(tokens[0].text) == 1 and tokens[1].text == ")":
+        # a): a choice in small letters.
+        tokens = tokens[:1]
     tree = parse_expression(tokens)
     return valued(tree) if tree is not None else ()
 

@@ -13,11 +13,15 @@ GREEK = frozenset((
 ))  # fmt: skip
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo", "imath": "i"}
 FUNCTIONS = frozenset((
-    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth", "ln", "log",
-    "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn", "cbrt", "arg", "cis",
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth",
+    "ln", "log", "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn",
+    "cbrt", "arg", "cis", "tg", "ctg", "cosec", "arctg", "arcctg", "sech", "csch", "arcsinh", "arccosh", "arctanh",
 ))  # fmt: skip
-INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-SAME_FUNCTIONS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+INVERSES = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sinh", "cosh", "tanh")}
+SAME_FUNCTIONS = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc", "arctg": "arctan",
+    "arcctg": "arccot",
+}  # fmt: skip
 ACCENTS = frozenset(
     ("\\dot", "\\ddot", "\\vec", "\\hat", "\\tilde", "\\overline", "\\angle", "\\triangle", "\\widetilde", "\\nabla")
 )
@@ -25,6 +29,7 @@ ACCENTS = frozenset(
 ALWAYS_APPLIED, APPLIED_TO_ONE = frozenset("fFO"), frozenset("ghGHPpqoyuv")
 CALCULUS = frozenset(("\\int", "\\sum", "\\prod", "\\lim", "\\iint", "\\oint", "\\limsup", "\\sup"))
 TIMES = frozenset(("\\cdot", "\\times", "*"))
+_UNBRACED = re.compile(r"\\(frac|binom)\s*([A-Za-z0-9])\s*([A-Za-z0-9])(?![A-Za-z0-9])")
 _VOWELS = frozenset("aeiouAEIOU")
 _WORD_FUNCTION = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([a-zA-Z]{0,2})")
 
@@ -113,6 +118,8 @@ class Cursor:
 def _single_letters(tokens: Tokens) -> Iterator[Token]:
     """The tokens with words taken apart into letters, as products; raises NotWhole for a word that is none."""
     for index, token in enumerate(tokens):
+        if token.text in ("\\top", "\\intercal"):
+            token = Token("word", "T", token.spaced)
         word = token.text
         # In at^2 the letters are factors; in "at least" they are not.
         glued = len(word) == 2 and not token.spaced and not (index + 1 < len(tokens) and tokens[index + 1].kind == "word")
@@ -182,4 +189,5 @@ def calculus_of(tokens: Tokens) -> Tree | None:
     text = "".join((" " if token.spaced or apart else "") + token.text for token, apart in zip(tokens, glued, strict=True))
     is_plain = not any(token.upright or token.kind == "newline" or token.text in ("<", ">", "&", ";", "?") for token in tokens)
     balanced = sum((token.text in OPENING) - (token.text in CLOSING) for token in tokens) == 0
+    text = _UNBRACED.sub(r"\\\1{\2}{\3}", text)
     return ("latex", text.strip()) if is_plain and balanced and ("=" not in text or "_{" in text) else None

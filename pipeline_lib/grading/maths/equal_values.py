@@ -54,11 +54,11 @@ def function(name: str, parts: list[Any]) -> Any:
         # Those of polynomials are other functions than those of numbers.
         return sympy.Function(name.strip())(*parts)
     known = {
-        "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": sympy.acot, "abs": sympy.Abs, "ln": sympy.log,
+        "abs": sympy.Abs, "ln": sympy.log,
         "log": sympy.log, "!": sympy.factorial, "!!": sympy.factorial2, "binom": sympy.binomial, "permutations": sympy.ff,
         "mod": sympy.Mod, "ceil": sympy.ceiling, "max": sympy.Max, "min": sympy.Min, "sgn": sympy.sign, "diff": sympy.diff,
     }  # fmt: skip
-    return (known.get(name) or getattr(sympy, name))(*parts)
+    return (known.get(name) or getattr(sympy, name.replace("arc", "a")))(*parts)
 
 
 def calculus(latex: str) -> Any:

@@ -104,11 +104,17 @@ def unified(trees: list[Tree]) -> list[Tree]:
         if other in golds and other not in answers and (name in "nN" or (name in "cC" and _is_added(name, other, trees))):
             names[name] = other
     # Engineers and computers write j or I for the imaginary unit.
-    for name in {"j", "I"} & answers - golds:
-        if any(holds_constant(tree, "i") for tree in trees[:half]) and not any(
-            holds_constant(tree, "i") for tree in trees[half:]
-        ):
-            names[name] = IMAGINARY
+    sums = [[tree for tree in side if tree[0] == "+"] for side in (trees[:half], trees[half:])]
+    imaginary = [any(holds_constant(tree, "i") for tree in side) for side in sums]
+    if (
+        all(sums)
+        and imaginary[0] != imaginary[1]
+        and len(letters := {"j", "I"} & (answers - golds if imaginary[0] else golds - answers)) == 1
+    ):
+        name = letters.pop()
+        if not imaginary[0]:
+            return unified([*(renamed(tree, {name: IMAGINARY}) for tree in trees[:half]), *trees[half:]])
+        names[name] = IMAGINARY
     return [*trees[:half], *(renamed(tree, names) for tree in trees[half:])] if names else trees
 
 

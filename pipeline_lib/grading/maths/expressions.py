@@ -194,12 +194,17 @@ class _Parser(Functions):
             name += f"_{{{self.spelled_argument()}}}"
         while self.peek() == "'":
             name += self.take()
+        for star in (["^", "*"], ["^", "{", "*", "}"]):
+            if [self.peek(place) for place in range(len(star))] == star:
+                name, self.position = f"{name}*", self.position + len(star)
         if self.peek() == "^" and self.peek(1) == "{" and self.peek(2) == "'":
             self.position += 2
             while self.peek() == "'":
                 name += self.take()
             self.take("}")
         if self.peek() == "(" and (arguments := self.arguments_of(name)) is not None:
+            if name in ("\\Gamma", "\\zeta"):
+                return ("f", name[1:].lower(), *arguments)
             if name in ("C", "P") and len(arguments) == 2:
                 return ("f", "binom" if name == "C" else "permutations", *arguments)
             return ("f", f" {name}", *arguments)
@@ -209,7 +214,7 @@ class _Parser(Functions):
         """What a named function is applied to; None where the bracket multiplies."""
         start = self.position
         base = name.rstrip("'").partition("_")[0]
-        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi") or name != base
+        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi", "\\Gamma", "\\zeta") or name != base
         # I(0) is a value; nobody writes a product with 0.
         applied = applied or (self.peek(1) == "0" and self.peek(2) == ")")
         if not applied and base not in APPLIED_TO_ONE and base not in ("C", "P"):
@@ -232,7 +237,7 @@ class _Parser(Functions):
         while self.peek() in (",", ";"):
             self.take()
             arguments.append(self.sum())
-        self.take("}" if opening == "{" else ")")
+        self.take({"{": "}", "\\{": "\\}"}.get(opening, ")"))
         return arguments
 
     def command(self) -> Tree:

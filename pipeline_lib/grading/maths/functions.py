@@ -72,14 +72,14 @@ class Functions(Cursor):
             base = self.base()
         name = SAME_FUNCTIONS.get(name, name)
         self.degrees += 1
-        if self.peek() in ("(", "{"):
+        if self.peek() in ("(", "{") or (self.peek() == "\\{" and name in ("max", "min")):
             arguments = self.bracketed_arguments()
         elif self.peek() == "[":
             arguments = [self.group("[", "]")]
         elif self.kind() == "number" and name in ("sqrt", "cbrt"):
             arguments = [self.atom()]
         else:
-            arguments = [self.function_argument()]
+            arguments = [self.function_argument(name in ("ln", "log", "lg"))]
         self.degrees -= 1
         return applied(name, arguments, base, exponent)
 
@@ -96,14 +96,15 @@ class Functions(Cursor):
             self.tokens[self.position : self.position + 1] = parts
         return self.argument(whole_number=True)
 
-    def function_argument(self) -> Tree:
+    def function_argument(self, logarithm: bool = False) -> Tree:
         """What a function without brackets takes: the product that follows, up to a sign, a bracket or another function."""
         sign = self.take() if self.peek() in ("-", "+") else "+"
         tree = self.factor()
         while True:
             if self.peek() == "/" and self.kind(1) in ("number", "word"):
-                # \sin x / x and \ln 3 / ln 2 are quotients, \sin \pi / 3 the sine of one.
-                if self.peek(1) in FUNCTIONS or self.peek(1) in symbols(tree):
+                # \sin x/x, ln 3/ln 2 and \ln 2 / 2 are quotients, \sin \pi / 3 the sine of one.
+                is_apart = logarithm and self.tokens[self.position].spaced
+                if is_apart or self.peek(1) in FUNCTIONS or self.peek(1) in symbols(tree):
                     return negative(tree) if sign == "-" else tree
                 self.take()
                 tree = ("/", tree, self.factor())

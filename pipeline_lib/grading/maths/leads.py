@@ -14,7 +14,7 @@ _OPERATORS = frozenset(
 _ENDS = {"|": "|", "||": "||", "[": "]", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _BRACKETS = frozenset(("(", ")", "[", "]", "{", "}", "\\mathbb"))
 # Words with which a lead is a condition, a hedge or a denial.
-_OTHER_WORDS = frozenset((
+OTHER_WORDS = frozenset((
     "not", "no", "never", "nor", "neither", "without", "wrong", "false", "cannot", "or", "and", "either", "if", "for", "when", "where",
     "because", "since", "unless", "maybe", "perhaps", "approximately", "about",
 ))  # fmt: skip
@@ -56,7 +56,7 @@ def _is_lead(tokens: Tokens) -> bool:
         is_operator
         and 0 < len(rest) <= LONGEST_LEAD
         and not any(token.kind == "number" for token in rest)
-        and not _OTHER_WORDS.intersection(words)
+        and not OTHER_WORDS.intersection(words)
     )
 
 

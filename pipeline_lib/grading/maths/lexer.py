@@ -115,7 +115,7 @@ def lex(text: str) -> Tokens | None:
         paired = len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
         text = re.sub(r"(?<!\\)\$", " ", text if paired else _CURRENCY_DOLLAR.sub(r"\\$", text))
     tokens = _scan(text, False)
-    if _INFIX_COMMAND.search(text):
+    if "\\" in text and _INFIX_COMMAND.search(text):
         tokens = _prefixed(tokens)
     if len(tokens) > MOST_TOKENS or _depth(tokens) > DEEPEST_BRACKETS:
         return None

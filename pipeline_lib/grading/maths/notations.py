@@ -12,6 +12,8 @@ _TIMES_TEN = re.compile(r"(?<=[0-9])\s*(?:[xX]|\\(?:text|mathrm)\s*\{\s*[xX]\s*\
 _EXPONENT = re.compile(r"(?<=[0-9])\\(?:text|mathrm)\s*\{\s*[eE]\s*\}(?=[+-]?[0-9])")
 _LETTER_DEGREE = re.compile(r"(?<=[0-9])\s*\^\s*(?:\{\s*o\s*\}|o(?![a-z]))")
 _COLON = re.compile(r"(?<=[0-9])\{:\}")
+_FONT_OF_ONE = re.compile(r"\\(math[a-z]{2,}|boldsymbol|bm|pmb|text)(?:\s+([A-Za-z])|\s*([0-9]))")
+_OHM = re.compile(r"\\(?:text|mathrm)\s*\{\s*([kMGm]?)\s*(?:\\Omega\s*\}|\}\s*\\Omega(?![a-zA-Z]))")
 _SIUNITX = re.compile(r"\\(SI|qty|num|ang|si|unit)(?![A-Za-z])(?:\[[^\]]*\])?\s*(?=\{)")
 _UNIT_MACROS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern), spelled) for pattern, spelled in (
     (r"\\per(?![a-z])", "/"), (r"\\squared", "^2"), (r"\\cubed", "^3"), (r"\\degree\s*Celsius|\\celsius", "°C"), (r"\\percent", "%"),
@@ -29,7 +31,8 @@ _NOTATIONS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], st
     (" ", _SPACED_GROUPS, _without_spaces),
     ("'", _MARKED_GROUPS, lambda match: match[0].replace("'", "")), ("_", _MARKED_GROUPS, lambda match: match[0].replace("_", "")),
     ("10", _TIMES_TEN, r"\\times "), ("{", _EXPONENT, "e"), ("o", _LETTER_DEGREE, "°"), ("+/-", re.compile(r"\+/-"), r"\\pm "),
-    ("\\AA", re.compile(r"\\AA(?![a-zA-Z])"), r"\\text{ angstrom}"),
+    ("\\", _FONT_OF_ONE, lambda match: rf"\{match[1]}{{{match[2] or match[3]}}}"),
+    ("\\Omega", _OHM, r"\\text{ \1ohm}"), ("\\AA", re.compile(r"\\AA(?![a-zA-Z])"), r"\\text{ angstrom}"),
 )  # fmt: skip
 
 

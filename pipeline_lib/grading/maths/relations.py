@@ -22,7 +22,7 @@ from pipeline_lib.grading.maths.answer_types import (
 from pipeline_lib.grading.maths.atoms import valued
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import HIGH, LOW, REAL_LINE, intersection, interval, is_interval, line_without, united
-from pipeline_lib.grading.maths.leads import is_closed
+from pipeline_lib.grading.maths.leads import OTHER_WORDS, is_closed
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.splitting import split, trimmed
 from pipeline_lib.grading.maths.trees import Tree, symbols
@@ -74,6 +74,9 @@ def related(relation: Relation, lead: str | None = None) -> Readings:
         return (Named(name, terms[1]),)
     if all(sign in ("<", "<=") for sign in signs):
         return _bounded(relation)
+    if signs == ("!=",) and isinstance(points := terms[1][0], Items) and points.ends == "±" and (name := name_of(terms[0])[0]):
+        rest = intersection([(line_without((point,)),) for point in points.items])
+        return (relation,) if rest is None else (Named(name, (rest,), False, relation),)
     if signs == ("!=",) and (name := name_of(terms[0])[0]) is not None and is_constant(terms[1][0]):
         return (Named(name, (line_without((terms[1],)),), False, relation),)
     return (relation,)
@@ -141,7 +144,7 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
             # What -x is, x is not.
             return (None, False) if answer.tree[:2] == ("*", ("n", "-1")) else _tree_name(answer.tree)
         if isinstance(answer, Text) and len(answer.words) <= 3 and all(word.isalpha() for word in answer.words):
-            return " ".join(answer.words), False
+            return None if OTHER_WORDS.intersection(answer.words) else " ".join(answer.words), False
         if isinstance(answer, Items) and answer.ends == "()" and all(name_of(item)[0] for item in answer.items):
             return "(" + ",".join(str(name_of(item)[0]) for item in answer.items) + ")", False
     return None, False
@@ -194,6 +197,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         return None
     names: list[str] = []
     values: list[Readings] = []
+    is_excluded = firsts[0].relation is not None and firsts[0].relation.signs == ("!=",)
     for first, readings in zip(firsts, items, strict=True):
         if isinstance(first, Named) and first.name is not None:
             names.append(first.name)
@@ -201,7 +205,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         elif isinstance(first, Number | Expression | Quantity):
             # x = 2, 3 says x twice.
             names.append(names[-1])
-            values.append(readings)
+            values.append((line_without((readings,)),) if is_excluded else readings)
         else:
             return None
     if len(set(names)) > 1:

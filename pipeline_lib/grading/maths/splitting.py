@@ -14,7 +14,9 @@ _BEFORE = frozenset((".", ",", "=", "\\approx", "\\to", "\\therefore"))
 
 def depth_change(text: str) -> int:
     """1 where a token opens a bracket or an environment, -1 where it closes one."""
-    return (text in OPENING or text.startswith("\\begin{")) - (text in CLOSING or text.startswith("\\end{"))
+    if len(text) < len("\\end{"):
+        return (text in OPENING) - (text in CLOSING)
+    return text.startswith("\\begin{") - text.startswith("\\end{")
 
 
 def closing(tokens: Tokens, start: int) -> int | None:
@@ -30,6 +32,8 @@ def closing(tokens: Tokens, start: int) -> int | None:
 
 def split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]:
     """The parts between separators outside brackets and environments."""
+    if not any(map(is_separator, tokens)):
+        return [tokens]
     parts, start, depth = [], 0, 0
     for index, token in enumerate(tokens):
         text = token.text

@@ -15,7 +15,7 @@ _PREFIXES = "k M G T c d da h m n p f u μ"
 _PREFIXED = "m g s A K J N W V C F H T L S Pa Hz eV mol Wb Bq Gy Sv bar cal B b t pc Wh Ah Ω"
 _SYMBOLS = """
     h d u min hr sec yr wk mo in ft yd mi oz lb gal qt pt tsp tbsp ha cc ly au sr rad deg gon lx lm cd rpm rps fps psi ppm ppb mph kph
-    hp atm torr mmHg kgf lbf BTU nmi kohm Mohm Gohm mohm dB usd eur gbp
+    Å hp atm torr mmHg kgf lbf BTU nmi kohm Mohm Gohm mohm dB usd eur gbp
 """
 _LONG_PREFIXES = "kilo mega giga tera milli micro nano pico centi deci deca hecto"
 _LONG_PREFIXED = """

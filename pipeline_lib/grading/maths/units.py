@@ -51,12 +51,12 @@ _PINT_NAMES = {
 
 # Spellings of units in one: the sign of the ohm, the prefix micro, everything below a fraction bar or in brackets behind a slash.
 _SPELLINGS = tuple((re.compile(pattern), spelled) for pattern, spelled in (
-    (r"(?:\b([kKMGm]) )?\\Omega", r"\1ohm"), (r"\\mu (?=[a-zA-Z])|[µμ](?=[a-zA-Z])", "u"), (r"\bNm\b", "N m"), (r"\bsqft\b", "sq ft"),
+    (r"\\Omega", "ohm"), (r"\\mu (?=[a-zA-Z])|[µμ](?=[a-zA-Z])", "u"), (r"\bNm\b", "N m"), (r"\bsqft\b", "sq ft"),
     (r"\bper cent\b", "percent"), (r"\\frac \{ ((?:[^{}]|\{[^{}]*\})*) \} \{ ((?:[^{}]|\{[^{}]*\})*) \}", r"\1 / ( \2 )"),
     (r"(/ \w+) - (?=[a-zA-Z])", r"\1 / "),
 ))  # fmt: skip
 _DENOMINATOR = re.compile(r"/ \(([^()/]*)\)")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]+")
 
 
 def is_unit_start(tokens: Tokens, index: int) -> bool:
@@ -82,7 +82,7 @@ def _is_unit_word(token: Token) -> bool:
     if token.upright or not token.text.isascii():
         return len(token.text) > 1 or unit_name(token.text) is not None
     word = token.text.lower()
-    if token.text in _PLAIN:
+    if token.text in _PLAIN or token.text.removesuffix("s") in _PLAIN:
         return True
     is_word = len(word) > 2 and bool(_VOWELS.intersection(word)) and (token.text.islower() or token.text.istitle())
     return (
