@@ -96,7 +96,8 @@ def _is_end(tokens: Tokens, end: int) -> bool:
 def transposed_vector(tokens: Tokens) -> Tokens | None:
     """The brackets before a sign of transposition; None without one."""
     end = closing(tokens, 0) if tokens[0].text in ("(", "[") else None
-    return tokens[: end + 1] if end is not None and end < len(tokens) - 1 and _is_end(tokens, end) else None
+    is_pair = end is not None and tokens[0].text + tokens[end].text in ("()", "[]")
+    return tokens[: end + 1] if is_pair and end is not None and end < len(tokens) - 1 and _is_end(tokens, end) else None
 
 
 def _transposed(readings: Readings | None, is_transposed: bool) -> Readings | None:
