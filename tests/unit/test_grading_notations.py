@@ -137,6 +137,17 @@ a || \text{a)}
 \frac{\pi^2}{6} || \zeta(2)
 n! || \Gamma(n+1)
 \sum_{k=0}^{n}\binom nk || 2^n
+1,2,3 || 1{,}2{,}3
+(-\infty,-5)\cup(-5,5)\cup(5,\infty) || x\ne\pm5
+\mathbb{R}\setminus\{1,2\} || x\ne1,2
+\frac{\ln 2}{2} || \ln 2 / 2
+\tan x || \operatorname{tg} x
+\sinh^{-1} x || \operatorname{arcsinh} x
+z^* || z^{*}
+A^T || A^\top
+3\text{ dollars per hour} || \$3/\text{hour}
+Ce^{-2t} || C e^{-2t}
+(-1)^{n}2\sqrt{n} || 2(-1)^n\sqrt{n}
 """
 
 WRONG = r"""
@@ -233,6 +244,49 @@ a || b)
 1 || \frac{d}{dx}
 5.5
 6.9
+C_1^2+C_2^2 || 1
+C_1^2 || 0
+C_2^2 || 1
+5 || x-5=0 || x+5=10 || five or six || \text{five hundred} || \text{5 to 6} || \sum_{k=1}^3 k = 5
+(3,4) || 3i+4k || 4i+3j
+3+4i || 3i+4 || 4+3j
+3,4 || AC
+12 || a dozen or so
+100 || one
+1 || one half || \log_{10}
+3 || three quarters
+2 || second || 1 \text{ or } 2
+[0,1]\cup[2,3] || [0,3]
+[1,2] || [1,2]\cup\{5\}
+\{1,2\} || [1,2]
+\{1\}\cup\{2\} || [1,2]
+x=1,2,3 || x_1=1,x_2=2
+(1,2),(3,4) || (1,2)(4,3) || (1,2)
+7 || f(7) || f(x)=7x
+5/6 || 5:7
+\frac56 || 6 \text{ to } 5
+2\text{ hours and }30\text{ minutes} || 30\text{ minutes and }3\text{ hours}
+5\text{ ft and }3\text{ lb} || 5\text{ ft}
+0.5 || 1 \text{ OR } 2
+1.2 || (1{,}2{,}3)
+\int_0^1 x\,dx || \int_0^1 x\,dx=1
+\frac12 || \int_0^1 x\,dx=\frac13 || \int_0^1 x^2\,dx=\frac12
+x^2 || \frac{d}{dx}x^2
+\sin x || \frac{d}{dx}\sin x
+\log_2 10 || \log_{21} 0
+\log_{10} 5 || \log_1 05
+5\text{ N m} || 5\text{ nm}
+5\ \mu\text{g} || 5\text{ mg}
+5\text{ kg m/s}^2 || 5\text{ kg m/s}
+\$5/\text{hour} || \$5 || \$5/\text{day}
+90 || 90''
+1^\circ || 60''
+x^{*} || x
+A^T || A^{-1}
+\tan x || \operatorname{ctg} x
+x\ne1 || x\ne1,2
+x\ne\pm1 || x\ne1
+12:00\text{ a.m.} || noon
 """
 
 

@@ -59,10 +59,11 @@ class Cursor:
         return text
 
     def starts_factor(self) -> bool:
-        """Whether what follows multiplies without a sign; a number only behind a bracket."""
+        """Whether what follows multiplies without a sign; a number only behind a bracket, with an exponent or before a command."""
         text, kind = self.peek(), self.kind()
         if kind == "number":
-            return self.tokens[self.position - 1].text in (")", "!") or self.peek(1) in ("^", "**")
+            before = self.tokens[self.position - 1].text
+            return before in (")", "!") or self.peek(1) in ("^", "**") or (before == "}" and self.kind(1) == "command")
         if kind == "command":
             return text[1:] in GREEK or text[1:] in CONSTANTS or text[1:] in FUNCTIONS or text in ACCENTS or text in (
                 "\\frac", "\\binom", "\\lfloor", "\\lceil",
@@ -129,7 +130,9 @@ def _single_letters(tokens: Tokens) -> Iterator[Token]:
             yield Token("command", f"\\{word}", token.spaced)
         elif index and _in_subscript(tokens, index):
             yield token
-        elif token.upright or not ((glued and (word.islower() or _has_exponent(tokens, index))) or is_product(word)):
+        elif token.upright or not (
+            (glued and word.islower()) or (len(word) == 2 and _has_exponent(tokens, index)) or is_product(word)
+        ):
             match = _WORD_FUNCTION.fullmatch(word)
             if match is None or token.upright:
                 raise NotWhole

@@ -19,7 +19,8 @@ from pipeline_lib.grading.maths.functions import Functions
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.trees import MOST_DIGITS, NotWhole, Tree, decimal_text, negative
 
-_SELECTIONS = re.compile(r"([CP])_\{([0-9]+)\}")
+# C_5^2 is a number of selections; C_1^2 and C_2^2 may be squares of constants.
+_SELECTIONS = re.compile(r"([CP])_\{([3-9]|[1-9][0-9]+)\}")
 
 
 @lru_cache(maxsize=16_384)
@@ -82,7 +83,13 @@ class _Parser(Functions):
             if self.peek() == "_" and tree[0] == "s" and "_" not in tree[1]:
                 # v^2_0 is the square of v_0.
                 tree = self.symbol(tree[1])
-            if tree[0] == "s" and (total := _SELECTIONS.fullmatch(tree[1])) and exponent[0] == "n" and exponent[1].isdigit():
+            if (
+                tree[0] == "s"
+                and (total := _SELECTIONS.fullmatch(tree[1]))
+                and exponent[0] == "n"
+                and exponent[1].isdigit()
+                and int(exponent[1][:9]) <= int(total[2][:9])
+            ):
                 return ("f", "binom" if total[1] == "C" else "permutations", ("n", total[2]), exponent)
             tree = self.postfixed(("^", tree, exponent))
             if self.peek() in ("^", "**"):

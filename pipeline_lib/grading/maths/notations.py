@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 # Groups of three digits that can be nothing else; a comma in braces is a decimal comma where it cannot group.
 _BRACED_COMMA = re.compile(r"(?<![0-9.])(0)\s*\{\s*,\s*\}(?=[0-9])|(?<=[0-9])\s*\{\s*,\s*\}(?=[0-9]+(?<![0-9]{3})(?![0-9]))")
+_BRACED_LIST = re.compile(r"(?<![0-9.,}])[0-9]+(?:\s*\{\s*,\s*\}\s*[0-9]+){2,}")
 _GROUPS = re.compile(r"(?<=[0-9])\s*(?:\{\s*,\s*\}|\\[,;:! ]|,\\[,;:!]|~)\s*(?=[0-9]{3}(?![0-9]))")
 _SPACED_GROUPS = re.compile(r"(?<![0-9.,/^_] )(?<![0-9.,/^_])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9/])(?! [0-9])")
 _MARKED_GROUPS = re.compile(r"(?<![\w'.,])[1-9][0-9]{0,2}(?:(?:'[0-9]{3})+|(?:_[0-9]{3})+)(?![\w'])")
@@ -21,13 +22,19 @@ _UNIT_MACROS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(patter
 ))  # fmt: skip
 
 
+def _listed(match: re.Match[str]) -> str:
+    """1{,}2{,}3 as a list, unless the commas group digits."""
+    parts = re.split(r"\s*\{\s*,\s*\}\s*", match[0])
+    return match[0] if all(len(part) == 3 for part in parts[1:]) else ", ".join(parts)
+
+
 def _without_spaces(match: re.Match[str]) -> str:
     return match[0].replace(" ", "")
 
 
 # What has to be part of a text for a notation to be in it, the notation, and its spelling.
 _NOTATIONS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    ("{:}", _COLON, ":"), (",", _BRACED_COMMA, lambda match: f"{match[1] or ''}."), ("", _GROUPS, ""),
+    ("{:}", _COLON, ":"), (",", _BRACED_LIST, _listed), (",", _BRACED_COMMA, lambda match: f"{match[1] or ''}."), ("", _GROUPS, ""),
     (" ", _SPACED_GROUPS, _without_spaces),
     ("'", _MARKED_GROUPS, lambda match: match[0].replace("'", "")), ("_", _MARKED_GROUPS, lambda match: match[0].replace("_", "")),
     ("10", _TIMES_TEN, r"\\times "), ("{", _EXPONENT, "e"), ("o", _LETTER_DEGREE, "°"), ("+/-", re.compile(r"\+/-"), r"\\pm "),
