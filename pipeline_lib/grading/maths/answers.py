@@ -61,6 +61,7 @@ _RELATIONS = {
 }  # fmt: skip
 _FLIPPED = {">": "<", ">=": "<="}
 _JOINTS = frozenset((";", "\\\\", ",", "or", "OR", "\\or", "and", "AND", "\\and", "for", "where", "\\forall", "\\in"))
+_NO_TEXT = frozenset(("^", "_", "!", "'", "=", "<", ">", "/", "|", "\\cdot", "\\cup", "\\cap", "+"))
 _COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
 
 
@@ -94,7 +95,7 @@ def whole(tokens: Tokens) -> Readings:
     if len(tokens) == 1 and tokens[0].text in COMMON_WORDS:
         return read_text(tokens)
     readings = units_or_variables(tokens, [answer for reader in _ATOMS for answer in reader(tokens)])
-    # A short word may be a product of letters.
+    # A word may be a product of letters.
     if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 1):
         readings += read_text(tokens)
     return tuple(readings)
@@ -102,13 +103,11 @@ def whole(tokens: Tokens) -> Readings:
 
 def _list(tokens: Tokens) -> Readings | None:
     """Items between commas, semicolons, "and", "or"; semicolons part before the rest, and "or" before a comma that is none of its."""
-    texts = {token.text for token in tokens}
-    if _JOINTS.isdisjoint(texts):
+    if _JOINTS.isdisjoint(token.text for token in tokens):
         return None
     condition = next((place for place in range(1, len(tokens)) if tokens[place].text == "("), 0)
     is_last = bool(condition) and tokens[-1].text == ")" and closing(tokens, condition) == len(tokens) - 1
-    if is_last and "\\in" in texts and any(token.text == "\\in" for token in tokens[condition:]):
-        # k pi (k in Z).
+    if is_last and any(token.text == "\\in" for token in tokens[condition:]):
         return _listed([tokens[:condition], tokens[condition + 1 : -1]])
     count, tokens = len(tokens), without_quantifier(tokens)
     for separators in ((";", "\\\\"), ("or", "\\or"), (",", "and", "or", "\\and", "\\or", "for", "where")):
@@ -306,11 +305,15 @@ def _choice(tokens: Tokens) -> Readings:
         return () if opened else (Choice(letter),)
     is_marked = behind[0].text in (")", ".", ":")
     rest = behind[1:] if is_marked else behind
-    # A hedge: (A) B, or (A) (B) and more.
-    if rest and (rest[0].text == "(" or any(isinstance(answer, Choice) for answer in whole(rest))) and letter_of(rest):
+    # A hedge, (A) B, or (A) (B) and more; or no text at all, as in (A)^2.
+    if (
+        rest
+        and (rest[0].text in _NO_TEXT or rest[0].text == "(" or any(isinstance(answer, Choice) for answer in whole(rest)))
+        and letter_of(rest)
+    ):
         return ()
     is_name = len(rest) == 1 and not opened and rest[0].kind == "word" and rest[0].text.istitle() and len(rest[0].text) > 1
-    is_text = is_marked and (not opened or behind[0].text == ")")
+    is_text = is_marked and (not opened or behind[0].text == ")") and (not rest or rest[0].text not in _NO_TEXT)
     return (Choice(letter, whole(rest)),) if is_text or (is_name and not is_marked) else ()
 
 

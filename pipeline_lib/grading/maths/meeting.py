@@ -1,5 +1,6 @@
 """How answers of types that may meet are compared; `table` says which may, and has the rules in words with examples."""
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -117,8 +118,11 @@ class Meeting:
             return False
         if gold.clock and answer.clock:
             return gold.terms == answer.terms
-        first = zip(gold.terms[1:], answer.terms[1:], strict=True)
-        return all_of([equal(("*", gold.terms[0], other), ("*", answer.terms[0], one)) for one, other in first])
+        zeros = [[exact_of(term) == 0 for term in side.terms] for side in (gold, answer)]
+        if zeros[0] != zeros[1] or all(zeros[0]):
+            return False
+        pairs = itertools.combinations(zip(gold.terms, answer.terms, strict=True), 2)
+        return all_of([equal(("*", gold_one, other), ("*", gold_other, one)) for (gold_one, one), (gold_other, other) in pairs])
 
     def ratio_and_number(self, gold: Answer, answer: Answer) -> Node:
         ratio, number = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
