@@ -454,6 +454,19 @@ R^2 || r^2
 \frac{x}{y}<1 || x<y
 y=2x || y=2x+10^{-30}
 1969 || 1969\text{ BC}
+5\text{ cm} || 5\text{ cm}^{0}
+\lfloor x\rfloor || \lfloor x+10^{-9}\rfloor
+3:45 || 15:45 AM
+p\land q || p\lor q
+5\text{ m/s} || 5\text{ s/m}
+5\text{ hours} || 5\text{ hours ago}
+8\text{ apples} || 8\text{ rotten apples}
+|x-100| || 100-x
+\sqrt{(x-50)^2} || x-50
+x^{1/3} || x^{0.333333333}
+y=|x| || y^2=x^2
+\text{yes} || \text{yes and no}
+\text{Alice} || \text{Alice or Bob}
 0 || I(0)
 x^2+1 || -\infty
 \sqrt2 || \infty

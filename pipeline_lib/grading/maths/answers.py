@@ -151,7 +151,7 @@ def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
         return (parametrised,)
     named = [readings[0] for readings in items]
     # Of numbers "or" lists all, of words and letters it leaves open which.
-    is_hedge = is_or and all(isinstance(readings[0], Text | Choice) for readings in items)
+    is_hedge = is_or and all(isinstance(first, Text | Choice) or getattr(first, "tree", "n")[0] == "s" for first in named)
     listed = Items("list", tuple(items), "dots" if _has_dots(items) else "or" * is_hedge)
     return named_items(named, items, is_or) or (listed, *(said_twice(items) if is_or else summed(items)))
 

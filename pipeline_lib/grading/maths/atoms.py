@@ -129,8 +129,9 @@ def read_clock(tokens: Tokens) -> Readings:
     text = "".join(token.text for token in tokens).replace("o'clock", "")
     if match := _TIME.fullmatch(text):
         parts = tuple(int(part) for part in match.groups()[:3] if part is not None)
-        if parts[0] < 25 and all(part < 60 for part in parts[1:]):
-            return (Time(parts, (match[4] or "").lower()),)
+        half = (match[4] or "").lower()
+        if parts[0] < (13 if half == "a" else 25) and all(part < 60 for part in parts[1:]):
+            return (Time(parts, half),)
     elif match := _HOUR.fullmatch(text):
         return (Time((int(match[1]), 0), match[2].lower()),) if int(match[1]) <= 12 else ()
     return ()

@@ -172,9 +172,10 @@ def far_sizes(expressions: tuple[Any, ...]) -> list[Any]:
     """Sizes of points at which expressions that bend show it: close to 0, beside their numbers, far beyond them."""
     import sympy
 
-    numbers = sorted({abs(number) for expression in expressions for number in expression.atoms(sympy.Rational)})[-6:]
-    largest = max([sympy.Integer(1), *numbers])
-    sizes = [sympy.Rational(1, 1_000_003), *(number + sympy.Rational(1, 3) for number in numbers)]
+    numbers = sorted({abs(number) for expression in expressions for number in expression.atoms(sympy.Rational)} - {0})
+    smallest, largest = (choose([sympy.Integer(1), *numbers]) for choose in (min, max))
+    # Just below a whole number a small one may lift it over.
+    sizes = [sympy.Rational(1, 1_000_003), 1 - smallest / 2, *(number + sympy.Rational(1, 3) for number in numbers[-6:])]
     sizes += [size * sympy.Rational(10_007, 9_973) for size in (100, 10_000, 10 * largest, 10**13 * largest)]
     powers = set().union(*(expression.atoms(sympy.Pow) for expression in expressions))
     grows = any(expression.has(sympy.factorial, sympy.factorial2, sympy.binomial) for expression in expressions)

@@ -117,7 +117,7 @@ def read_unit(tokens: Tokens, plain: bool = False, single: bool = False) -> tupl
     for match in _PART.finditer(text + " "):
         word = match[0].strip()
         if match["exponent"]:
-            if last is None or things:
+            if last is None or things or match["exponent"][-1] == "0":
                 return None
             powers[last] *= int(match["exponent"].replace(" ", ""))
         elif match["divided"]:
