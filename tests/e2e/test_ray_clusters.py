@@ -8,24 +8,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from documented import blocks_of
-from driving import QUICK, REPOSITORY, environment, sql, wait_until_file, wait_until_no_process_is_left
+from driving import QUICK, REPOSITORY, environment, sql, wait_until_no_process_is_left
 
 pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.getuid() != 0 or not shutil.which("ip"), reason="network namespaces take root and iproute2"),
 ]
 
 PAGE = "howto/ray-clusters.md"
-# Four CPUs are too many for one node: ranks are on both.
-CHANGES = [*QUICK, "--set", "train.prompts_per_step=6", "--set", "prompts.num_prompts=18", "--set", "compute.num_processes=3"]
+# Of four CPUs two are on each node: one has ranks only, the other a rank and the generator.
+SPREAD = ["--set", "train.prompts_per_step=6", "--set", "prompts.num_prompts=18", "--set", "compute.num_processes=3"]
 FIXED = {6379, 6380, 6381, 6382, 6383, 6384, 6385, 10001, 44217}
 SRUN = """#!/bin/bash
 while [[ "$1" == --* ]]; do shift; done
@@ -139,7 +140,7 @@ def test_two_nodes_by_hand(machines: Machines) -> None:
     assert machines.run(1, f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=other ray status --address {address}") != 0
     shown = "configs/qwen3-8b.toml --set fleet.generators=8"
     assert f"laconic run {shown}" in run
-    run = run.replace(shown, f"configs/smoke.toml {shlex.join(CHANGES)}")
+    run = run.replace(shown, f"configs/smoke.toml {shlex.join([*QUICK, *SPREAD])}")
     assert machines.run(0, settings + run) == 0, machines.printed()
     assert [row["status"] for row in sql(machines.home, "select status from runs")] == ["completed"]
     nodes = sql(machines.home, "select distinct node from fleet_events where actor like 'trainer%' order by node")
@@ -149,15 +150,21 @@ def test_two_nodes_by_hand(machines: Machines) -> None:
 def test_a_slurm_job_ends_in_order_is_queued_again_and_goes_on(machines: Machines) -> None:
     def start(times: int) -> subprocess.Popen[bytes]:
         variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_ON_NODE": "2", "INTERFACE": "ib0"}
-        words = ["bash", "docker/slurm.sbatch", "configs/smoke.toml", *CHANGES]
+        words = ["bash", "docker/slurm.sbatch", "configs/smoke.toml", *QUICK, "--set", "fleet.generators=2"]
         return machines.start(0, *words, **variables, SLURM_RESTART_COUNT=str(times))
 
     def statuses() -> list[str]:
         return [row["status"] for row in sql(machines.home, "select status from runs")]
 
+    def wait_until(condition: Callable[[], object]) -> None:
+        until = time.monotonic() + 600
+        while not condition():
+            assert time.monotonic() < until and job.poll() is None, machines.printed()
+            time.sleep(0.5)
+
     # The time limit is near: the batch shell alone is told.
     job = start(0)
-    wait_until_file(job, machines.home, "checkpoints/*/*")
+    wait_until(lambda: list(machines.home.glob("checkpoints/*/*")))
     os.kill(job.pid, signal.SIGUSR1)
     assert job.wait(timeout=120) == 143, machines.printed()
     assert statuses() == ["cancelled"], machines.printed()
@@ -165,11 +172,7 @@ def test_a_slurm_job_ends_in_order_is_queued_again_and_goes_on(machines: Machine
     wait_until_no_process_is_left(machines.home)
     # Cancelled: everything of the job is told at once.
     job = start(1)
-    wait_until_file(job, machines.home, "slurm-7-1/address")
-    until = time.monotonic() + 300
-    while statuses() != ["running"]:
-        assert time.monotonic() < until and job.poll() is None, machines.printed()
-        time.sleep(0.5)
+    wait_until(lambda: statuses() == ["running"])
     os.killpg(job.pid, signal.SIGTERM)
     assert job.wait(timeout=120) == 143, machines.printed()
     assert statuses() == ["cancelled"]
