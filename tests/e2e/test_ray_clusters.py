@@ -181,12 +181,11 @@ def test_a_slurm_job_ends_in_order_is_queued_again_and_goes_on(machines: Machine
     assert statuses() == ["cancelled"], machines.printed()
     assert machines.calls.read_text() == "requeue 7\n"
     wait_until_no_process_is_left(machines.home)
-    # Cancelled: everything of the job is told at once.
+    # Cancelled: everything of the job is told at once, Ray too, and the run may not come to note its end: the next command does.
     job = start(1)
     wait_until(lambda: statuses() == ["running"])
     os.killpg(job.pid, signal.SIGTERM)
-    assert job.wait(timeout=120) == 143, machines.printed()
-    assert statuses() == ["cancelled"]
+    assert job.wait(timeout=30) == 143, machines.printed()
     assert machines.calls.read_text() == "requeue 7\n", "not queued again"
     wait_until_no_process_is_left(machines.home)
     assert start(2).wait(timeout=500) == 0, machines.printed()
