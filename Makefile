@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # cpu or gpu: by what the machine has, or as given (make setup EXTRA=gpu).
 EXTRA ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidia0; then echo gpu; else echo cpu; fi)
-# What is installed beside the engine; nothing with WITH= (the containers).
+# What is installed beside the engine: an extra (the containers: kuberay), or nothing with WITH=.
 WITH ?= dev
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 # uv does not read pip's settings: a local wheel folder configured for pip is handed over.
@@ -75,12 +75,13 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m flows.generated_docs --check
 	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/shellcheck docker/slurm.sbatch
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
 	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip compile --quiet pyproject.toml --python $(BIN)/python \
-		--extra $(EXTRA) --extra dev --extra servers --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
+		--extra $(EXTRA) --extra dev --extra servers --extra kuberay --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
 		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
 	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
 

@@ -10,6 +10,7 @@ A comment `<!-- test: MARK -->` before a block says how:
 | refused | run, and refused with exit status 1 |
 | served, gate, prefect, elsewhere | run by another test, named in RUN_BY |
 | containers | held against compose.yaml and the command line |
+| cluster | held: its files are there, and what `sbatch` hands on is a run; tests/unit/test_cluster_files.py looks into them |
 
 The pages of findings, which experiments write, are held as `minutes`.
 """
@@ -60,6 +61,19 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "curl": (
         "tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix",
         ("/deployments/", "/create_flow_run", "parameters", "Prefect-Csrf-Client", "Prefect-Csrf-Token"),
+    ),
+    # They run the page's blocks.
+    **dict.fromkeys(
+        (
+            "export LACONIC_HOME",
+            "export RAY_",
+            "export GLOO_",
+            "PORTS=",
+            "(umask 077; ray",
+            "ray ",
+            "laconic run configs/qwen3-8b.toml",
+        ),
+        ("tests/e2e/test_ray_clusters.py::test_two_nodes_by_hand", ("howto/ray-clusters.md", "elsewhere")),
     ),
     # .ci/run is a script: the line stands in it.
     "make setup": (".ci/run", ("make setup",)),
@@ -202,7 +216,7 @@ def test_pages_do_not_take_for_granted_that_the_home_has_a_name(page: str) -> No
 
 def test_every_block_is_tested() -> None:
     marks = {block.mark for page in PAGES for block in blocks_of(page) if not block.is_run}
-    assert marks <= {*HELD, *RUN_ELSEWHERE, "refused", "containers"}
+    assert marks <= {*HELD, *RUN_ELSEWHERE, "refused", "containers", "cluster"}
     assert not [page for page in OWN_TESTS if any(block.mark in HELD for block in blocks_of(page))], "not held"
 
 
@@ -249,3 +263,15 @@ def test_commands_of_containers_name_services_and_commands_of_ours() -> None:
         assert all(service in services for service in named.get(rest[0], [])), words
         if "laconic" in rest:
             parse(rest[rest.index("laconic") + 1 :])
+
+
+def test_commands_of_clusters_name_files_that_are_there() -> None:
+    lines = [words for block in blocks_of("howto/ray-clusters.md") if block.mark == "cluster" for words in block.lines]
+    files = {word for words in lines for word in words if word.startswith("docker/")}
+    assert files == {"docker/Dockerfile", "docker/rayjob.yaml", "docker/slurm.sbatch"}
+    assert all((REPOSITORY / file).is_file() for file in files)
+    [submitted] = [words for words in lines if words[0] == "sbatch"]
+    parse(["run", *submitted[2:]])
+    script = (REPOSITORY / submitted[1]).read_text()
+    [needed] = [words for words in lines if words[0] == "export"]
+    assert all(f"${{{word.partition('=')[0]}:?" in script for word in needed[1:])

@@ -148,12 +148,15 @@ def test_the_code_that_is_installed_is_the_code_that_is_copied() -> None:
 
 
 def test_the_images_are_installed_by_the_make_targets() -> None:
-    """The images call `make`, so what is installed in them is what the tests run on; only `dev` is left out."""
+    """The images call `make`, so what is installed in them is what the tests run on, with more of Ray and without `dev`."""
     made = [re.search(r"make .*$", rest) for word, rest in instructions() if word == "RUN" and "make setup" in rest]
-    assert [found.group() for found in made if found] == ["make setup EXTRA=cpu WITH=", "make setup EXTRA=gpu WITH="]
-    own, image = dry_run("setup", "EXTRA=cpu"), dry_run("setup", "EXTRA=cpu", "WITH=")
+    assert [found.group() for found in made if found] == [
+        "make setup EXTRA=cpu WITH=kuberay",
+        "make setup EXTRA=gpu WITH=kuberay",
+    ]
+    own, image = dry_run("setup", "EXTRA=cpu"), dry_run("setup", "EXTRA=cpu", "WITH=kuberay")
     assert "--editable '.[cpu,dev]'" in own
-    assert image == own.replace("[cpu,dev]", "[cpu]")
+    assert image == own.replace("[cpu,dev]", "[cpu,kuberay]")
     servers = dry_run("servers")
     assert "--constraints constraints-cpu.txt" in servers
     constraints = (REPOSITORY / "constraints-cpu.txt").read_text()
