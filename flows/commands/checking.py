@@ -10,6 +10,7 @@ from rich.text import Text
 
 from flows.commands.terminal import console, text_table
 from pipeline_lib.config import RunConfig
+from pipeline_lib.fleet.placement import layout_words, num_nodes, num_processes
 from pipeline_lib.guidelines import SEVERITIES, PlannedRun, Remark, check_run
 from pipeline_lib.memory import Card, MemoryPlan
 from pipeline_lib.memory.table import cache_words, configuration_table, phase_table
@@ -30,8 +31,9 @@ def check_and_show(config: RunConfig, home: Path, card: Card, output_format: str
     if output_format == "json":
         rows = [remark.as_row() for remark in remarks]
         memory = plan.memory and asdict(plan.memory)
-        tree = {"run_id": config.run_id, "passed": passed, "profile": plan.profile_status, "memory": memory, "remarks": rows}
-        print(json_text(tree, indent=2))
+        layout = {"gpus": num_processes(config), "nodes": num_nodes(config) if config.fleet.kind == "ray" else 1}
+        tree = {"run_id": config.run_id, "passed": passed, "profile": plan.profile_status, "memory": memory, "layout": layout}
+        print(json_text({**tree, "remarks": rows}, indent=2))
         return passed
     terminal = HarmlessConsole()
     console = HarmlessConsole(width=min(WIDTH, terminal.width) if terminal.is_terminal else WIDTH)
@@ -53,17 +55,18 @@ def show_memory_table(configs: list[tuple[str, RunConfig]], card: Card) -> None:
 
 
 def _show_memory(plan: PlannedRun, memory: MemoryPlan, console: HarmlessConsole) -> None:
-    number = plan.config.compute.num_processes
     columns, rows = phase_table(memory)
-    fleet, parallel = plan.config.fleet, plan.config.generation.tensor_parallel
-    beside = f" for the trainer and {fleet.generators} × {parallel} for engines" if fleet.kind == "ray" else ""
-    title = f"memory, computed, on {number} × {plan.card.gib:.1f} GiB ({plan.card.name}){beside}"
+    nodes = f"; {layout_words(plan.config)}" if plan.config.fleet.kind == "ray" else ""
+    title = f"memory, computed, on {num_processes(plan.config)} × {plan.card.gib:.1f} GiB ({plan.card.name}){nodes}"
     console.print(text_table(title, columns, rows))
     words = f"the engine's cache holds {cache_words(memory)} of {memory.longest_tokens} tokens"
     if memory.cache_tokens_alone != memory.cache_tokens:
         words += f" in training, {cache_words(memory, is_alone=True)} in profile and evaluate"
     if memory.host_gib:
-        words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the machine's own memory"
+        machines = (
+            "machine's own memory" if plan.config.fleet.kind == "embedded" else "trainer's nodes' own memory, all together"
+        )
+        words += f"; the optimiser takes {memory.host_gib:.0f} GiB of the {machines}"
     words += f"; without a GPU the run takes {memory.cpu_gib:.0f} GiB"
     console.print(Text(f"{words}\n"), soft_wrap=True)
 

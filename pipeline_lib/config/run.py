@@ -213,7 +213,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _engines_are_whole(self) -> "RunConfig":
         tensor_parallel, number = self.generation.tensor_parallel, self.compute.num_processes
-        if self.fleet.kind == "embedded" and number % tensor_parallel:
+        if not self.fleet.is_split and number % tensor_parallel:
             raise ValueError(
                 f"generation.tensor_parallel = {tensor_parallel} does not divide compute.num_processes = {number}: "
                 "each engine takes that many processes"
@@ -221,6 +221,11 @@ class RunConfig(Section):
         cards = self.control.devices
         if cards and not len(cards) == len(set(cards)) == number:
             raise ValueError(f"control.devices = {[*cards]}: compute.num_processes = {number} needs as many cards, each once")
+        if self.fleet.kind == "ray" and tensor_parallel > self.fleet.gpus_per_node:
+            raise ValueError(
+                f"generation.tensor_parallel = {tensor_parallel} is above fleet.gpus_per_node = {self.fleet.gpus_per_node}: "
+                "an engine is on one node"
+            )
         require_possible_ahead(self.fleet, self.train, self.watch)
         return self
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from pipeline_lib.fleet.dispatcher import FleetError
 from pipeline_lib.fleet.engine_host import EngineHost
 from pipeline_lib.jobs import read_json, write_failure
 from pipeline_lib.messages.faults import explain, will_repeat
-from pipeline_lib.worker.program import Worker, hidden
+from pipeline_lib.worker.devices import VISIBLE
+from pipeline_lib.worker.program import Worker, hidden, own_engine
 
 if TYPE_CHECKING:
     from pipeline_lib.generation.protocol import Generator
@@ -47,7 +49,7 @@ class GeneratorActor(EngineHost):
             write_log(folder, name)
             from pipeline_lib.generation.engines import make_generator
 
-            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision)
+            return make_generator(base_folder, config.generation, config.max_model_tokens, config.model_revision, is_apart=True)
 
         self._address = address()
         super().__init__(make_engine, folder)
@@ -57,35 +59,49 @@ class GeneratorActor(EngineHost):
         return self._address
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rank is: the address of its node, a port that is free there, and its GPU (None where there is none)."""
+
+    address: str
+    port: int
+    gpu: str | None
+
+
+def launcher_environment(rank: int, places: list[Place]) -> dict[str, str]:
+    """What a launcher would tell a rank: who it is, and where all meet. As under one, ranks see all GPUs of their node's ranks."""
+    on_node = [number for number, place in enumerate(places) if place.address == places[rank].address]
+    gpus = [gpu for number in on_node if (gpu := places[number].gpu)]
+    meeting = {"MASTER_ADDR": places[0].address, "MASTER_PORT": str(places[0].port)}
+    own = {"RANK": str(rank), "LOCAL_RANK": str(on_node.index(rank)), "WORLD_SIZE": str(len(places))}
+    return meeting | own | ({VISIBLE: ",".join(gpus)} if gpus else {})
+
+
 class TrainerActor:
     """A rank; they meet at the address of the first, on a port that is free there."""
 
-    def __init__(self, rank: int, world_size: int, folder: Path, address: Callable[[], str]) -> None:
-        self._rank, self._world_size, self._folder, self._address = rank, world_size, folder, address()
+    def __init__(self, rank: int, folder: Path, address: Callable[[], str]) -> None:
+        self._rank, self._folder, self._address = rank, folder, address()
 
-    def meeting_point(self) -> tuple[str, int]:
-        """Where the ranks can meet."""
+    def place(self) -> Place:
+        """Where this rank is, and where the ranks could meet."""
         with socket.socket() as probe:
             probe.bind((self._address, 0))
-            return self._address, int(probe.getsockname()[1])
+            return Place(self._address, int(probe.getsockname()[1]), os.environ.get(VISIBLE))
 
-    def join(self, meeting_point: tuple[str, int], call: Callable[..., Any], put: Callable[[Any], Any]) -> str:
-        """Meet the other ranks, and return the address of this node; `call` and `put` as for a `RemoteGenerator`."""
+    def join(self, places: list[Place], engines: "tuple[Callable[..., Any], Callable[[Any], Any]] | None") -> None:
+        """Meet the other ranks at the first one's place; `engines`: how a rank asks for them, None: each has its own."""
         write_log(self._folder, f"trainer-{self._rank}")
-        address, port = meeting_point
-        # Each rank sees its own GPU alone, as the first.
-        os.environ.update(RANK=str(self._rank), LOCAL_RANK="0", WORLD_SIZE=str(self._world_size))
-        os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+        os.environ.update(launcher_environment(self._rank, places))
         settings = read_json(self._folder / "worker.json")
         config = stored_config(settings["config"], RunConfig)
         with hidden("mlflow", "redis", "scipy", "sklearn"):
-            from pipeline_lib.fleet.remote_generator import RemoteGenerator  # torch, which only the actor needs
+            from pipeline_lib.fleet.remote_generator import remote_generator  # torch, which only the actor needs
 
-            self._worker = Worker(
-                config, settings["base_folder"], self._folder, lambda *_: RemoteGenerator(call, put, self._address)
-            )
+            node = self._address
+            make_generator = (lambda config, *_: remote_generator(config, *engines, node)) if engines else own_engine
+            self._worker = Worker(config, settings["base_folder"], self._folder, make_generator)
             import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
-        return self._address
 
     def run(self, number: int) -> None:
         """Run a job of the folder; what it fails by is noted there."""

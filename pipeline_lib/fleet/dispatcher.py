@@ -13,13 +13,14 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from pipeline_lib.fleet.engine_host import News, Request
+from pipeline_lib.fleet.dealing import deal
+from pipeline_lib.fleet.engine_host import Engine, News, Request
 from pipeline_lib.generation.protocol import Sampling
 from pipeline_lib.messages.faults import Explained
 from pipeline_lib.records import Completion, FleetEvent
@@ -35,30 +36,24 @@ class FleetError(Explained):
     """The engines cannot generate, or do not hold the weights that they were sent; one line, and another try would find the same."""
 
 
-class Engine(Protocol):
-    """An `EngineHost` elsewhere."""
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
-
-
 @dataclass(eq=False, slots=True)
 class Round:
     """Weights, and the requests to be generated with them that no engine has yet.
 
-    `packed` is a list of what stands for them, which an object store would otherwise hand to the dispatcher in full.
+    `packed` is a list of what stands for them, which an object store would otherwise hand to the dispatcher in full. Those that a
+    trainer sends from GPU to GPU are had by the engines of its `crew` alone.
     """
 
     version: str
     folder: str | None
     packed: Any = None
+    crew: frozenset[str] | None = None
     digest: str | None = None
     waiting: deque[Request] = field(default_factory=deque)
+
+    def is_for(self, name: str) -> bool:
+        """Whether an engine can have them."""
+        return self.crew is None or name in self.crew
 
 
 @dataclass(eq=False, slots=True)
@@ -134,17 +129,38 @@ class Dispatcher:
             del self._calls[call]
         return finished, not ticket.num_left
 
-    async def push(self, version: str, folder: str | None, packed: Any = None) -> None:
-        """New weights, for all that is submitted from now on: those of a folder, or packed ones."""
-        self._rounds.append(Round(version, folder, packed))
+    async def push(self, version: str, folder: str | None, packed: Any = None, crew: Sequence[str] | None = None) -> None:
+        """New weights, for all that is submitted from now on: those of a folder, packed ones, or those that come to a crew."""
+        self._rounds.append(Round(version, folder, packed, None if crew is None else frozenset(crew)))
         await self._feed()
+
+    async def engines(self) -> list[str]:
+        """The engines that have not been lost."""
+        return [lane.name for lane in self._lanes]
+
+    async def crew(self, wait_seconds: float) -> list[str] | None:
+        """The engines that are ready, when all that have room are; None if they are not by then. Raises FleetError."""
+
+        def is_whole() -> bool:
+            placed = [lane.is_ready for lane in self._lanes if lane.node]
+            return bool(placed) and all(placed)
+
+        await self._wait_for(is_whole, wait_seconds)
+        return [lane.name for lane in self._lanes if lane.is_ready] if is_whole() else None
+
+    async def connect(self, crew: Sequence[str], init_info: dict[str, Any], num_each: int) -> None:
+        """Have engines join the group of a trainer, with `num_each` workers each, who come after it."""
+        lanes = {lane.name: lane for lane in self._lanes}
+        for place, name in enumerate(crew):
+            own = {**init_info, "rank_offset": 1 + place * num_each}
+            await self._attempt(lanes[name], lanes[name].engine.call("connect", own))
 
     async def digest(self, wait_seconds: float) -> str | None:
         """The digest of the newest weights when all engines hold them; None if they do not by then. Raises FleetError."""
         newest = self._rounds[-1]
 
         def is_loaded() -> bool:
-            ready = [lane for lane in self._lanes if lane.is_ready]
+            ready = [lane for lane in self._lanes if lane.is_ready and newest.is_for(lane.name)]
             return bool(ready) and all(lane.round is newest and lane.loading is None for lane in ready)
 
         await self._wait_for(is_loaded, wait_seconds)
@@ -163,6 +179,8 @@ class Dispatcher:
             lane.begun.clear()
             if lane.is_ready:
                 await self._attempt(lane, lane.engine.call("drop"))
+        for lane in [lane for lane in self._lanes if lane.loading and lane.loading.crew is not None]:
+            self._replace(lane)  # it waits for what the trainer before has not sent
         await self._feed()
 
     async def note(self, event: FleetEvent) -> None:
@@ -180,6 +198,8 @@ class Dispatcher:
                 await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._error) or condition()), seconds)
         if self._error:
             raise FleetError(self._error)
+        if not any(self._rounds[-1].is_for(lane.name) for lane in self._lanes):
+            raise ConnectionError("no generator is left that has the newest weights: another trainer sends them again")
 
     def _start_lane(self) -> None:
         name = f"generator-{next(self._numbers)}"
@@ -238,17 +258,21 @@ class Dispatcher:
         """Give up an engine: what it had is dealt to others, before all that waits, and another one is started."""
         if lane not in self._lanes:
             return
-        self._lanes.remove(lane)
         self._note(lane, kind, reason=" ".join(reason.split())[:300])
         logger.warning("%s %s: %s", lane.name, kind, reason)
-        lane.engine.kill()
         lane.round.waiting.extendleft(reversed(lane.held.values()))
         self._losses = [*(at for at in self._losses if at > time.monotonic() - LOSS_SECONDS), time.monotonic()]
         if len(self._losses) > MOST_LOSSES:
             self._error = f"{len(self._losses)} generators were lost in {LOSS_SECONDS / 60:g} minutes, the last: {reason}"
-        else:
-            self._start_lane()
+        self._replace(lane)
         await self._feed()
+
+    def _replace(self, lane: Lane) -> None:
+        """End an engine, and start another one unless the run is at its end."""
+        self._lanes.remove(lane)
+        lane.engine.kill()
+        if not self._error:
+            self._start_lane()
 
     async def _feed(self) -> None:
         """Give every engine what it can do next, and wake all who wait."""
@@ -259,12 +283,12 @@ class Dispatcher:
         target = next((each for each in self._rounds if each.waiting), last)
         free = [lane for lane in self._lanes if lane.is_ready and not lane.loading]
         for lane in free:
-            if lane.round is not target and not lane.held:
+            if lane.round is not target and not lane.held and target.is_for(lane.name):
                 lane.loading, lane.load_began = target, time.monotonic()
                 self._begin(self._load(lane, target))
         lanes = {lane.name: lane for lane in free if lane.round is target and not lane.loading}
         # No more than its share: an engine that has new weights a moment before the others would take all there is.
-        ready = [each for each in self._lanes if each.is_ready]
+        ready = [each for each in self._lanes if each.is_ready and target.is_for(each.name)]
         num_left = len(target.waiting) + sum(len(each.held) for each in ready if each.round is target)
         most = min(self._capacity, math.ceil(num_left / max(len(ready), 1)))
         for name, requests in deal(target.waiting, {name: len(lanes[name].held) for name in lanes}, most).items():
@@ -295,18 +319,3 @@ class Dispatcher:
     def _note(self, lane: Lane, kind: str, batch: int | None = None, seconds: float | None = None, reason: str = "") -> None:
         happened = datetime.now(UTC) - timedelta(seconds=seconds or 0.0)
         self._events.append(FleetEvent("", happened, lane.name, lane.node, kind, lane.round.version, batch, seconds, reason))
-
-
-def deal(waiting: deque[Request], loads: Mapping[str, int], capacity: int) -> dict[str, list[Request]]:
-    """Take requests off the queue for engines by name, each to the one with the fewest (`loads`: those it has already).
-
-    The samples of a prompt stay together, so that its cache serves them all, as long as its engine has room.
-    """
-    loads, given = dict(loads), {name: list[Request]() for name in loads}
-    name, prompt = "", None
-    while waiting and loads and min(loads.values()) < capacity:
-        if waiting[0].prompt is not prompt or loads[name] >= capacity:
-            name, prompt = min(loads, key=lambda each: loads[each]), waiting[0].prompt
-        given[name].append(waiting.popleft())
-        loads[name] += 1
-    return {name: requests for name, requests in given.items() if requests}

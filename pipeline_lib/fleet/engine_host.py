@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from pipeline_lib.fleet.weights import Packed, unpack
+from pipeline_lib.generation.packed import Coming, Packed, Receiver, unpack
 from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.records import Completion
@@ -28,11 +29,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Weights to be taken over: those of a model folder, or the packed ones."""
+    """Weights to be taken over: those of a model folder, or else these."""
 
     version: str
     folder: str | None
-    packed: Packed | None
+    weights: Packed | Coming | None
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """To join the group in which a trainer sends weights from GPU to GPU."""
+
+    init_info: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,18 @@ class News:
     seconds_since_step: float
 
 
+class Engine(Protocol):
+    """An `EngineHost` elsewhere."""
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of it, or `where` for its node; returns when there is room for it and it has been started."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
 class _Dropped(Exception):
     """What is generated is not wanted any more."""
 
@@ -59,7 +79,7 @@ class EngineHost:
 
     def __init__(self, make_engine: Callable[[], Generator], home: Path) -> None:
         self._make_engine, self._home = make_engine, home
-        self._orders: deque[Request | Load] = deque()
+        self._orders: deque[Request | Load | Connect] = deque()
         self._is_ready, self._is_closed, self._drops = False, False, False
         self._done: list[tuple[int, Completion]] = []
         self._loaded: list[tuple[str, str]] = []
@@ -73,11 +93,15 @@ class EngineHost:
         """Have more generated."""
         self._order(*requests)
 
-    def load(self, version: str, folder: str | None, packed: Packed | None) -> None:
-        """Have weights taken over, those of a model folder or packed ones, after what has been ordered before."""
-        self._order(Load(version, folder, packed))
+    def load(self, version: str, folder: str | None, weights: Packed | Coming | None) -> None:
+        """Have weights taken over, those of a model folder or these, after what has been ordered before."""
+        self._order(Load(version, folder, weights))
 
-    def _order(self, *orders: Request | Load) -> None:
+    def connect(self, init_info: dict[str, Any]) -> None:
+        """Have the engine join a trainer's group; see `Receiver.connect`."""
+        self._order(Connect(init_info))
+
+    def _order(self, *orders: Request | Load | Connect) -> None:
         with self._changed:
             self._orders.extend(orders)
             self._changed.notify_all()
@@ -86,7 +110,7 @@ class EngineHost:
         """Forget all requests, those that are being generated included."""
         with self._changed:
             self._drops = True
-            self._orders = deque(order for order in self._orders if isinstance(order, Load))
+            self._orders = deque(order for order in self._orders if not isinstance(order, Request))
             self._done.clear()
 
     def news(self, wait_seconds: float) -> News:
@@ -128,11 +152,15 @@ class EngineHost:
             if self._is_closed:
                 return False
             self._stepped, self._drops = time.monotonic(), False
-            load = self._orders.popleft() if isinstance(self._orders[0], Load) else None
-        if isinstance(load, Load):
-            digest = engine.load_folder(Path(load.folder)) if load.folder else self._load_packed(engine, load)
+            order = None if isinstance(self._orders[0], Request) else self._orders.popleft()
+        if isinstance(order, Connect):
+            assert isinstance(engine, Receiver)
+            engine.connect(order.init_info)
+            return True
+        if isinstance(order, Load):
+            digest = self._load(engine, order)
             with self._changed:
-                self._loaded.append((load.version, digest))
+                self._loaded.append((order.version, digest))
                 self._changed.notify_all()
             return True
         try:
@@ -142,8 +170,13 @@ class EngineHost:
         return True
 
     @staticmethod
-    def _load_packed(engine: Generator, load: Load) -> str:
-        return engine.load_weights(unpack(load.packed or []), load.version)
+    def _load(engine: Generator, load: Load) -> str:
+        if load.folder:
+            return engine.load_folder(Path(load.folder))
+        if isinstance(engine, Receiver):
+            return engine.receive(load.weights or [], load.version)
+        assert not isinstance(load.weights, Coming)
+        return engine.load_weights(unpack(load.weights or []), load.version)
 
     def _generate(self, engine: Generator) -> None:
         first = self._next_requests(None)

@@ -8,7 +8,6 @@ import os
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,13 +23,13 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.files.home import below
-from pipeline_lib.fleet.actors import GeneratorActor, TrainerActor
+from pipeline_lib.fleet.actors import GeneratorActor, Place, TrainerActor
 from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
-from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
+from pipeline_lib.fleet.placement import num_processes, of_a_process, require_room, trainer_bundles
+from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, write_json
 from pipeline_lib.messages.faults import explain, one_line, will_repeat
 from pipeline_lib.records import FleetEvent
-from pipeline_lib.worker.process import WorkerFailed
+from pipeline_lib.worker.process import WorkerFailed, new_folder, prepare_folder
 
 POLL_SECONDS = 0.1
 EVENT_SECONDS = 1.0
@@ -110,13 +109,13 @@ class RayFleet:
 
     def __init__(self, config: RunConfig, base_folder: str, home: Path, on_events: Callable[[list[FleetEvent]], None]) -> None:
         self._config, self._home, self._base_folder, self._on_events = config, home, base_folder, on_events
-        self._settings = {"config": config.model_dump(mode="json"), "base_folder": base_folder}
+        self._share = config.generation.memory_share(trains=config.fleet.is_split)
         self.folder = home
         self._started: Future[None] | None = None
         self._dispatcher: Any = None
         self._trainers: list[Any] = []
-        self._nodes: list[str] = []
-        self._places: PlacementGroup | None = None
+        self._places: list[Place] = []
+        self._bundles: PlacementGroup | None = None
         self._next_job, self._events_due = 0, 0.0
         self._changing = threading.RLock()
         self._is_connected, self._is_ended = False, False
@@ -134,8 +133,8 @@ class RayFleet:
         try:
             with self._changing:
                 if not self._is_connected:
-                    engines = self._config.fleet.generators * self._config.generation.tensor_parallel
-                    Connection.join(self._config.fleet.address, self._config.compute.num_processes + engines)
+                    num_cpus = num_processes(self._config) * self._config.compute.num_threads
+                    Connection.join(self._config.fleet.address, num_cpus)
                     self._is_connected = True
             self._start_actors()
             started.set_result(None)
@@ -145,49 +144,44 @@ class RayFleet:
             self._end()
 
     def _start_actors(self) -> None:
-        world_size = self._config.compute.num_processes
-        self.folder = below(self._home, "workers", f"{self._config.run_id}-{uuid.uuid4().hex[:8]}")
-        self.folder.mkdir(parents=True)
-        write_json(self.folder / "worker.json", self._settings)
-        self._next_job = 0
-        for rank in range(world_size):
-            reserve_failure(self.folder, rank)
-        if self._places is None:
-            self._places = self._reserve()
-        if self._dispatcher is None:
+        self.folder, self._next_job = new_folder(self._home, self._config), 0
+        prepare_folder(self.folder, self._config, self._share, {"base_folder": self._base_folder})
+        if self._bundles is None:
+            self._bundles = self._reserve()
+        if self._dispatcher is None and self._config.fleet.is_split:
             self._dispatcher = self._start_dispatcher()
             ray.get(self._dispatcher.start.remote())
-        placed = PlacementGroupSchedulingStrategy(self._places)
-        actor = ray.remote(TrainerActor).options(**self._resources(1), scheduling_strategy=placed)
-        self._trainers = [actor.remote(rank, world_size, self.folder, node_address) for rank in range(world_size)]
-        meeting_point = ray.get(self._trainers[0].meeting_point.remote())
-        joined = [trainer.join.remote(meeting_point, partial(ask, self._dispatcher), _put) for trainer in self._trainers]
-        self._nodes = ray.get(joined)
+        engines = (partial(ask, self._dispatcher), _put) if self._dispatcher else None
+        self._trainers = self._start_trainers(self._bundles)
+        self._places = ray.get([trainer.place.remote() for trainer in self._trainers])
+        ray.get([trainer.join.remote(self._places, engines) for trainer in self._trainers])
+
+    def _start_trainers(self, bundles: PlacementGroup) -> list[Any]:
+        started: list[Any] = []
+        for bundle, size in enumerate(trainer_bundles(self._config)):
+            placed = {"scheduling_strategy": PlacementGroupSchedulingStrategy(bundles, bundle)}
+            actor = ray.remote(TrainerActor).options(**self._resources(1), **placed)
+            started += [actor.remote(len(started) + place, self.folder, node_address) for place in range(size)]
+        return started
 
     def _reserve(self) -> PlacementGroup:
-        """Room for the trainer. Raises FleetError where there is too little for it and a generator in the whole cluster."""
-        each, parallel = {"CPU": 1, "GPU": int(_has_gpus())}, self._config.generation.tensor_parallel
-        world_size, there = self._config.compute.num_processes, ray.cluster_resources()
-        for kind, number in each.items():
-            if there.get(kind, 0) < (needed := number * (world_size + parallel)):
-                raise FleetError(
-                    f"the cluster has {there.get(kind, 0):g} {kind}s, and {world_size} trainer ranks (compute.num_processes) beside a "
-                    f"generator (generation.tensor_parallel = {parallel}) need {needed}"
-                )
-        places = placement_group([{kind: number for kind, number in each.items() if number}] * world_size, strategy="PACK")
+        """Room for the trainer. Raises FleetError where there is none for it, or for it and a generator, in the whole cluster."""
+        require_room(self._config, ray.cluster_resources())
+        each, sizes = of_a_process(self._config, _has_gpus()), trainer_bundles(self._config)
+        reserved = placement_group([{kind: size * number for kind, number in each.items()} for size in sizes], strategy="PACK")
         try:
-            ray.get(places.ready(), timeout=START_SECONDS)
+            ray.get(reserved.ready(), timeout=START_SECONDS)
         except GetTimeoutError:
-            remove_placement_group(places)
-            raise FleetError(f"no room for {world_size} trainer ranks in {START_SECONDS:g} s: others use the cluster") from None
-        return places
+            remove_placement_group(reserved)
+            raise FleetError(f"no room for {sum(sizes)} trainer ranks in {START_SECONDS:g} s: others use the cluster") from None
+        return reserved
 
     def _start_dispatcher(self) -> Any:
         """On the node of this process; it starts the generators, and is told to forget the trainer's wishes when that is another."""
         config, base_folder, folder = self._config, self._base_folder, self.folder
         options = {**self._resources(config.generation.tensor_parallel), "max_concurrency": 8}
 
-        def start_engine(name: str) -> RemoteEngine:
+        def start_engine(name: str) -> RemoteEngine:  # whose GPUs are of one node, as all that an actor has
             actor = ray.remote(GeneratorActor).options(**options)
             return RemoteEngine(actor.remote(config, base_folder, folder, name, node_address))
 
@@ -197,10 +191,11 @@ class RayFleet:
         return actor.remote(start_engine, fleet.generators, config.generation.max_num_seqs, base_folder, fleet.deadline_seconds)
 
     def _resources(self, number: int) -> dict[str, Any]:
-        """So many GPUs, or CPUs where the cluster has none, and what must be in the environment before torch is imported."""
+        """What so many processes take of a node, and what must be in the environment before torch is imported."""
         handed_on = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
         threads = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(self._config.compute.num_threads)}
-        return {"num_cpus": number, "num_gpus": number * int(_has_gpus()), "runtime_env": {"env_vars": handed_on | threads}}
+        taken = {f"num_{kind.lower()}s": number * of_each for kind, of_each in of_a_process(self._config, _has_gpus()).items()}
+        return {**taken, "runtime_env": {"env_vars": handed_on | threads}}
 
     @property
     def is_running(self) -> bool:
@@ -208,8 +203,13 @@ class RayFleet:
         return self._started is not None and not self._is_ended
 
     def run(self, job: GenerateJob | TrainJob, on_progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
-        """See `Fleet.run`."""
+        """See `Fleet.run`; an engine beside the trainer has another share of the GPU where a job needs none, as in a worker."""
+        share = self._config.generation.memory_share(self._config.fleet.is_split or isinstance(job, TrainJob))
         self._wait_for_start()
+        if share != self._share and _has_gpus():
+            self._share = share
+            self.restart()
+            self._wait_for_start()
         number, self._next_job = self._next_job, self._next_job + 1
         write_json(self.folder / f"{number:04d}.json", job.model_dump(mode="json"))
         progress_path, seen = self.folder / f"{number:04d}.progress.json", None
@@ -240,7 +240,7 @@ class RayFleet:
 
     def _failure(self, error: Exception, rank: int | None) -> WorkerFailed:
         """What a rank has noted, or else that it died without a word."""
-        actor, node = ("the dispatcher", "") if rank is None else (f"trainer-{rank}", self._nodes[rank])
+        actor, node = ("the dispatcher", "") if rank is None else (f"trainer-{rank}", self._places[rank].address)
         failure = read_failure(self.folder)
         line = failure["line"] if failure else f"{actor} of the fleet died: {one_line(str(error))[:300]}"
         with suppress(Exception):
@@ -291,8 +291,8 @@ class RayFleet:
                 self._end_trainers()
                 if self._dispatcher:
                     ray.kill(self._dispatcher)
-                if self._places:
-                    remove_placement_group(self._places)
+                if self._bundles:
+                    remove_placement_group(self._bundles)
             Connection.leave()
 
     def _end_trainers(self) -> None:

@@ -5,13 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.fleet.weights import pack
+from pipeline_lib.config import RunConfig
+from pipeline_lib.generation.packed import pack
 from pipeline_lib.generation.protocol import More, OnFinished, Sampling
+from pipeline_lib.generation.vllm_engine import configure_environment
 from pipeline_lib.records import Completion, FleetEvent
 from pipeline_lib.training.ranks import barrier, rank
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline_lib.fleet.gpu_to_gpu import Sender
 
 FETCH_SECONDS = 5.0
 
@@ -20,11 +24,14 @@ class RemoteGenerator:
     """`call(method, ...)` asks the dispatcher; `put` leaves weights where all engines find them, and returns what stands for them;
     `node` is the address of this rank's node.
 
+    Engines that are waited for get them from GPU to GPU where there is a `sender`.
     All ranks load weights together: what one asks for before, is generated with the old ones, and what it asks for after, with the new.
     """
 
-    def __init__(self, call: Callable[..., Any], put: Callable[[Any], Any], node: str = "") -> None:
-        self._call, self._put, self._node = call, put, node
+    def __init__(
+        self, call: Callable[..., Any], put: Callable[[Any], Any], node: str = "", sender: "Sender | None" = None
+    ) -> None:
+        self._call, self._put, self._node, self._sender = call, put, node, sender
 
     def generate(
         self,
@@ -59,7 +66,10 @@ class RemoteGenerator:
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
         """See `Generator.load_weights`."""
-        self.push(named_weights, version)
+        if self._sender:
+            self._sender.send(named_weights, version)
+        else:
+            self.push(named_weights, version)
         return self._digest()
 
     def push(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> None:
@@ -99,3 +109,16 @@ class RemoteGenerator:
 
     def close(self) -> None:
         """See `Generator.close`: the fleet ends its generators."""
+
+
+def remote_generator(config: RunConfig, call: Callable[..., Any], put: Callable[[Any], Any], node: str) -> RemoteGenerator:
+    """All generators of a run's fleet."""
+    import torch
+
+    generation = config.generation
+    if generation.engine != "vllm" or not torch.cuda.is_available():
+        return RemoteGenerator(call, put, node)
+    configure_environment()
+    from pipeline_lib.fleet.gpu_to_gpu import Sender  # vLLM
+
+    return RemoteGenerator(call, put, node, Sender(call, put, generation.tensor_parallel, generation.dtype))

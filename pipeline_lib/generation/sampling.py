@@ -79,16 +79,17 @@ def sample_and_judge(
     sampling: Sampling,
     seed_parts: tuple[object, ...],
     report_progress: Callable[[int], None] = lambda finished: None,
+    part: slice = slice(None),
 ) -> tuple[list[Sample], float]:
-    """`num_samples` judged samples per prompt, prompt by prompt, and the seconds that generation alone took.
+    """`num_samples` judged samples per prompt, prompt by prompt, and the seconds that generation alone took; or only `part` of them.
 
     The draws depend on `seed_parts`, the prompt and the sample index only, not on what else is in the batch. A group is graded
     while others are still generated. `report_progress` is told how many more samples are generated.
     """
-    requests = [(prompt, index) for prompt in prompts for index in range(num_samples)]
+    requests = [(prompt, index) for prompt in prompts for index in range(num_samples)][part]
     rendered = {prompt.prompt_id: render_prompt(tokenizer, source, prompt.problem) for prompt in prompts}
     seeds = [rollout_seed(*seed_parts, prompt.prompt_id, index) for prompt, index in requests]
-    with GroupGrader(source, prompts, num_samples) as grader:
+    with GroupGrader(source, [prompt for prompt, _ in requests]) as grader:
 
         def on_finished(number: int, completion: Completion) -> None:
             grader.take(number, completion)
@@ -106,16 +107,20 @@ def sample_and_judge(
 
 
 class GroupGrader:
-    """Grades the samples of some prompts in a thread, each group as soon as all of it is there.
+    """Grades samples, which are given by their prompts, in a thread: all those of a prompt as soon as they are there.
 
     Groups that finish while others are being graded are graded together: that keeps all processes of a grader busy.
     """
 
-    def __init__(self, source: PromptSource, prompts: Sequence[Prompt], num_samples: int) -> None:
-        self._source, self._prompts, self._num_samples = source, prompts, num_samples
-        self._completions: list[dict[int, Completion]] = [{} for _ in prompts]
-        self._grades: list[list[Grade]] = [[] for _ in prompts]
-        self._whole: deque[int] = deque()
+    def __init__(self, source: PromptSource, prompts: Sequence[Prompt]) -> None:
+        self._source, self._prompts = source, prompts
+        self._left: dict[str, list[int]] = {prompt.prompt_id: [] for prompt in prompts}
+        for number, prompt in enumerate(prompts):
+            self._left[prompt.prompt_id].append(number)
+        self._groups = {prompt_id: tuple(numbers) for prompt_id, numbers in self._left.items()}
+        self._completions: dict[int, Completion] = {}
+        self._grades: dict[int, Grade] = {}
+        self._whole: deque[str] = deque()
         self._thread = ThreadPoolExecutor(1, "grading")
         self._work: list[Future[None]] = []
 
@@ -126,25 +131,25 @@ class GroupGrader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def take(self, number: int, completion: Completion) -> None:
-        """Take in a sample by its number, counted prompt by prompt."""
-        group, index = divmod(number, self._num_samples)
-        self._completions[group][index] = completion
-        if len(self._completions[group]) == self._num_samples:
-            self._whole.append(group)
+        """Take in a sample by its number."""
+        prompt_id = self._prompts[number].prompt_id
+        self._completions[number] = completion
+        self._left[prompt_id].remove(number)
+        if not self._left[prompt_id]:
+            self._whole.append(prompt_id)
             self._work.append(self._thread.submit(self._grade_whole))
 
     def grades(self) -> list[Grade]:
-        """The grades of all samples, prompt by prompt, when all have been taken in. Raises what grading has raised."""
+        """The grades of all samples, by number, when all have been taken in. Raises what grading has raised."""
         for work in self._work:
             work.result()
-        return [grade for grades in self._grades for grade in grades]
+        return [self._grades[number] for number in range(len(self._prompts))]
 
     def _grade_whole(self) -> None:
-        groups = [self._whole.popleft() for _ in range(len(self._whole))]
-        if not groups:  # graded with those before
+        numbers = [number for _ in range(len(self._whole)) for number in self._groups[self._whole.popleft()]]
+        if not numbers:  # graded with those before
             return
-        completions = [self._completions[group][index] for group in groups for index in range(self._num_samples)]
-        prompts = [self._prompts[group] for group in groups for _ in range(self._num_samples)]
+        completions, prompts = [self._completions[number] for number in numbers], [self._prompts[number] for number in numbers]
         grades = grade_responses(
             self._source.grader,
             [completion.text for completion in completions],
@@ -154,8 +159,7 @@ class GroupGrader:
             tolerances=[prompt.tolerance for prompt in prompts],
             sandbox=self._source.sandbox,
         )
-        for place, group in enumerate(groups):
-            self._grades[group] = grades[place * self._num_samples : (place + 1) * self._num_samples]
+        self._grades |= zip(numbers, grades, strict=True)
 
 
 def logprob_problem(samples: Sequence[Sample]) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import GenerationConfig
 from pipeline_lib.generation.checksums import Checksums, digest_of, require_sent_weights
+from pipeline_lib.generation.packed import Coming, Packed
 from pipeline_lib.generation.parity import ParityError, require_folder_parity
 from pipeline_lib.generation.protocol import EngineRanks, More, OnFinished, Sampling
 from pipeline_lib.records import Completion
@@ -34,7 +35,10 @@ def configure_environment() -> None:
 
 
 class VllmGenerator:
-    """A vLLM engine for one model folder or hub id, or one rank's part of it (`ranks`: those that share it)."""
+    """A vLLM engine for one model folder or hub id, or one rank's part of it (`ranks`: those that share it).
+
+    One that `is_apart` from the trainer is a `Receiver`.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class VllmGenerator:
         revision: str | None = None,
         world_size: int = 1,
         ranks: EngineRanks | None = None,
+        is_apart: bool = False,
     ) -> None:
         configure_environment()
         import torch
@@ -67,7 +72,10 @@ class VllmGenerator:
         elif config.tensor_parallel > 1:
             placement["distributed_executor_backend"] = "mp"  # processes of its own, for an engine apart from the trainer
         placement["tensor_parallel_size"] = config.tensor_parallel
-        self._has_processes = world_size == 1 < config.tensor_parallel
+        if is_apart:
+            from pipeline_lib.generation.vllm_transfer import SETTINGS
+
+            placement |= SETTINGS
         shared_memory = self._name_shared_memory() if self._on_cpu and ranks else None
         self._llm = LLM(
             model=model,
@@ -157,11 +165,24 @@ class VllmGenerator:
             raise ParityError(f"the engine generated with the weights of {sorted(versions)}, not of {self._version}")
 
     def load_weights(self, named_weights: Iterable[tuple[str, "torch.Tensor"]], version: str) -> str:
-        """See `Generator.load_weights`."""
+        """See `Generator.load_weights`; not for an engine apart from the trainer."""
         from pipeline_lib.generation.vllm_weights import reload
 
-        # To processes of its own they go as a message.
-        return self._proven(version, reload, list(named_weights) if self._has_processes else named_weights, "", None)
+        return self._proven(version, reload, named_weights, "", None)
+
+    def connect(self, init_info: dict[str, Any]) -> None:
+        """See `Receiver.connect`."""
+        self._llm.shutdown_weight_transfer_engine()  # of a group before
+        self._llm.init_weight_transfer_engine({"init_info": init_info})
+
+    def receive(self, weights: Packed | Coming, version: str) -> str:
+        """See `Receiver.receive`."""
+        from pipeline_lib.generation.vllm_transfer import received, update_info
+
+        self._llm.start_weight_update()
+        self._llm.update_weights({"update_info": update_info(weights)})
+        self._llm.finish_weight_update(version)
+        return self._proven(version, received, weights.sent if isinstance(weights, Coming) else None)
 
     def load_folder(self, folder: Path) -> str:
         """See `Generator.load_folder`; weights that are there since the engine's start are proven, and not loaded again."""

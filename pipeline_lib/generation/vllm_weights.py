@@ -30,31 +30,33 @@ def reload(worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]] | None
     if named_weights is None:
         named_weights = _stored_weights(worker, path, revision)
     if on_cpu:
-        _forget_expert_kernels(model)
-    worker.reload_weights(weights_iterator=_counted(worker, named_weights, sent))
+        forget_expert_kernels(model)
+    worker.reload_weights(weights_iterator=counted(model, worker.model_config.dtype, worker.device, named_weights, sent))
     if on_cpu:
-        _pack_tied_head(model)
-    return _held(worker, sent)
+        pack_tied_head(model)
+    return held_by(worker, sent)
 
 
 def compare(worker: Any, path: str, revision: str | None) -> Held:
     """What a worker holds, beside the weights of a model folder or hub id, which are read only."""
     sent: Checksums = Counter()
-    for _ in _counted(worker, _stored_weights(worker, path, revision), sent):
+    stored = _stored_weights(worker, path, revision)
+    for _ in counted(worker.get_model(), worker.model_config.dtype, worker.device, stored, sent):
         pass
-    return _held(worker, sent)
+    return held_by(worker, sent)
 
 
-def _counted(
-    worker: Any, named_weights: Iterable[tuple[str, torch.Tensor]], sent: Checksums
+def counted(
+    model: Any, dtype: torch.dtype, device: torch.device, named_weights: Iterable[tuple[str, torch.Tensor]], sent: Checksums
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The weights that a worker takes, whose checksums are put into `sent`."""
-    if getattr(worker.get_model().config, "tie_word_embeddings", False):
+    """The weights that a model takes, whose checksums are put into `sent`."""
+    if getattr(model.config, "tie_word_embeddings", False):
         named_weights = ((name, weight) for name, weight in named_weights if not name.startswith("lm_head."))
-    return counting(named_weights, worker.model_config.dtype, sent, worker.device)
+    return counting(named_weights, dtype, sent, device)
 
 
-def _held(worker: Any, sent: Checksums) -> Held:
+def held_by(worker: Any, sent: Checksums) -> Held:
+    """What a worker holds, beside checksums of what it should hold."""
     model, held = worker.get_model(), Counter[str]()
     for name, tensor in _own_tensors(model):
         held[name] += checksum(tensor, worker.model_config.dtype)
@@ -72,7 +74,7 @@ def _stored_weights(worker: Any, path: str, revision: str | None) -> Iterator[tu
     return weights
 
 
-def _forget_expert_kernels(model: Any) -> None:
+def forget_expert_kernels(model: Any) -> None:
     """Have the experts of a mixture packed at the reload as at the first load.
 
     With a kernel in place vLLM takes the new values for packed ones, which on the CPU they are not.
@@ -82,7 +84,7 @@ def _forget_expert_kernels(model: Any) -> None:
             module.quant_method.moe_kernel = None
 
 
-def _pack_tied_head(model: Any) -> None:
+def pack_tied_head(model: Any) -> None:
     """Renew the packed copy of a tied output layer, which a reload does not touch."""
     if getattr(model.config, "tie_word_embeddings", False):
         from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm

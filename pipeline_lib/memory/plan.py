@@ -85,8 +85,9 @@ class MemoryPlan:
 
 
 def memory_plan(config: RunConfig, model: Architecture, card: Card) -> MemoryPlan:
-    """The plan of a run with `compute.num_processes` GPUs of this kind; in a ray fleet these are the trainer's, beside the engines'."""
-    generation, is_apart = config.generation, config.fleet.kind == "ray"
+    """The plan of a run with `compute.num_processes` GPUs of this kind; where the fleet is split these are the trainer's, beside the
+    engines'."""
+    generation, is_apart = config.generation, config.fleet.is_split
     alone, share = (generation.memory_share(trains or is_apart) * card.gib for trains in (False, True))
     parallel = generation.tensor_parallel if is_apart else min(generation.tensor_parallel, config.compute.num_processes)
     engine_weights = BYTES[generation.dtype] * model.parameters / parallel / GIB
@@ -131,7 +132,7 @@ def cpu_gib(config: RunConfig, model: Architecture) -> float:
     moments = 8 * trained / number / GIB
     peak = max(backward - is_first * moments, step)
     held = sum(sum(part.values()) for part in (trainer.weights, trainer.gradients, trainer.optimizer))
-    apart = config.fleet.generators if config.fleet.kind == "ray" else 0
+    apart = config.fleet.generators if config.fleet.is_split else 0
     return (
         (number + apart) * PROCESS_GIB + (apart or number) * (engine + config.generation.kv_cache_gib) + number * (held + peak)
     )

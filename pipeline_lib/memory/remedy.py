@@ -28,7 +28,8 @@ def settings_that_fit(config: RunConfig, model: Architecture, card: Card) -> dic
     compute, generation = config.compute, config.generation
     number = compute.num_processes
     # vLLM gives each part whole heads.
-    splits = [n for n in (1, 2, 4, 8) if n >= generation.tensor_parallel and number % n == 0 and model.heads % n == 0]
+    splits = [n for n in (1, 2, 4, 8) if n >= generation.tensor_parallel and model.heads % n == 0]
+    splits = [n for n in splits if config.fleet.is_split or number % n == 0]
     # What costs most speed varies least, so that the first that fits is the cheapest.
     choices: dict[str, list[Setting]] = {
         "compute.optimizer_offload": [compute.optimizer_offload, True],

@@ -49,7 +49,7 @@ def configuration_table(configs: Iterable[tuple[str, RunConfig]], card: Card) ->
     for name, config in configs:
         model = architecture_of(config.base_model)
         if model is not None and model.parameters > TOY_PARAMETERS:
-            rows += [_row(name, config, model, card, number) for number in GPUS]
+            rows += [_row(name, config, model, card, number) for number in sorted({*GPUS, config.compute.num_processes})]
     return list(COLUMNS), rows
 
 

@@ -13,7 +13,7 @@ import torch
 from pipeline_lib.config import TrainConfig
 from pipeline_lib.generation.sampling import Sample, logprob_problem
 from pipeline_lib.messages.finite import stop_for
-from pipeline_lib.records import Rollout
+from pipeline_lib.records import Prompt, Rollout
 from pipeline_lib.rewards import Outcomes, Reward
 from pipeline_lib.rewards.repetition import flags_of
 from pipeline_lib.training.batches import TokenSequence, deal_by_tokens
@@ -132,6 +132,12 @@ class RolloutGroups:
             row.reward, row.advantage, row.masked = rewards[position], advantages[position], masked[position]
             row.policy_lag = policy_lag_P[position // self.num_rollouts]
         return rows
+
+
+def groups_of(prompts: Sequence[Prompt], num_rollouts: int, parts: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """All samples of some prompts, prompt by prompt, from what the ranks have drawn."""
+    drawn = {(sample.prompt.prompt_id, sample.sample_index): sample for part in parts for sample in part}
+    return [drawn[prompt.prompt_id, index] for prompt in prompts for index in range(num_rollouts)]
 
 
 def outcomes_of_all_ranks(outcomes: Outcomes) -> Outcomes:

@@ -167,6 +167,16 @@ class Policy:
             self._adapters.save(folder, *self._base, sharded=self._compute.zero_stage == 3)
 
 
+class Weights:
+    """A policy's `named_weights`, which can be gone through again and again."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return self._policy.named_weights()
+
+
 def _add_adapters(causal_lm: Any, config: TrainConfig, seed: int) -> "Adapters | None":
     if config.lora is None:
         return None

@@ -20,10 +20,10 @@ from pipeline_lib.rewards import Reward, make_reward
 from pipeline_lib.training.ahead import BatchesAhead, RemoteEngines, for_batch
 from pipeline_lib.training.batches import most_batches_of_step, prompts_of_step
 from pipeline_lib.training.checkpoints import Checkpoints, Progress
-from pipeline_lib.training.groups import RolloutGroups, outcomes_of_all_ranks
+from pipeline_lib.training.groups import RolloutGroups, groups_of, outcomes_of_all_ranks
 from pipeline_lib.training.metrics import StepClock, Validation
-from pipeline_lib.training.policy import Policy
-from pipeline_lib.training.ranks import first_problem, gather, own_share, rank, sum_each
+from pipeline_lib.training.policy import Policy, Weights
+from pipeline_lib.training.ranks import first_problem, gather, own_share, rank, sum_each, world_size
 from pipeline_lib.training.step_folder import StepFolder
 from pipeline_lib.training.update import Reference
 
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 class Trainer:
     """One rank's part in training: the policy, the base model for its KL, the reward, the engine, and what is written where.
 
-    Every rank has an engine, or a part of one, and generates and judges for its own share of `prompts`, or of the held-out
-    `validation_prompts`.
+    Every rank has an engine, or a part of one, and trains on what its own share of `prompts` has brought, whoever generated it; of
+    the held-out `validation_prompts` it generates its own share.
     """
 
     config: RunConfig
@@ -80,11 +80,24 @@ class Trainer:
 
     def draw(self, generator: Generator, number: int) -> tuple[list[Sample], float]:
         """N judged rollouts for each of this rank's prompts of a batch, and the seconds that generation took."""
+        return self._sample(generator, number, own_share(self._batch(number)))
+
+    def draw_together(self, number: int) -> tuple[list[Sample], float]:
+        """The same, of rollouts dealt to all ranks one by one: those of a prompt resemble each other in length. One collective."""
+        batch, num_rollouts = self._batch(number), self.config.train.num_rollouts
+        samples, seconds = self._sample(for_batch(self.generator, number), number, batch, slice(rank(), None, world_size()))
+        return groups_of(own_share(batch), num_rollouts, gather(samples)), seconds
+
+    def _batch(self, number: int) -> list[Prompt]:
+        return prompts_of_step(self.prompts, number, self.config.train.prompts_per_step, self.config.seed, self._most_batches)
+
+    def _sample(
+        self, generator: Generator, number: int, prompts: Sequence[Prompt], part: slice = slice(None)
+    ) -> tuple[list[Sample], float]:
         train = self.config.train
-        batch = prompts_of_step(self.prompts, number, train.prompts_per_step, self.config.seed, self._most_batches)
         return sample_and_judge(
-            generator, self.tokenizer, self.config.prompts, own_share(batch), train.num_rollouts,
-            Sampling(train.rollout_limit_tokens, train.temperature), (self.config.seed, "train", number),
+            generator, self.tokenizer, self.config.prompts, prompts, train.num_rollouts,
+            Sampling(train.rollout_limit_tokens, train.temperature), (self.config.seed, "train", number), part=part,
         )  # fmt: skip
 
     @property
@@ -101,7 +114,7 @@ class Trainer:
         train = self.config.train
 
         def draw(number: int) -> list[Sample]:
-            samples, seconds = self.draw(for_batch(self.generator, number), number)
+            samples, seconds = self.draw_together(number)
             clock.add("generation", seconds)
             clock.generated(seconds)
             return samples
@@ -129,7 +142,7 @@ class Trainer:
         Raises ParityError, on all ranks alike, when it does not.
         """
         version = self._version(step)
-        require_one_digest(gather(self.generator.load_weights(self.policy.named_weights(), version)), version)
+        require_one_digest(gather(self.generator.load_weights(Weights(self.policy), version)), version)
         problems = [prompt.problem for prompt in self.prompts[:PARITY_PROMPTS]]
         rendered = [render_prompt(self.tokenizer, self.config.prompts, problem) for problem in problems]
         own = logprob_differences(self.generator, self.policy.score, rendered, self.config.train.temperature)
@@ -143,7 +156,7 @@ class Trainer:
 
     def push_weights(self, engines: RemoteEngines, step: int) -> None:
         """Send the trainer's weights to engines that are still at work with older ones, and prove that they hold them when they do."""
-        engines.push(self.policy.named_weights(), self._version(step))
+        engines.push(Weights(self.policy), self._version(step))
 
     def checkpoint(
         self, progress: Progress, record: TrainingStep, actions: set[str], clock: StepClock

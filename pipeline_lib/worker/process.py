@@ -66,7 +66,7 @@ class WorkerProcess:
         self._is_ended = False
 
     def _new_folder(self) -> Path:
-        return below(self._home, "workers", f"{self._config.run_id}-{uuid.uuid4().hex[:8]}")
+        return new_folder(self._home, self._config)
 
     def _engine_share(self, trains: bool) -> float:
         # Without a card an engine has the cache that it is told to have.
@@ -91,12 +91,7 @@ class WorkerProcess:
             self.start()
 
     def _start(self) -> None:
-        self.folder.mkdir(parents=True)
-        config = self._config.model_dump(mode="json")
-        config["generation"]["gpu_memory_utilization"] = self._share
-        write_json(self.folder / "worker.json", {"config": config, **self._settings})
-        for rank in range(self._config.compute.num_processes):
-            reserve_failure(self.folder, rank)
+        prepare_folder(self.folder, self._config, self._share, self._settings)
         with open(self.folder / "log.txt", "wb") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -186,6 +181,21 @@ class WorkerProcess:
         end_process_tree(process.pid)
         process.wait()
         self._process = None
+
+
+def new_folder(home: Path, config: RunConfig) -> Path:
+    """Where a worker of a run gets its jobs from, which nobody else has."""
+    return below(home, "workers", f"{config.run_id}-{uuid.uuid4().hex[:8]}")
+
+
+def prepare_folder(folder: Path, config: RunConfig, share: float, settings: dict[str, Any]) -> None:
+    """Make a worker's folder, for ranks whose engines have that share of their GPU, and room for what they may fail by."""
+    folder.mkdir(parents=True)
+    tree = config.model_dump(mode="json")
+    tree["generation"]["gpu_memory_utilization"] = share
+    write_json(folder / "worker.json", {"config": tree, **settings})
+    for rank in range(config.compute.num_processes):
+        reserve_failure(folder, rank)
 
 
 def exit_signal(exit_code: int | None, log: str) -> int | None:

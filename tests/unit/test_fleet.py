@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from pipeline_lib.config import TrainConfig, load_config
-from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError, deal
+from pipeline_lib.fleet.dealing import deal
+from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
 from pipeline_lib.fleet.engine_host import EngineHost, Request
 from pipeline_lib.fleet.fleets import make_fleet
-from pipeline_lib.fleet.weights import pack, unpack
+from pipeline_lib.generation.packed import pack, unpack
 from pipeline_lib.generation.protocol import More, OnFinished, Sampling
 from pipeline_lib.records import Completion
 from pipeline_lib.training.ahead import may_be_dispatched

@@ -18,6 +18,7 @@ from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Completion, Rollout
 from pipeline_lib.store.rollout_files import read_rollout_file, write_rollout_file
 from pipeline_lib.tiny_world import BASE_FOLDER
+from pipeline_lib.training.groups import groups_of
 
 SOURCE = PromptSource(
     name="tiny-sum",
@@ -152,6 +153,18 @@ def test_groups_are_graded_while_others_are_generated(tokenizer: Any, monkeypatc
     texts, golds = [sample.completion.text for sample in samples], [sample.prompt.answer for sample in samples]
     assert [sample.grade for sample in samples] == grade_responses("exact", texts, golds, ["stop"] * len(texts))
     assert {sample.grade.correct for sample in samples} == {True, False}
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3, 8])
+def test_rollouts_dealt_one_by_one_are_those_of_whole_groups(tokenizer: Any, num_ranks: int) -> None:
+    def draw(part: slice) -> list[sampling.Sample]:
+        return sample_and_judge(Echo(), tokenizer, SOURCE, PROMPTS, NUM_SAMPLES, Sampling(9), (0,), part=part)[0]
+
+    parts, whole = [draw(slice(rank, None, num_ranks)) for rank in range(num_ranks)], draw(slice(None))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert groups_of(PROMPTS, NUM_SAMPLES, parts) == whole
+    own = PROMPTS[1::num_ranks]
+    assert groups_of(own, NUM_SAMPLES, parts) == [sample for sample in whole if sample.prompt in own]
 
 
 def test_an_error_in_grading_is_raised(tokenizer: Any) -> None:

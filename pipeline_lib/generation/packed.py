@@ -1,18 +1,39 @@
-"""Weights on their way from the trainer to the engines, as arrays that an object store shares without copies.
-
-The one place to change for a transfer from GPU to GPU: `vllm.distributed.weight_transfer` (nccl, ipc) takes the same named tensors.
-"""
+"""Weights on their way to engines elsewhere: packed as arrays that an object store shares without copies, or coming by themselves."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
+    from pipeline_lib.generation.checksums import Checksums
+
 # Name, torch's name of the number format, shape, bytes.
 Packed = list[tuple[str, str, tuple[int, ...], np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Weights that a trainer sends from GPU to GPU: what vLLM must know of them before, and their checksums."""
+
+    info: dict[str, Any]
+    sent: "Checksums"
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """An engine apart from its trainer, which takes weights over by vLLM's transfer."""
+
+    def connect(self, init_info: dict[str, Any]) -> None:
+        """Join the group in which a trainer sends from GPU to GPU; returns when all have."""
+        ...
+
+    def receive(self, weights: Packed | Coming, version: str) -> str:
+        """See `Generator.load_weights`."""
+        ...
 
 
 def pack(named_weights: Iterable[tuple[str, "torch.Tensor"]]) -> Packed:
