@@ -286,13 +286,15 @@ KINDS: tuple[Callable[[Random], Drawn], ...] = (
 )  # fmt: skip
 
 
-def judge_mutants(num_mutants: int, seed: int) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]], Counter[str]]:
+def judge_mutants(
+    num_mutants: int, seed: int, kinds: tuple[Callable[[Random], Drawn], ...] = KINDS
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]], Counter[str]]:
     """Pairs (kind, gold, prediction) of notations that were refused, of mutants that were accepted, and the mutants by kind."""
     source = Random(seed)
     equal: list[tuple[str, str, str]] = []
     mutants: list[tuple[str, str, str]] = []
     while len(mutants) < num_mutants:
-        kind = KINDS[len(equal) % len(KINDS)]
+        kind = kinds[len(equal) % len(kinds)]
         texts, edits = kind(source)
         one, other = source.sample(texts, 2)
         equal += [(kind.__name__, one, other)]

@@ -99,6 +99,7 @@ def test_failures_are_logged_with_their_number(caplog):
 # Gold answer || answer, each way round the same.
 RIGHT = r"""
 R^2-r^2 || (R-r)(R+r)
+3 || three
 \frac{\pi r}{h+R} || \frac{r\pi}{R+h}
 N+1 || n+1
 10500 || 10,500
@@ -140,7 +141,6 @@ x^2+2x+1 || (x+1)^2
 y=2x+1 || 2x+1
 f(x)=2x+1 || f(x) = 1+2x
 2x+4y-3=0 || y=-\frac12x+\frac34
-4210_5 || 4210
 2^{10} || 1024
 2^{2025} || 2\cdot 2^{2024}
 \sqrt{8} || 2\sqrt2
@@ -267,7 +267,6 @@ x^2 || x^3
 12:00 || 1:00
 Yes || No
 \text{odd} || even
-3 || three
 7 || \text{none}
 1/2 || 2/1
 100! || 101!
@@ -452,6 +451,62 @@ A || not A
 B || B is not the answer
 B || The answer is either B or C
 C || The answer is either B or C
+5 || greater than: 5
+5 || Upper bound: 5
+5 || half of it is 5
+5 || Half of the answer is 5
+5 || Twice the answer is 5.
+5 || The answer doubled is 5
+5 || The answer squared is 5
+5 || The answer is less than: 5
+5 || The opposite of the answer is 5
+5 || at most: 5
+5 || The negative of the answer is 5
+5 || The answer plus one is 5
+5 || One less than the answer is 5
+5 || If the answer is 5 then it is wrong
+5 || I doubt that it is 5
+5 || It could be 5
+5 || It might be 5.
+5 || Maybe 5
+5 || Is it 5?
+5 || Possibly 5
+5 || 5 or maybe 6
+5 || The answer is 5 or 6
+5 || The answer is 5, no, 6
+5 || The answer is 5 tens
+5 || The answer is 5 squared
+5 || The answer is 5 million
+5 || The answer is 5 percent off
+5 || The answer is 5 times 6
+5 || The answer is 5 plus 6
+5 || The answer is 5 hundredths
+5 || The answer is 5 to 6
+5 || The answer is 5-6
+5 || The answer is somewhere around 5
+5 || The answer is everything but 5
+5 || Anything except 5
+5 || The wrong answer is 5
+5 || The bound is 5
+5 || An upper bound is 5
+5 || The answer is \phantom{6}5
+5 || The answer is $\phantom{6}5$
+5 || The answer is 56 without the 6, so 5 6
+5 || My answer: 5 6
+5 || answers: 1, 2, 3, 4, 5
+5 || The answer is one of 4, 5
+5 || The answer is $5$ or $6$
+5 || The answer is $6$ or $5$
+5 || Choose between 4 and 5
+5 || 5 5 5 6
+5 || 1 2 3 4 5
+5 || Candidates: 3, 4, 5
+5 || The answer is 5!
+5 || The answer is 5x
+5 || The answer is 5 dozen
+5 || The answer is 5/6
+5 || The answer is x>5
+5 || The answer is x=5 or x=6
 """
 
 STATED = r"""
@@ -464,6 +519,10 @@ at least 3 || at least 3
 5 || The answer is 5. I think 7 is not the answer.
 12 || There are 12 of them. I hope it is correct.
 5 || She has 5 apples left.
+5 || Half of 10 is 5.
+5 || She goes there 5 times.
+5 || The side of the square is 5
+5 || She needs 5 more.
 B || The answer is not A but B.
 """
 

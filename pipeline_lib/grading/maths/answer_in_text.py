@@ -10,7 +10,8 @@ final answer is ..." after the last box replaces it (Minerva's format). Without 
 4. What follows the last verb or equals sign of the last sentence, where that is an answer.
 5. The last formula or, behind it, the last number, of the last sentence.
 
-In prose what is denied (`not 5`), compared (`at least 5`, `5 or more`) or hedged (`about 5`, `either B or C`) is passed over.
+In prose what is denied (`not 5`), compared (`at least 5`, `5 or more`), hedged (`about 5`, `either B or C`, `if it is 5`) or altered
+(`half of it is 5`, `5 squared`) is passed over.
 Everything else is no answer. Training never reads prose.
 """
 
@@ -63,13 +64,18 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _DENIED_BEFORE = re.compile(
     r"(?:(?:\b(?:not|never|cannot)|n['’]t)\b(?:(?!\b(?:so|then|therefore|thus|hence|but)\b)[^.,;:!?=\n]){0,60}"
     r"|\b(?:at\s+(?:least|most)|than|about|around|approximately|roughly|nearly|almost|over|under|above|below|up\s+to|between|either"
-    r"|neither|nor|negative|minus|exceed(?:s|ing)?|instead\s+of)\b[\s{}()$\\]*|(?-i:\b[A-HJ])\)?\s+(?:or|and)\s+)$",
+    r"|neither|nor|negative|minus|exceed(?:s|ing)?|instead\s+of|between\s+\S+\s+and|(?:could|might|may)\s+be|possibly|perhaps|except"
+    r"|(?:every|any)thing\s+but)\b[\s{}()$\\:]*|\b(?:if|doubt)\b[^.,;:!?=\n]{0,40}|(?-i:\b[A-HJ])\)?\s+(?:or|and)\s+"
+    # What half of it is, it is not.
+    r"|\b(?:half|twice|thrice|double|triple|opposite|negative|reciprocal|inverse|square\s+of|squared|cubed|doubled|tripled|halved"
+    r"|bounds?|complement|wrong|incorrect|plus|minus|than)\b[^.,;!?=\n\d]{0,40}(?:\bis|\bare|\bequals|:)[\s{}()$\\]*)$",
     re.IGNORECASE,
 )
 _DENIED_BEHIND = re.compile(
     r"[\s{}()$\\]*(?:\\?text\s*\{\s*)?(?:(?:or|and)\s+(?:more|less|fewer|greater|smaller|higher|lower|above|below|over|under|up|so)\b"
     r"|at\s+(?:least|most)\b|(?:(?:is|are|was|were|can|could|does|do|would)\s*)?(?:not\b|never\b|n['’]t\b)"
-    r"|is\s+(?:wrong|incorrect|false)\b|(?:or|and)\s+\(?(?-i:[A-HJ]\b))",
+    r"|is\s+(?:wrong|incorrect|false)\b|(?:or|and)\s+\(?(?-i:[A-HJ]\b)|\?|,\s*no\b|(?:times|plus|minus|to)\s+\$?-?\d|(?:percent\s+)?off\b"
+    r"|(?:squared|cubed|doubled|tripled|halved|tens|hundreds?|thousands?|halves|thirds|fourths|fifths|(?:ten|hundred|thousand)ths)\b)",
     re.IGNORECASE,
 )
 _DENIED_REACH = 80
@@ -248,5 +254,11 @@ def _joined_formulas(text: str, formulas: list[re.Match[str]]) -> str:
 
 
 def _last_number(text: str) -> str | None:
+    """The last number with those that it is listed with."""
     numbers = list(_NUMBER.finditer(text))
-    return numbers[-1][0].strip() if numbers else None
+    run = numbers[-1:]
+    for number in reversed(numbers[:-1]):
+        if not _JOINT.fullmatch(text[number.end() : run[0].start()]):
+            break
+        run.insert(0, number)
+    return ", ".join(match[0].strip() for match in run) or None

@@ -9,14 +9,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from pipeline_lib.grading.maths.answer_types import (
+    Assignments,
     Chain,
     Choice,
-    Congruence,
-    Expression,
     Items,
     Matrix,
     Named,
-    Number,
     Readings,
     Relation,
     Text,
@@ -24,21 +22,36 @@ from pipeline_lib.grading.maths.answer_types import (
 )
 from pipeline_lib.grading.maths.atoms import (
     EMPTY,
-    interval,
     letter_of,
+    read_arc,
     read_based,
+    read_choices,
     read_clock,
     read_date,
     read_quantity,
     read_ratio,
     read_text,
     read_value,
-    valued,
+    read_word,
+    units_or_variables,
 )
 from pipeline_lib.grading.maths.expressions import parse_expression
+from pipeline_lib.grading.maths.intervals import interval, united
+from pipeline_lib.grading.maths.lead_words import is_lead
+from pipeline_lib.grading.maths.leads import lead_of
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
-from pipeline_lib.grading.maths.relations import family, name_of, named_items, related
-from pipeline_lib.grading.maths.splitting import MOST_ITEMS, closing, comma_variants, depth_change, split, trimmed
+from pipeline_lib.grading.maths.matrices import Environments, read_vector, transposed_vector
+from pipeline_lib.grading.maths.relations import congruence, family, is_constant, name_of, named_items, related
+from pipeline_lib.grading.maths.splitting import (
+    MOST_ITEMS,
+    adjacent_points,
+    closing,
+    comma_variants,
+    depth_change,
+    split,
+    trimmed,
+)
+from pipeline_lib.grading.maths.together import integer_condition, said_twice, summed, without_domains, without_quantifier
 
 _RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\leq": "<=", "\\geq": ">=", "\\neq": "!=", "\\approx": "~", "≈": "~", "\\equiv": "\\equiv",
@@ -47,10 +60,9 @@ _RELATIONS = {
     "\\cap": "\\cap", "\\setminus": "\\setminus", "\\mapsto": "\\to",
 }  # fmt: skip
 _FLIPPED = {">": "<", ">=": "<="}
-_NEGATIONS = frozenset(("not", "no", "never", "neither", "cannot", "isn", "aren", "none", "nor", "without", "wrong", "false"))
+_JOINTS = frozenset((";", "\\\\", ",", "or", "OR", "\\or", "and", "AND", "\\and", "for", "where", "\\forall", "\\in"))
+_NO_TEXT = frozenset(("^", "_", "!", "'", "=", "<", ">", "/", "|", "\\cdot", "\\cup", "\\cap", "+"))
 _COPULAS = frozenset(("is", "are", "equals", "=", ":", "be"))
-_SYSTEMS = frozenset(("cases", "array", "aligned", "align", "gathered", "rcases", "split", "dcases"))
-_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix"))
 
 
 @lru_cache(maxsize=65_536)
@@ -69,8 +81,11 @@ def whole(tokens: Tokens) -> Readings:
     tokens = trimmed(tokens)
     if not tokens:
         return ()
-    if date := read_date(tokens):
-        return date
+    if tokens[0].text == "<" and tokens[-1].text == ">":
+        # A vector in angle brackets that are signs of comparison.
+        tokens = (tokens[0]._replace(text="("), *tokens[1:-1], tokens[-1]._replace(text=")"))
+    if named := read_date(tokens) or read_word(tokens):
+        return named
     for read_structure in _STRUCTURES:
         answer = read_structure(tokens)
         if answer is not None:
@@ -79,85 +94,48 @@ def whole(tokens: Tokens) -> Readings:
             return (replace(answer[0], ends="{}"),) if braced and is_list and isinstance(answer[0], Items) else answer
     if len(tokens) == 1 and tokens[0].text in COMMON_WORDS:
         return read_text(tokens)
-    readings = [answer for reader in _ATOMS for answer in reader(tokens)]
-    # A short word may be a product of letters.
-    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 2):
+    readings = units_or_variables(tokens, [answer for reader in _ATOMS for answer in reader(tokens)])
+    # A word may be a product of letters.
+    if not readings or (len(tokens) == 1 and tokens[0].kind == "word" and len(tokens[0].text) > 1):
         readings += read_text(tokens)
     return tuple(readings)
 
 
-def _environment(tokens: Tokens) -> Readings | None:
-    """Matrices, and systems of equations, which are lists of their lines."""
-    brace = tokens[0].text == "\\{" and len(tokens) > 1 and tokens[1].text.startswith("\\begin{")
-    if brace:
-        tokens = tokens[1:]
-    if not tokens[0].text.startswith("\\begin{"):
-        bracketed = tokens[0].text in ("(", "[") and len(tokens) > 1 and tokens[1].text.startswith("\\begin{")
-        if bracketed and closing(tokens, 0) == len(tokens) - 1:
-            return _environment(tokens[1:-1])
-        return _multiplied(tokens)
-    if closing(tokens, 0) != len(tokens) - 1:
-        return None
-    name = tokens[0].text[7:-1]
-    body = tokens[1:-1]
-    lines = [line for line in split(body, lambda token: token.kind == "newline") if line]
-    cells = [split(line, lambda token: token.text == "&") for line in lines]
-    has_relations = any(token.text in _RELATIONS for token in body)
-    if name in _MATRICES or (name == "array" and not has_relations and not brace):
-        return (Matrix(tuple(tuple(whole(cell) for cell in row) for row in cells)),)
-    if name not in _SYSTEMS:
-        return None
-    if name in ("cases", "rcases", "dcases") and any(len(row) > 1 and row[0] and not _split_relation(row[0]) for row in cells):
-        rows = (Items("tuple", tuple(whole(cell) for cell in row), "cases") for row in cells)
-        return (Items("list", tuple((row,) for row in rows)),)
-    return _listed([tuple(token for cell in row for token in cell) for row in cells])
-
-
-def _multiplied(tokens: Tokens) -> Readings | None:
-    """A number times a matrix."""
-    start = next((place for place, token in enumerate(tokens) if token.text.startswith("\\begin{")), 0)
-    factor = parse_expression(tokens[:start]) if start else None
-    matrix = _environment(tokens[start:]) if factor is not None else None
-    if matrix is None or not isinstance(matrix[0], Matrix):
-        return None
-    cells = [
-        [next((cell.tree for cell in readings if isinstance(cell, Number | Expression)), None) for readings in row]
-        for row in matrix[0].rows
-    ]
-    if any(cell is None for row in cells for cell in row):
-        return None
-    return (Matrix(tuple(tuple(valued(("*", factor, cell)) for cell in row if cell) for row in cells)),)
-
-
 def _list(tokens: Tokens) -> Readings | None:
     """Items between commas, semicolons, "and", "or"; semicolons part before the rest, and "or" before a comma that is none of its."""
+    if _JOINTS.isdisjoint(token.text for token in tokens):
+        return None
     condition = next((place for place in range(1, len(tokens)) if tokens[place].text == "("), 0)
     is_last = bool(condition) and tokens[-1].text == ")" and closing(tokens, condition) == len(tokens) - 1
     if is_last and any(token.text == "\\in" for token in tokens[condition:]):
-        # k pi (k in Z).
         return _listed([tokens[:condition], tokens[condition + 1 : -1]])
-    for separators in ((";",), ("or", "\\or"), (",", "and", "or", "\\and", "\\or", "for", "where")):
-        parts = split(tokens, lambda token, separators=separators: token.text in separators and token.kind != "number")  # type: ignore[misc]
+    count, tokens = len(tokens), without_quantifier(tokens)
+    for separators in ((";", "\\\\"), ("or", "\\or"), (",", "and", "or", "\\and", "\\or", "for", "where")):
+        parts = split(tokens, lambda token, separators=separators: _separator(token) in separators)  # type: ignore[misc]
         if len(parts) == 1:
             continue
         nested = any(len(split(part, lambda token: token.text in (",", "and"))) > 1 for part in parts)
         if "or" in separators[:1] and (any(part and part[-1].text == "," for part in parts) or not nested):
             continue
-        is_or = any(token.text in ("or", "\\or") for token in tokens)
+        is_or = any(_separator(token) in ("or", "\\or") for token in tokens)
         if len(parts) == 2 and (not parts[0] or not parts[1]):
             return None
         return _listed([part for part in parts if part], is_or)
-    return None
+    return None if len(tokens) == count else whole(tokens)
+
+
+def _separator(token: Token) -> str:
+    return "" if token.kind == "number" else token.text.lower() if token.text in ("OR", "AND") else token.text
 
 
 def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
-    if len(parts) > MOST_ITEMS:
+    if not 0 < len(parts) <= MOST_ITEMS:
         return None
     if len(parts) == 1:
         return whole(parts[0])
     items: list[Readings] = []
     for part in parts:
-        readings = whole(part)
+        readings = integer_condition(part) or whole(part)
         if not readings:
             return None
         first = readings[0]
@@ -165,11 +143,17 @@ def _listed(parts: list[Tokens], is_or: bool = False) -> Readings | None:
             items += first.items
         else:
             items.append(readings)
+    items = without_domains(items)
+    if len(items) == 1:
+        return items[0]
     parametrised = family(items)
     if parametrised is not None:
         return (parametrised,)
     named = [readings[0] for readings in items]
-    return named_items(named, items, is_or) or (Items("list", tuple(items), "dots" if _has_dots(items) else ""),)
+    # Of numbers "or" lists all, of words and letters it leaves open which.
+    is_hedge = is_or and all(isinstance(first, Text | Choice) or getattr(first, "tree", "n")[0] == "s" for first in named)
+    listed = Items("list", tuple(items), "dots" if _has_dots(items) else "or" * is_hedge)
+    return named_items(named, items, is_or) or (listed, *(said_twice(items) if is_or else summed(items)))
 
 
 def _has_dots(items: list[Readings]) -> bool:
@@ -181,9 +165,9 @@ def _split_relation(tokens: Tokens) -> bool:
 
 
 def _relation(tokens: Tokens) -> Readings | None:
-    congruence = _congruence(tokens)
-    if congruence is not None:
-        return (congruence,)
+    residues = congruence(tokens, whole)
+    if residues is not None:
+        return (residues,)
     parts = split(tokens, lambda token: token.text in _RELATIONS)
     if len(parts) == 1:
         return _labelled(tokens)
@@ -195,29 +179,15 @@ def _relation(tokens: Tokens) -> Readings | None:
             signs.append(_RELATIONS[token.text])
         depth += depth_change(token.text)
     terms = [whole(part) for part in parts]
+    is_named = not terms[0] or is_constant(terms[0][0]) or name_of(terms[0])[0] is not None
+    lead = None if is_named or any(sign not in ("=", "~") for sign in signs) else lead_of(parts[0])
+    if lead is not None:
+        terms[0] = (Text((lead,)),)
     if not all(terms) or any(isinstance(term[0], Relation | Named | Chain) for term in terms):
         return None
     if all(sign in _FLIPPED for sign in signs):
         terms, signs = terms[::-1], [_FLIPPED[sign] for sign in reversed(signs)]
-    return related(Relation(tuple(terms), tuple(signs)))
-
-
-def _congruence(tokens: Tokens) -> Congruence | None:
-    """x \\equiv 3 \\pmod 5, 3 \\pmod{5}, x = 3 (mod 5)."""
-    index = next((place for place, token in enumerate(tokens) if token.text in ("\\pmod", "\\mod", "mod", "\\bmod")), 0)
-    if index == 0:
-        return None
-    modulus, rest = tokens[index + 1 :], tokens[:index]
-    if rest[-1].text == "(" and modulus and modulus[-1].text == ")":
-        modulus, rest = modulus[:-1], rest[:-1]
-    elif tokens[index].text != "\\pmod" and not any(token.text == "\\equiv" for token in rest):
-        return None
-    parts = split(rest, lambda token: token.text in ("\\equiv", "="))
-    trees = [parse_expression(trimmed(part)) for part in (parts[-1], modulus)]
-    name = name_of(whole(parts[0]))[0] if len(parts) == 2 else None
-    if trees[0] is None or trees[1] is None or len(parts) > 2 or (len(parts) == 2 and name is None):
-        return None
-    return Congruence(name, trees[0], trees[1])
+    return related(Relation(tuple(terms), tuple(signs)), lead)
 
 
 def _labelled(tokens: Tokens) -> Readings | None:
@@ -225,7 +195,9 @@ def _labelled(tokens: Tokens) -> Readings | None:
     for index, token in enumerate(tokens[:12]):
         if token.text in _COPULAS and index and index + 1 < len(tokens):
             words = tokens[:index]
-            if any(word.kind != "word" or word.text.lower() in _NEGATIONS for word in words) or len(words[0].text) < 2:
+            if token.kind == "word" and index == 1 and len(words[0].text) == 1 and words[0].text not in "AI":
+                return _relation((*words, Token("sign", "="), *tokens[2:]))
+            if any(word.kind != "word" for word in words) or not is_lead([word.text for word in words]):
                 return None
             value = whole(tokens[index + 1 :])
             return None if isinstance(value[0], Text) and len(tokens) > index + 2 else (Named(None, value),)
@@ -241,7 +213,8 @@ def _union(tokens: Tokens) -> Readings | None:
     parts = split(tokens, is_cup)
     if len(parts) == 1 or not all(parts) or (any(token.text == "U" for token in tokens) and parts[0][-1].text not in CLOSING):
         return None
-    return (Union(tuple(whole(part) for part in parts)),)
+    found = tuple(whole(part) for part in parts)
+    return (united(found) or Union(found),)
 
 
 def _bracketed(tokens: Tokens) -> Readings | None:
@@ -255,8 +228,13 @@ def _bracketed(tokens: Tokens) -> Readings | None:
             ends = ("(" if first == "]" else "[") + (")" if last == "[" else "]")
             parts = split(inner, lambda token: token.text in (",", ";"))
             return (interval(ends, whole(parts[0]), whole(parts[1])),) if len(parts) == 2 and all(parts) else None
-    if first not in ("(", "[", "\\{") or last not in CLOSING or closing(tokens, 0) != len(tokens) - 1:
+    if first not in ("(", "[", "\\{"):
         return None
+    if last not in CLOSING or closing(tokens, 0) != len(tokens) - 1:
+        if (vector := transposed_vector(tokens)) is None:
+            return _listed(points) if (points := adjacent_points(tokens)) else None
+        column = whole(vector)[0]
+        return (Matrix(tuple((item,) for item in column.items)),) if isinstance(column, Items) else None
     inner = tokens[1:-1]
     if not inner:
         return (EMPTY,) if first == "\\{" else None
@@ -289,6 +267,8 @@ def _set(inner: Tokens) -> Readings | None:
             described = whole(inner[len(parts[0]) + 1 :])
             over = whole(parts[0])[0]
             name = over.name if isinstance(over, Named) else name_of(whole(parts[0]))[0]
+            if described and isinstance(described[0], Named) and (over_all := family([whole(parts[0]), described])) is not None:
+                return (over_all,)
             known = bool(described) and isinstance(described[0], Named) and described[0].name == name
             return described[0].value if known and isinstance(described[0], Named) else None
     parts = split(inner, lambda token: token.text in (",", ";"))
@@ -298,12 +278,20 @@ def _set(inner: Tokens) -> Readings | None:
     items = tuple(whole(part) for part in parts)
     if len(items) == 1 and isinstance(items[0][0], Items) and items[0][0].ends == "±":
         return (Items("set", items[0][0].items),)
+    if listed is not None and isinstance(listed[0], Assignments):
+        return listed
     if listed is not None and isinstance(listed[0], Items):
         return (Items("set", listed[0].items, listed[0].ends),)
     return (Items("set", items),)
 
 
-_STRUCTURES: tuple[Callable[[Tokens], Readings | None], ...] = (_environment, _list, _relation, _union, _bracketed)
+_STRUCTURES: tuple[Callable[[Tokens], Readings | None], ...] = (
+    Environments(whole, lambda lines: _listed(lines), _split_relation).read,
+    _list,
+    _relation,
+    _union,
+    _bracketed,
+)
 
 
 def _choice(tokens: Tokens) -> Readings:
@@ -317,12 +305,26 @@ def _choice(tokens: Tokens) -> Readings:
         return () if opened else (Choice(letter),)
     is_marked = behind[0].text in (")", ".", ":")
     rest = behind[1:] if is_marked else behind
-    # A hedge: (A) B, or (A) (B) and more.
-    if rest and (rest[0].text == "(" or any(isinstance(answer, Choice) for answer in whole(rest))) and letter_of(rest):
+    # A hedge, (A) B, or (A) (B) and more; or no text at all, as in (A)^2.
+    if (
+        rest
+        and (rest[0].text in _NO_TEXT or rest[0].text == "(" or any(isinstance(answer, Choice) for answer in whole(rest)))
+        and letter_of(rest)
+    ):
         return ()
     is_name = len(rest) == 1 and not opened and rest[0].kind == "word" and rest[0].text.istitle() and len(rest[0].text) > 1
-    is_text = is_marked and (not opened or behind[0].text == ")")
+    is_text = is_marked and (not opened or behind[0].text == ")") and (not rest or rest[0].text not in _NO_TEXT)
     return (Choice(letter, whole(rest)),) if is_text or (is_name and not is_marked) else ()
 
 
-_ATOMS: tuple[Callable[[Tokens], Readings], ...] = (_choice, read_based, read_clock, read_ratio, read_quantity, read_value)
+def _point(tokens: Tokens) -> Readings:
+    """A(1, 2): a point with its name."""
+    if len(tokens) < 6 or tokens[1].text != "(" or closing(tokens, 1) != len(tokens) - 1 or not letter_of(tokens[:1]):
+        return ()
+    value = whole(tokens[1:])
+    return (Named(tokens[0].text, value),) if isinstance(value[0], Items) and value[0].ends == "()" else ()
+
+
+_ATOMS: tuple[Callable[[Tokens], Readings], ...] = (
+    _choice, read_choices, _point, read_vector, read_based, read_clock, read_ratio, read_arc, read_quantity, read_value,
+)  # fmt: skip

@@ -2,13 +2,14 @@ r"""The final answer of a response: the content of its last \boxed{...} or \fbox
 
 import re
 
-from pipeline_lib.grading.maths.lexer import closing_brace
+from pipeline_lib.grading.maths.notations import closing_brace
 
 BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 LONGEST_LINK = 70
 MOST_BOXES = 40
 
 # What may stand between two boxes that are one answer: "and", "or", punctuation, mathematics delimiters.
+_SENTENCE_END = re.compile(r"[.!?]\s")
 LINK = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])|[,;]")
 
 
@@ -59,7 +60,7 @@ def extract_final_boxes(response: str) -> str | None:
 def _are_linked(between: str) -> bool:
     if len(between) < 10:
         return True
-    return len(between) < LONGEST_LINK and bool(LINK.search(between))
+    return len(between) < LONGEST_LINK and bool(LINK.search(between)) and not _SENTENCE_END.search(between)
 
 
 def _box_at(response: str, start: int) -> tuple[str | None, int]:

@@ -11,13 +11,17 @@ GREEK = frozenset((
     "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega",
     "ell", "hbar",
 ))  # fmt: skip
-CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
+CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo", "imath": "i"}
 FUNCTIONS = frozenset((
-    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth", "ln", "log",
-    "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn", "cbrt", "arg",
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth",
+    "ln", "log", "lg", "exp", "gcd", "lcm", "max", "min", "sqrt", "abs", "asin", "acos", "atan", "floor", "ceil", "sgn",
+    "cbrt", "arg", "cis", "tg", "ctg", "cosec", "arctg", "arcctg", "sech", "csch", "arcsinh", "arccosh", "arctanh",
 ))  # fmt: skip
-INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-SAME_FUNCTIONS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+INVERSES = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sinh", "cosh", "tanh")}
+SAME_FUNCTIONS = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc", "arctg": "arctan",
+    "arcctg": "arccot",
+}  # fmt: skip
 ACCENTS = frozenset(
     ("\\dot", "\\ddot", "\\vec", "\\hat", "\\tilde", "\\overline", "\\angle", "\\triangle", "\\widetilde", "\\nabla")
 )
@@ -25,6 +29,7 @@ ACCENTS = frozenset(
 ALWAYS_APPLIED, APPLIED_TO_ONE = frozenset("fFO"), frozenset("ghGHPpqoyuv")
 CALCULUS = frozenset(("\\int", "\\sum", "\\prod", "\\lim", "\\iint", "\\oint", "\\limsup", "\\sup"))
 TIMES = frozenset(("\\cdot", "\\times", "*"))
+_UNBRACED = re.compile(r"\\(frac|binom)\s*([A-Za-z0-9])\s*([A-Za-z0-9])(?![A-Za-z0-9])")
 _VOWELS = frozenset("aeiouAEIOU")
 _WORD_FUNCTION = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([a-zA-Z]{0,2})")
 
@@ -54,10 +59,11 @@ class Cursor:
         return text
 
     def starts_factor(self) -> bool:
-        """Whether what follows multiplies without a sign; a number only behind a bracket."""
+        """Whether what follows multiplies without a sign; a number only behind a bracket, with an exponent or before a command."""
         text, kind = self.peek(), self.kind()
         if kind == "number":
-            return self.tokens[self.position - 1].text == ")"
+            before = self.tokens[self.position - 1].text
+            return before in (")", "!") or self.peek(1) in ("^", "**") or (before == "}" and self.kind(1) == "command")
         if kind == "command":
             return text[1:] in GREEK or text[1:] in CONSTANTS or text[1:] in FUNCTIONS or text in ACCENTS or text in (
                 "\\frac", "\\binom", "\\lfloor", "\\lceil",
@@ -74,16 +80,24 @@ class Cursor:
     def repeating(self, text: str) -> Tree:
         if "." not in text or self.take() not in ("\\overline", "\\dot"):
             raise NotWhole
-        digits = ""
-        if self.peek() == "{":
-            self.take()
-            digits = self.take()
-            self.take("}")
-        else:
-            digits = self.take()
+        dotted = self.tokens[self.position - 1].text == "\\dot"
+        digits = self.dotted_digits()
+        if dotted and "\\dot" in (self.peek(), self.peek(1)):
+            # Dots above the first and the last digit.
+            digits += self.take() if self.kind() == "number" else ""
+            self.take("\\dot")
+            digits += self.dotted_digits()
         if not digits.isdigit():
             raise NotWhole
         return ("n", str(repeating_decimal(text, digits)))
+
+    def dotted_digits(self) -> str:
+        if self.peek() != "{":
+            return self.take()
+        self.take()
+        digits = self.take()
+        self.take("}")
+        return digits
 
     def spelled_argument(self, letters: bool = False) -> str:
         """The argument as text, for names: x_{max}, \\vec{v}, \\angle ABC."""
@@ -105,6 +119,8 @@ class Cursor:
 def _single_letters(tokens: Tokens) -> Iterator[Token]:
     """The tokens with words taken apart into letters, as products; raises NotWhole for a word that is none."""
     for index, token in enumerate(tokens):
+        if token.text in ("\\top", "\\intercal"):
+            token = Token("word", "T", token.spaced)
         word = token.text
         # In at^2 the letters are factors; in "at least" they are not.
         glued = len(word) == 2 and not token.spaced and not (index + 1 < len(tokens) and tokens[index + 1].kind == "word")
@@ -114,7 +130,9 @@ def _single_letters(tokens: Tokens) -> Iterator[Token]:
             yield Token("command", f"\\{word}", token.spaced)
         elif index and _in_subscript(tokens, index):
             yield token
-        elif token.upright or not ((glued and (word.islower() or _has_exponent(tokens, index))) or is_product(word)):
+        elif token.upright or not (
+            (glued and word.islower()) or (len(word) == 2 and _has_exponent(tokens, index)) or is_product(word)
+        ):
             match = _WORD_FUNCTION.fullmatch(word)
             if match is None or token.upright:
                 raise NotWhole
@@ -157,6 +175,8 @@ def applied(name: str, arguments: list[Tree], base: Tree | None, exponent: Tree 
         tree: Tree = ("root", arguments[0], ("n", "2" if name == "sqrt" else "3"))
     elif name == "exp":
         tree = ("^", ("c", "e"), arguments[0])
+    elif name == "cis":
+        tree = ("+", ("f", "cos", arguments[0]), ("*", ("c", "i"), ("f", "sin", arguments[0])))
     elif name == "lg":
         tree = ("f", "log", arguments[0], ("n", "10"))
     else:
@@ -172,4 +192,5 @@ def calculus_of(tokens: Tokens) -> Tree | None:
     text = "".join((" " if token.spaced or apart else "") + token.text for token, apart in zip(tokens, glued, strict=True))
     is_plain = not any(token.upright or token.kind == "newline" or token.text in ("<", ">", "&", ";", "?") for token in tokens)
     balanced = sum((token.text in OPENING) - (token.text in CLOSING) for token in tokens) == 0
+    text = _UNBRACED.sub(r"\\\1{\2}{\3}", text)
     return ("latex", text.strip()) if is_plain and balanced and ("=" not in text or "_{" in text) else None

@@ -1,5 +1,6 @@
 """Expressions: tokens parsed whole into a tree (see trees.py)."""
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 
@@ -11,14 +12,15 @@ from pipeline_lib.grading.maths.cursor import (
     CONSTANTS,
     FUNCTIONS,
     GREEK,
-    SAME_FUNCTIONS,
     TIMES,
-    Cursor,
-    applied,
     calculus_of,
 )
+from pipeline_lib.grading.maths.functions import Functions
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.trees import MOST_DIGITS, NotWhole, Tree, decimal_text, negative
+
+# C_5^2 is a number of selections; C_1^2 and C_2^2 may be squares of constants.
+_SELECTIONS = re.compile(r"([CP])_\{([3-9]|[1-9][0-9]+)\}")
 
 
 @lru_cache(maxsize=16_384)
@@ -36,7 +38,7 @@ def parse_expression(tokens: Tokens) -> Tree | None:
     return tree if parser.position == len(parser.tokens) else None
 
 
-class _Parser(Cursor):
+class _Parser(Functions):
     """A recursive descent over tokens. Names of several letters are products, except functions, constants and Greek letters."""
 
     def sum(self) -> Tree:
@@ -81,6 +83,14 @@ class _Parser(Cursor):
             if self.peek() == "_" and tree[0] == "s" and "_" not in tree[1]:
                 # v^2_0 is the square of v_0.
                 tree = self.symbol(tree[1])
+            if (
+                tree[0] == "s"
+                and (total := _SELECTIONS.fullmatch(tree[1]))
+                and exponent[0] == "n"
+                and exponent[1].isdigit()
+                and int(exponent[1][:9]) <= int(total[2][:9])
+            ):
+                return ("f", "binom" if total[1] == "C" else "permutations", ("n", total[2]), exponent)
             tree = self.postfixed(("^", tree, exponent))
             if self.peek() in ("^", "**"):
                 raise NotWhole
@@ -115,9 +125,6 @@ class _Parser(Cursor):
         self.take(opening)
         bars, self.bars = self.bars, 0
         tree = self.sum()
-        if self.peek() == "\\choose":
-            self.take()
-            tree = ("f", "binom", tree, self.sum())
         self.take(closing)
         self.bars = bars
         return tree
@@ -194,12 +201,17 @@ class _Parser(Cursor):
             name += f"_{{{self.spelled_argument()}}}"
         while self.peek() == "'":
             name += self.take()
+        for star in (["^", "*"], ["^", "{", "*", "}"]):
+            if [self.peek(place) for place in range(len(star))] == star:
+                name, self.position = f"{name}*", self.position + len(star)
         if self.peek() == "^" and self.peek(1) == "{" and self.peek(2) == "'":
             self.position += 2
             while self.peek() == "'":
                 name += self.take()
             self.take("}")
         if self.peek() == "(" and (arguments := self.arguments_of(name)) is not None:
+            if name in ("\\Gamma", "\\zeta"):
+                return ("f", name[1:].lower(), *arguments)
             if name in ("C", "P") and len(arguments) == 2:
                 return ("f", "binom" if name == "C" else "permutations", *arguments)
             return ("f", f" {name}", *arguments)
@@ -209,7 +221,9 @@ class _Parser(Cursor):
         """What a named function is applied to; None where the bracket multiplies."""
         start = self.position
         base = name.rstrip("'").partition("_")[0]
-        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi") or name != base
+        applied = base in ALWAYS_APPLIED or base in ("\\Theta", "\\Omega", "\\phi", "\\Gamma", "\\zeta") or name != base
+        # I(0) is a value; nobody writes a product with 0.
+        applied = applied or (self.peek(1) == "0" and self.peek(2) == ")")
         if not applied and base not in APPLIED_TO_ONE and base not in ("C", "P"):
             return None
         try:
@@ -230,18 +244,22 @@ class _Parser(Cursor):
         while self.peek() in (",", ";"):
             self.take()
             arguments.append(self.sum())
-        self.take("}" if opening == "{" else ")")
+        self.take({"{": "}", "\\{": "\\}"}.get(opening, ")"))
         return arguments
 
     def command(self) -> Tree:
         text = self.take()
         name = text[1:]
         if name == "frac":
-            return ("/", self.argument(), self.argument())
+            return self.derivative() or ("/", self.argument(), self.argument())
         if name == "binom":
             return ("f", "binom", self.argument(), self.argument())
         if name == "sqrt":
             return self.root()
+        if name == "root":
+            index = self.argument()
+            self.take("\\of")
+            return ("root", self.argument(whole_number=True), index)
         if name in FUNCTIONS:
             return self.function(name)
         if name in CONSTANTS:
@@ -255,14 +273,6 @@ class _Parser(Cursor):
         if text in ACCENTS:
             return self.symbol(f"{text} " + self.spelled_argument(letters=text in ("\\angle", "\\triangle")))
         raise NotWhole
-
-    def root(self) -> Tree:
-        index: Tree = ("n", "2")
-        if self.peek() == "[":
-            index = self.group("[", "]")
-        if self.peek() == "(":
-            return ("root", self.group("(", ")"), index)
-        return ("root", self.argument(whole_number=True), index)
 
     def argument(self, whole_number: bool = False) -> Tree:
         """A braced argument, or a single sign as TeX takes it: \\frac12 is a half."""
@@ -278,50 +288,3 @@ class _Parser(Cursor):
         if self.kind() == "number":
             return ("n", decimal_text(self.take()))
         return self.atom()
-
-    def function(self, name: str) -> Tree:
-        exponent = base = None
-        if self.peek() == "_":
-            self.take()
-            base = self.argument(whole_number=True)
-        if self.peek() == "^":
-            self.take()
-            exponent = self.exponent()
-        if self.peek() == "_" and base is None:
-            self.take()
-            base = self.argument(whole_number=True)
-        name = SAME_FUNCTIONS.get(name, name)
-        self.degrees += 1
-        if self.peek() in ("(", "{"):
-            arguments = self.bracketed_arguments()
-        elif self.peek() == "[":
-            arguments = [self.group("[", "]")]
-        elif self.kind() == "number" and name in ("sqrt", "cbrt"):
-            arguments = [self.atom()]
-        else:
-            arguments = [self.function_argument()]
-        self.degrees -= 1
-        return applied(name, arguments, base, exponent)
-
-    def function_argument(self) -> Tree:
-        """What a function without brackets takes: the product that follows, up to a sign, a bracket or another function."""
-        sign = self.take() if self.peek() in ("-", "+") else "+"
-        tree = self.factor()
-        while True:
-            if self.peek() == "/" and self.kind(1) in ("number", "word"):
-                self.take()
-                tree = ("/", tree, self.factor())
-            elif self.starts_factor() and self.peek() not in ("(", "[") and self.peek().lstrip("\\") not in FUNCTIONS:
-                tree = ("*", tree, self.factor())
-            else:
-                return negative(tree) if sign == "-" else tree
-
-    def selections(self) -> Tree:
-        """{}^5C_2, ^5C_2, _5C_2: the number of selections or arrangements."""
-        if self.take() not in ("^", "_"):
-            raise NotWhole
-        total = self.argument(whole_number=True)
-        letter = self.take()
-        if letter not in ("C", "P") or self.take() != "_":
-            raise NotWhole
-        return ("f", "binom" if letter == "C" else "permutations", total, self.argument(whole_number=True))

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline_lib.grading.maths.characters import plain_characters
+from pipeline_lib.grading.maths.notations import closing_brace, plain_notation
 
 LONGEST_ANSWER = 10_000
 MOST_TOKENS = 1_200
@@ -33,119 +34,43 @@ _SYNONYMS = {
     "dotsc": "ldots", "dotsb": "ldots", "vdots": "ldots", "varnothing": "emptyset", "dbinom": "binom", "tbinom": "binom",
     "vartheta": "theta", "varphi": "phi", "varepsilon": "epsilon", "operatorname*": "operatorname", "widehat": "hat", "ast": "cdot",
     "overrightarrow": "vec", "rightarrow": "to", "longrightarrow": "to", "lor": "or", "vee": "or", "land": "and", "wedge": "and",
-    "backslash": "setminus", "prime": "'", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "langle": "(", "rangle": ")",
+    "backslash": "setminus", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "langle": "(", "rangle": ")",
     "lparen": "(", "rparen": ")", "lbrack": "[", "rbrack": "]", "lbrace": r"\{", "rbrace": r"\}", "lt": "<", "gt": ">", "colon": ":",
     "div": "/", "degree": "°", "textdegree": "°", "textdollar": "$", "dollar": "$", "pounds": "£", "euro": "€", "textpercent": "%",
-    "percent": "%", "implies": "to", "Rightarrow": "to", "bar": "overline",
+    "percent": "%", "implies": "to", "Rightarrow": "to", "Longrightarrow": "to", "bar": "overline", "sfrac": "frac", "nicefrac": "frac",
+    "flatfrac": "frac", "measuredangle": "angle", "lVert": "||", "rVert": "||", "Vert": "||", "cent": "¢", "prime": "'",
 }  # fmt: skip
 _LAYOUT = frozenset((
     "left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr",
     "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "hline", "rm", "bf", "it", "tiny", "small", "normalsize",
     "large", "Large", "LARGE", "huge", "Huge", "thinspace", "enspace", "space", "mathstrut", "strut", "!",
 ))  # fmt: skip
-# Layout with an argument that is no part of the answer.
-_SILENT = frozenset(("color", "phantom", "hspace", "hspace*", "vspace", "vspace*", "label", "tag", "tag*"))
+# Layout with an argument that is no part of the answer: a colour that shows on paper, or room. What is hidden, struck out or put
+# aside (\\phantom, \\cancel, \\tag) is no layout.
+_INK = (
+    "red|green|blue|black|cyan|magenta|orange|purple|violet|brown|(?:dark)?gr[ae]y|teal|olive|pink|lime|maroon|navy|forestgreen"
+)
+_SILENT = {"color": re.compile(f"(?i:{_INK})")} | dict.fromkeys(
+    ("hspace", "hspace*", "vspace", "vspace*"), re.compile(r"[0-9]*\.?[0-9]+\s*[a-z]{2}|\\[a-z]+")
+)
 # Fonts and frames: the content counts as it stands.
 _FONTS = frozenset((
     "mathbf", "boldsymbol", "bm", "pmb", "mathit", "mathcal", "mathsf", "mathnormal", "underline", "boxed", "fbox", "textcolor",
-    "ensuremath",
+    "colorbox", "bold", "ensuremath",
 ))  # fmt: skip
 _UPRIGHT = frozenset((
-    "text", "mathrm", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox", "emph", "operatorname",
+    "text", "mathrm", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textsc", "textup", "mbox",
+    "hbox", "emph", "operatorname",
 ))  # fmt: skip
 
 # Words that are neither a product of letters nor a thing counted: a text with one of them says something else.
-COMMON_WORDS = frozenset(
-    (
-        "or",
-        "and",
-        "is",
-        "are",
-        "was",
-        "be",
-        "it",
-        "not",
-        "no",
-        "because",
-        "if",
-        "for",
-        "when",
-        "where",
-        "since",
-        "but",
-        "so",
-        "then",
-        "mod",
-        "approximately",
-        "about",
-        "maybe",
-        "perhaps",
-        "than",
-        "at",
-        "least",
-        "most",
-        "more",
-        "less",
-        "plus",
-        "minus",
-        "times",
-        "over",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "equals",
-        "only",
-        "rather",
-        "instead",
-        "wrong",
-        "right",
-        "correct",
-        "false",
-        "true",
-        "never",
-        "without",
-        "pi",
-        "any",
-        "all",
-        "the",
-        "in",
-        "with",
-        "which",
-        "other",
-        "of",
-        "to",
-        "by",
-        "can",
-        "that",
-        "this",
-        "he",
-        "she",
-        "we",
-        "they",
-        "has",
-        "have",
-        "had",
-        "its",
-        "as",
-        "on",
-        "from",
-        "yes",
-        "would",
-        "will",
-        "odd",
-        "even",
-        "none",
-        "both",
-        "either",
-    )
-)
+_COMMON = """
+or and is are was be it not no because if for when where since but so then mod approximately about maybe perhaps than at
+least most more less plus minus times over one two three four five six seven eight nine ten equals only rather instead wrong
+right correct false true never without pi any all the in with which other of to by can that this he she we they has have had
+its as on from yes would will odd even none both either
+"""
+COMMON_WORDS = frozenset(_COMMON.split())
 
 _DOTS = r"(?:\.\.\.|\\ldots|\\dots|\\cdots)"
 _TOKEN = re.compile(
@@ -153,18 +78,18 @@ _TOKEN = re.compile(
     # 1.234.567,8 as in Europe; 0.(3); 0.333...; 6.02E23; 0.\overline{3}.
     r"|(?P<number>[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?(?![0-9.])|[0-9]*\.[0-9]*\([0-9]+\)"
     rf"|[0-9]*\.[0-9]+\s?{_DOTS}(?![a-z])"
-    r"|(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![\w.]))?(?:\.(?=\s*\\(?:overline|bar|dot)\b))?)"
+    r"|(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![\w.]))?(?:\.(?=\s*\\(?:overline|bar|dot)(?![a-z])))?"
+    r"|\.(?=\s*\\(?:overline|bar|dot)(?![a-z])))"
     r"|(?P<word>[^\W\d_]+)"
     r"|(?P<newline>\\\\(?:\[[0-9]+\w+\])?)"
     r"|(?P<environment>\\(?:begin|end)\s*\{\w+\*?\}(?:\{[clr|@{}: ]*\})?)"
     r"|(?P<command>\\[A-Za-z]+\*?|\\!)"
-    r"|(?P<sign>\\.|\*\*|<=|>=|!=|:=|==|.)",
+    r"|(?P<sign>\\.|\*\*|<=|>=|(?<![0-9)])!=|:=|==|.)",
     re.DOTALL,
 )
-# Groups of three digits that can be nothing else; a decimal comma in braces.
-_GROUPS = re.compile(r"(?<=[0-9])\s*(?:\{\s*,\s*\}|\\[,;:! ]|,\\[,;:!])\s*(?=[0-9]{3}(?![0-9]))")
-_SPACED_GROUPS = re.compile(r"(?<![0-9.,/^_] )(?<![0-9.,/^_])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9/])(?! [0-9])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z({\[\])}%$,;:!])")
+_INFIX_COMMAND = re.compile(r"\\(?:over|choose|atop)(?![a-zA-Z])")
+_INFIX = {"\\over": "\\frac", "\\choose": "\\binom", "\\atop": "\\binom"}
 _NOT = re.compile(r"\\not\s*(?:=|\\in(?![a-z]))")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]](?![0-9]*(?:pt|em|ex)\])")
 _CURRENCY_DOLLAR = re.compile(r"(?<!\\)\$(?=\s*[0-9.])|(?<=[0-9])\$|(?<=[0-9] )\$")
@@ -183,13 +108,15 @@ def lex(text: str) -> Tokens | None:
     text = plain_characters(text)
     if "\\\\" in text and "\\begin" not in text:
         text = _DOUBLED_BACKSLASH.sub(r"\\", text)
-    text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), _GROUPS.sub("", _DELIMITERS.sub(" ", text)))
-    text = _NOT.sub(lambda match: "\\notin " if "in" in match[0] else "\\neq ", text.replace("{:}", ":"))
+    text = plain_notation(_DELIMITERS.sub(" ", text))
+    text = _NOT.sub(lambda match: "\\notin " if "in" in match[0] else "\\neq ", text)
     if "$" in text:
         # A pair of dollars delimits mathematics, a single one beside a number is money; \$ always is.
         paired = len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
         text = re.sub(r"(?<!\\)\$", " ", text if paired else _CURRENCY_DOLLAR.sub(r"\\$", text))
     tokens = _scan(text, False)
+    if "\\" in text and _INFIX_COMMAND.search(text):
+        tokens = _prefixed(tokens)
     if len(tokens) > MOST_TOKENS or _depth(tokens) > DEEPEST_BRACKETS:
         return None
     if tokens:
@@ -227,14 +154,50 @@ def _scan(text: str, upright: bool) -> list[Token]:
     return tokens
 
 
+def _prefixed(tokens: list[Token]) -> list[Token]:
+    r"""{a \\over b} as \\frac{a}{b}, and \\choose likewise; \\atop is a number of selections in round brackets."""
+    place = next((place for place, token in enumerate(tokens) if token.text in _INFIX), None)
+    if place is None:
+        return tokens
+    start, end = place - 1, place + 1
+    for step in (-1, 1):
+        index, depth = place + step, 0
+        while 0 <= index < len(tokens) and depth >= 0:
+            change = (tokens[index].text in OPENING) - (tokens[index].text in CLOSING)
+            depth += change * step
+            index += step
+        # The bracket that holds both parts, or the ends of the text.
+        start, end = (index + (depth < 0), end) if step < 0 else (start, index - (depth < 0))
+    name = tokens[place].text
+    has_bracket = start >= 0 and end < len(tokens)
+    if (start >= 0 and not has_bracket) or (name == "\\atop" and (not has_bracket or tokens[start].text != "(")):
+        return tokens
+    inner = [Token("command", _INFIX[name]), *_braced(tokens[start + 1 : place]), *_braced(tokens[place + 1 : end])]
+    outer = tokens[: max(start, 0)], tokens[end + 1 :]
+    if has_bracket and name != "\\atop" and (tokens[start].text != "{" or _is_argument(tokens[:start])):
+        inner = [tokens[start], *inner, tokens[end]]
+    return _prefixed([*outer[0], *inner, *outer[1]])
+
+
+def _braced(tokens: list[Token]) -> list[Token]:
+    return [Token("sign", "{"), *tokens, Token("sign", "}")]
+
+
+def _is_argument(before: list[Token]) -> bool:
+    return bool(before) and (before[-1].text in ("^", "_", "}", "]") or before[-1].kind == "command")
+
+
 def _argument(name: str, text: str, position: int) -> int | None:
     """Where the braces of a command open that only sets looks; None for another command, or one without braces."""
     if name not in _FONTS and name not in _UPRIGHT and name not in _SILENT:
         return None
     while text[position : position + 1].isspace():
         position += 1
-    if name == "textcolor" and (end := closing_brace(text, position)) is not None:
-        position = end + 1
+    style = _SILENT.get("color" if name in ("textcolor", "colorbox") else name)
+    if style is not None and ((end := closing_brace(text, position)) is None or not style.fullmatch(text[position + 1 : end])):
+        return None
+    if name in ("textcolor", "colorbox"):
+        position = text.index("}", position) + 1
     return position if text[position : position + 1] == "{" else None
 
 
@@ -263,24 +226,6 @@ def _spelling(kind: str, found: str) -> tuple[str, str]:
         name = _SYNONYMS.get(found[1:], found[1:])
         return (kind, f"\\{name}") if name.isalpha() else ("sign", name)
     return kind, found
-
-
-def closing_brace(text: str, start: int) -> int | None:
-    """Where the brace closes that opens at `start`; None when none opens there or it never closes."""
-    if not text.startswith("{", start):
-        return None
-    depth = 0
-    position = start
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 2
-            continue
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return position
-        position += 1
-    return None
 
 
 OPENING = frozenset(("(", "[", "{", "\\{"))

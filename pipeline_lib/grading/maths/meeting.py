@@ -1,5 +1,6 @@
 """How answers of types that may meet are compared; `table` says which may, and has the rules in words with examples."""
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -37,6 +38,7 @@ from pipeline_lib.grading.maths.equality import (
     tree_of,
     unified,
 )
+from pipeline_lib.grading.maths.lead_words import is_name
 from pipeline_lib.grading.maths.nodes import Node, all_of, any_of, matched
 from pipeline_lib.grading.maths.units import DEGREE, PERCENT, conversion
 
@@ -95,13 +97,18 @@ class Meeting:
             return False
         amounts = [quantity.amount]
         if quantity.unit == PERCENT:
-            amounts.append(times(quantity.amount, Fraction(1, 100)))
+            # 75 stands for 75 % where the problem asks for percent, but 0.75 is not 0.75 %.
+            in_percent = isinstance(number, Number) and abs(number.value) > 1
+            amounts = [*(amounts if in_percent else ()), times(quantity.amount, Fraction(1, 100))]
         elif quantity.unit == DEGREE and not isinstance(number, Number):
             amounts.append(Expression(("/", ("*", quantity.amount.tree, ("c", "pi")), ("n", "180"))))
         in_order = [(number, amount) if number is gold else (amount, number) for amount in amounts]
         # A hundredth is equal or not: to round it twice would let 0.3 pass for 30.00001 %.
-        nodes = [self.trees(*pair) for pair in in_order[:1]]
-        for one, other in in_order[1:]:
+        nodes: list[Node] = []
+        for one, other in in_order:
+            if quantity.amount in (one, other):
+                nodes.append(self.trees(one, other))
+                continue
             both = isinstance(one, Number) and isinstance(other, Number)
             nodes.append(one.value == other.value if both else self.trees(one, other))  # type: ignore[union-attr]
         return any_of(nodes)
@@ -111,8 +118,11 @@ class Meeting:
             return False
         if gold.clock and answer.clock:
             return gold.terms == answer.terms
-        first = zip(gold.terms[1:], answer.terms[1:], strict=True)
-        return all_of([equal(("*", gold.terms[0], other), ("*", answer.terms[0], one)) for one, other in first])
+        zeros = [[exact_of(term) == 0 for term in side.terms] for side in (gold, answer)]
+        if zeros[0] != zeros[1] or all(zeros[0]):
+            return False
+        pairs = itertools.combinations(zip(gold.terms, answer.terms, strict=True), 2)
+        return all_of([equal(("*", gold_one, other), ("*", gold_other, one)) for (gold_one, one), (gold_other, other) in pairs])
 
     def ratio_and_number(self, gold: Answer, answer: Answer) -> Node:
         ratio, number = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
@@ -143,13 +153,13 @@ class Meeting:
         kinds = {gold.kind, answer.kind}
         if "dots" in (gold.ends, answer.ends) or kinds in ({"tuple"}, {"interval"}, {"list", "tuple"}):
             # Two items in brackets may be an interval, which a bare pair is not.
-            if len(gold.items) == 2 and gold.ends != answer.ends and "{}" not in (gold.ends, answer.ends):
+            if len(gold.items) == 2 and kinds != {"list"} and gold.ends != answer.ends and "{}" not in (gold.ends, answer.ends):
                 return False
             # (1, 2), (3, 4) in brackets of their own are a list of points.
             if kinds == {"list", "tuple"} and any(isinstance(item[0], Items) for item in gold.items):
                 return self.in_any_order(gold.items, answer.items)
             return self.in_order(gold.items, answer.items)
-        return self.in_any_order(gold.items, answer.items)
+        return (gold.ends == "or") == (answer.ends == "or") and self.in_any_order(gold.items, answer.items)
 
     def unions(self, gold: Answer, answer: Answer) -> Node:
         parts = [
@@ -195,7 +205,7 @@ class Meeting:
         if isinstance(gold, Named):
             return not gold.compound and self.compare(gold.value, (answer,))
         assert isinstance(answer, Named)
-        return self.compare((gold,), answer.value)
+        return is_name(answer.name or "x") and self.compare((gold,), answer.value)
 
     def named_and_relation(self, gold: Answer, answer: Answer) -> Node:
         sides = [side.relation if isinstance(side, Named) else side for side in (gold, answer)]
@@ -220,6 +230,15 @@ class Meeting:
         if golds.keys() != answers.keys():
             return False
         return all_of([self.compare(golds[name], answers[name]) for name in golds])
+
+    def assignments_and_named(self, gold: Answer, answer: Answer) -> Node:
+        """x_1 and x_2 number the values of x."""
+        numbered, named = (gold, answer) if isinstance(gold, Assignments) else (answer, gold)
+        assert isinstance(numbered, Assignments) and isinstance(named, Named)
+        if {name.partition("_")[0] for name, _ in numbered.values} != {named.name}:
+            return False
+        values: Readings = (Items("list", tuple(value for _, value in numbered.values)),)
+        return self.compare(*((values, named.value) if numbered is gold else (named.value, values)))
 
     def assignments_and_items(self, gold: Answer, answer: Answer) -> Node:
         named, items = (gold, answer) if isinstance(gold, Assignments) else (answer, gold)
@@ -271,7 +290,10 @@ class Meeting:
     def based_and_number(self, gold: Answer, answer: Answer) -> Node:
         based, number = (gold, answer) if isinstance(gold, Based) else (answer, gold)
         assert isinstance(based, Based) and isinstance(number, Number)
-        return number.decimals is None and str(number.value) == based.digits
+        if number.decimals is not None:
+            return False
+        # A problem that asks for a base needs no base in the answer; one that does not has a gold answer in base ten.
+        return number.value == int(based.digits, based.base) if number is gold else str(number.value) == based.digits
 
     def times(self, gold: Time, answer: Time) -> Node:
         one, other = ((*side.parts, 0)[:3] for side in (gold, answer))

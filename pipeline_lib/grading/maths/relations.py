@@ -1,13 +1,13 @@
 """What relations say: the value of a name, an interval, a chain of constants, values of several names."""
 
-import itertools
-from fractions import Fraction
+from collections.abc import Callable
 
 from pipeline_lib.grading.maths.answer_types import (
     Answer,
     Assignments,
     Based,
     Chain,
+    Congruence,
     Expression,
     Family,
     Items,
@@ -19,41 +19,18 @@ from pipeline_lib.grading.maths.answer_types import (
     Text,
     Union,
 )
-from pipeline_lib.grading.maths.atoms import INFINITY, MINUS_INFINITY, interval, valued
-from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, rational_value, symbols
+from pipeline_lib.grading.maths.atoms import valued
+from pipeline_lib.grading.maths.expressions import parse_expression
+from pipeline_lib.grading.maths.intervals import HIGH, LOW, REAL_LINE, intersection, interval, is_interval, line_without, united
+from pipeline_lib.grading.maths.leads import OTHER_WORDS, is_closed
+from pipeline_lib.grading.maths.lexer import Tokens
+from pipeline_lib.grading.maths.splitting import split, trimmed
+from pipeline_lib.grading.maths.trees import Tree, symbols
 
 # Where |x| may stand among two or three terms.
 _BOUNDED_PLACES = ((2, 0), (2, 1), (3, 1))
-_LOW: Readings = (Expression(MINUS_INFINITY),)
-_HIGH: Readings = (Expression(INFINITY),)
-
-
-def _is_interval(answer: Answer) -> bool:
-    return isinstance(answer, Items) and (answer.kind == "interval" or answer.ends == "()")
-
-
-def _intersection(values: list[Readings]) -> Readings | None:
-    """The interval between a lower and a higher bound; None where they do not overlap."""
-    if len(values) != 2:
-        return None
-    first, second = values[0][0], values[1][0]
-    assert isinstance(first, Items) and isinstance(second, Items)
-    if _tree(first.items[0]) == MINUS_INFINITY:
-        first, second = second, first
-    low, high = _tree(first.items[0]), _tree(second.items[1])
-    if low is None or high is None or _tree(first.items[1]) != INFINITY or _tree(second.items[0]) != MINUS_INFINITY:
-        return None
-    bounds = [_rational(tree) for tree in (low, high)]
-    if bounds[0] is None or bounds[1] is None or bounds[0] >= bounds[1]:
-        return None
-    return (interval(first.ends[0] + second.ends[1], first.items[0], second.items[1]),)
-
-
-def _rational(tree: Tree) -> Fraction | None:
-    try:
-        return rational_value(tree)
-    except (BeyondComputing, ZeroDivisionError):
-        return None
+# Functions whose value is hardly ever asked for without that of their argument.
+_ALTERING = frozenset(("ln", "log", "!", "!!", "floor", "ceil", "sgn"))
 
 
 def _tree(readings: Readings) -> Tree | None:
@@ -63,13 +40,16 @@ def _tree(readings: Readings) -> Tree | None:
     return None
 
 
-def related(relation: Relation) -> Readings:
-    """What a relation says: a chain of constants, the value of a name, an interval, or just the relation."""
+def related(relation: Relation, lead: str | None = None) -> Readings:
+    """What a relation says: a chain of constants, the value of a name or of a lead, an interval, or just the relation."""
     terms, signs = relation.terms, relation.signs
     if all(sign in ("=", "~") for sign in signs):
         if all(is_constant(term[0]) for term in terms):
             return (Chain(terms, signs),)
-        name, compound = name_of(terms[0])
+        if is_constant(terms[0][0]) and name_of(terms[-1])[0] and not is_constant(terms[-1][0]):
+            # 5 = x.
+            terms, signs = terms[::-1], signs[::-1]
+        name, compound = (lead, False) if lead else name_of(terms[0])
         values = terms[1:]
         if name is None or any(isinstance(value[0], Text) and len(value[0].words) > 3 for value in values):
             return (relation,)
@@ -82,14 +62,23 @@ def related(relation: Relation) -> Readings:
             count = len(constants)
             return (Named(name, (Chain(tuple(constants), signs[len(signs) - count + 1 :]),), compound, relation),)
         return (Named(name, values[-1], compound, relation),)
-    if signs == ("\\setminus",) and (rest := _without_points(terms)) is not None:
-        return (rest,)
+    if (
+        signs == ("\\setminus",)
+        and terms[0] == (REAL_LINE,)
+        and isinstance(points := terms[1][0], Items)
+        and points.kind == "set"
+    ):
+        rest = intersection([(line_without((point,)),) for point in points.items])
+        return (relation,) if rest is None else (rest,)
     if signs == ("\\in",) and (name := name_of(terms[0])[0]) is not None:
         return (Named(name, terms[1]),)
     if all(sign in ("<", "<=") for sign in signs):
         return _bounded(relation)
+    if signs == ("!=",) and isinstance(points := terms[1][0], Items) and points.ends == "±" and (name := name_of(terms[0])[0]):
+        rest = intersection([(line_without((point,)),) for point in points.items])
+        return (relation,) if rest is None else (Named(name, (rest,), False, relation),)
     if signs == ("!=",) and (name := name_of(terms[0])[0]) is not None and is_constant(terms[1][0]):
-        return (Named(name, (_line_without((terms[1],)),), False, relation),)
+        return (Named(name, (line_without((terms[1],)),), False, relation),)
     return (relation,)
 
 
@@ -105,21 +94,6 @@ def _placed(names: Items, values: Items) -> Assignments | None:
     return Assignments(tuple(zip(stated, values.items, strict=True)), order if neighbours else stated)
 
 
-def _without_points(terms: tuple[Readings, ...]) -> Union | None:
-    """The real line without some rational numbers."""
-    line, points = terms[0][0], terms[1][0]
-    if line != interval("()", _LOW, _HIGH) or not isinstance(points, Items) or points.kind != "set":
-        return None
-    values = [(_rational(tree), item) for item in points.items if (tree := _tree(item)) is not None]
-    ordered = sorted(((value, item) for value, item in values if value is not None), key=lambda pair: pair[0])
-    return _line_without(tuple(item for _, item in ordered)) if len(ordered) == len(points.items) > 0 else None
-
-
-def _line_without(points: tuple[Readings, ...]) -> Union:
-    edges = [_LOW, *points, _HIGH]
-    return Union(tuple((interval("()", low, high),) for low, high in itertools.pairwise(edges)))
-
-
 def _of_absolute(name: str, terms: tuple[Readings, ...], signs: tuple[str, ...], place: int) -> Readings:
     """The values of x for bounds of |x|."""
     ends = {"<": "()", "<=": "[]"}
@@ -128,7 +102,7 @@ def _of_absolute(name: str, terms: tuple[Readings, ...], signs: tuple[str, ...],
         return (Named(name, (interval(ends[signs[0]], mirrored[1], terms[1]),)),)
     outer = ("(" + ends[signs[0]][1], ends[signs[0]][0] + ")") if len(terms) == 2 else ("", "")
     if len(terms) == 2:
-        parts = (interval(outer[0], _LOW, mirrored[0]), interval(outer[1], terms[0], _HIGH))
+        parts = (interval(outer[0], LOW, mirrored[0]), interval(outer[1], terms[0], HIGH))
     else:
         left, right = ends[signs[0]], ends[signs[1]]
         parts = (interval(right[0] + left[1], mirrored[2], mirrored[0]), interval(left[0] + right[1], terms[0], terms[2]))
@@ -150,16 +124,16 @@ def _bounded(relation: Relation) -> Readings:
         return (Named(names[1], (interval(ends[signs[0]][0] + ends[signs[1]][1], terms[0], terms[2]),), False, relation),)
     if len(terms) == 2 and (names[0] is None) != (names[1] is None):
         if names[0] is not None:
-            bounds = interval("(" + ends[signs[0]][1], _LOW, terms[1])
+            bounds = interval("(" + ends[signs[0]][1], LOW, terms[1])
         else:
-            bounds = interval(ends[signs[0]][0] + ")", terms[0], _HIGH)
+            bounds = interval(ends[signs[0]][0] + ")", terms[0], HIGH)
         return (Named(names[0] or names[1], (bounds,), False, relation),)
     return (relation,)
 
 
 def is_constant(answer: Answer) -> bool:
     if isinstance(answer, Expression):
-        return not symbols(answer.tree)
+        return not symbols(answer.tree) or (answer.tree[0] == "latex" and is_closed(answer.tree[1]))
     return isinstance(answer, Number | Quantity | Based) and not (isinstance(answer, Quantity) and answer.bare)
 
 
@@ -167,9 +141,10 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
     """What a term names, and whether it is a sum, product or quotient of names; no name for anything with numbers or powers."""
     for answer in term:
         if isinstance(answer, Expression):
-            return _tree_name(answer.tree)
+            # What -x is, x is not.
+            return (None, False) if answer.tree[:2] == ("*", ("n", "-1")) else _tree_name(answer.tree)
         if isinstance(answer, Text) and len(answer.words) <= 3 and all(word.isalpha() for word in answer.words):
-            return " ".join(answer.words), False
+            return None if OTHER_WORDS.intersection(answer.words) else " ".join(answer.words), False
         if isinstance(answer, Items) and answer.ends == "()" and all(name_of(item)[0] for item in answer.items):
             return "(" + ",".join(str(name_of(item)[0]) for item in answer.items) + ")", False
     return None, False
@@ -178,7 +153,7 @@ def name_of(term: Readings) -> tuple[str | None, bool]:
 def _tree_name(tree: Tree) -> tuple[str | None, bool]:
     if tree[0] == "s" or tree in (("c", "e"), ("c", "i")):
         return str(tree[1]), False
-    if tree[0] == "f" and all(part[0] in ("n", "s", "c") or part[0] == "*" for part in tree[2:]):
+    if tree[0] == "f" and tree[1] not in _ALTERING and all(part[0] in ("n", "s", "c") or part[0] == "*" for part in tree[2:]):
         return repr(tree), not (tree[1].startswith(" ") or len(tree) == 3)
     if tree[0] == "*" and all(part[0] in ("s", "*", "n") for part in tree[1:]) and (names := _product(tree)):
         # AB names a segment; ab is a product.
@@ -222,6 +197,7 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         return None
     names: list[str] = []
     values: list[Readings] = []
+    is_excluded = firsts[0].relation is not None and firsts[0].relation.signs == ("!=",)
     for first, readings in zip(firsts, items, strict=True):
         if isinstance(first, Named) and first.name is not None:
             names.append(first.name)
@@ -229,14 +205,15 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
         elif isinstance(first, Number | Expression | Quantity):
             # x = 2, 3 says x twice.
             names.append(names[-1])
-            values.append(readings)
+            values.append((line_without((readings,)),) if is_excluded else readings)
         else:
             return None
     if len(set(names)) > 1:
         return _assigned(list(zip(names, values, strict=True)))
-    if all(_is_interval(value[0]) for value in values):
-        both = None if is_or else _intersection(values)
-        return (Named(names[0], both or (Union(tuple(values)),)),)
+    if all(is_interval(value[0]) or isinstance(value[0], Union) for value in values):
+        common = None if is_or else intersection(values)
+        empty = common is None or (isinstance(common, Items) and not common.items)
+        return (Named(names[0], ((united(tuple(values)) or Union(tuple(values))) if empty else common,)),)  # type: ignore[arg-type]
     return (Named(names[0], (Items("list", tuple(values)),)),)
 
 
@@ -249,3 +226,21 @@ def _assigned(pairs: list[tuple[str, Readings]]) -> Readings:
         solutions[-1][name] = value
     found = [Assignments(tuple(values.items()), tuple(sorted(values))) for values in solutions]
     return (found[0],) if len(found) == 1 else (Items("list", tuple((one,) for one in found)),)
+
+
+def congruence(tokens: Tokens, whole: Callable[[Tokens], Readings]) -> Congruence | None:
+    """x \\equiv 3 \\pmod 5, 3 \\pmod{5}, x = 3 (mod 5)."""
+    index = next((place for place, token in enumerate(tokens) if token.text in ("\\pmod", "\\mod", "mod", "\\bmod")), 0)
+    if index == 0:
+        return None
+    modulus, rest = tokens[index + 1 :], tokens[:index]
+    if rest[-1].text == "(" and modulus and modulus[-1].text == ")":
+        modulus, rest = modulus[:-1], rest[:-1]
+    elif tokens[index].text != "\\pmod" and not any(token.text == "\\equiv" for token in rest):
+        return None
+    parts = split(rest, lambda token: token.text in ("\\equiv", "="))
+    trees = [parse_expression(trimmed(part)) for part in (parts[-1], modulus)]
+    name = name_of(whole(parts[0]))[0] if len(parts) == 2 else None
+    if trees[0] is None or trees[1] is None or len(parts) > 2 or (len(parts) == 2 and name is None):
+        return None
+    return Congruence(name, trees[0], trees[1])

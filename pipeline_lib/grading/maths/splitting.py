@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens
 
 MOST_ITEMS = 64
+_EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
+# What ends a sentence or a proof, and what says that an answer follows.
+_BEHIND = frozenset((".", ",", ";", ":", "\\", "\\\\", "\\blacksquare", "\\square", "\\Box", "\\qed", "\\checkmark"))
+_BEFORE = frozenset((".", ",", "=", "\\approx", "\\to", "\\therefore"))
 
 
 def depth_change(text: str) -> int:
     """1 where a token opens a bracket or an environment, -1 where it closes one."""
-    return (text in OPENING or text.startswith("\\begin{")) - (text in CLOSING or text.startswith("\\end{"))
+    if len(text) < len("\\end{"):
+        return (text in OPENING) - (text in CLOSING)
+    return text.startswith("\\begin{") - text.startswith("\\end{")
 
 
 def closing(tokens: Tokens, start: int) -> int | None:
@@ -26,6 +32,8 @@ def closing(tokens: Tokens, start: int) -> int | None:
 
 def split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]:
     """The parts between separators outside brackets and environments."""
+    if not any(map(is_separator, tokens)):
+        return [tokens]
     parts, start, depth = [], 0, 0
     for index, token in enumerate(tokens):
         text = token.text
@@ -38,24 +46,35 @@ def split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]
     return [*parts, tokens[start:]]
 
 
-def trimmed(tokens: Tokens) -> Tokens:
-    """The tokens without braces around the whole of them, and without the full stop or comma that ends a sentence."""
+def adjacent_points(tokens: Tokens) -> list[Tokens]:
+    """The points of (1,2)(3,4), written without a sign between them; none for anything else."""
+    points = []
     while tokens:
-        if tokens[-1].text in (".", ",", ";", ":", "\\", "\\\\") or tokens[-1].kind == "newline":
+        end = closing(tokens, 0) if tokens[0].text == "(" else None
+        if end is None or len(split(tokens[1:end], lambda token: token.text == ",")) == 1:
+            return []
+        points.append(tokens[: end + 1])
+        tokens = tokens[end + 1 :]
+    return points
+
+
+def trimmed(tokens: Tokens) -> Tokens:
+    """The tokens without braces around the whole of them, and without the signs at their ends that are no part of an answer."""
+    while tokens:
+        if tokens[-1].text in _BEHIND or tokens[-1].kind == "newline":
             tokens = tokens[:-1]
-        elif tokens[0].kind == "newline" or tokens[0].text in (".", ","):
+        elif tokens[0].kind == "newline" or (tokens[0].text in _BEFORE and tokens[0].kind != "number"):
+            # A decimal may be a rounding; "about 5" leaves open what it is.
+            if tokens[0].text == "\\approx" and not any("." in token.text for token in tokens):
+                break
             tokens = tokens[1:]
-        elif (tokens[0].text == "{" and closing(tokens, 0) == len(tokens) - 1 and not _has_choose(tokens)) or (
+        elif (tokens[0].text == "{" and closing(tokens, 0) == len(tokens) - 1) or (
             tokens[0].text == tokens[-1].text == '"' and len(tokens) > 2
         ):
             tokens = tokens[1:-1]
         else:
             break
     return tokens
-
-
-def _has_choose(tokens: Tokens) -> bool:
-    return any(token.text == "\\choose" for token in tokens)
 
 
 def comma_variants(tokens: Tokens) -> list[Tokens]:
@@ -77,6 +96,8 @@ def comma_variants(tokens: Tokens) -> list[Tokens]:
         variants.append(_joined(tokens, runs, ""))
     if not any(re.match(r"0\d", part) for parts in texts for part in parts[1:]):
         variants.append(tokens)
+    if all(len(parts) == 2 and parts[1].isdigit() and _EUROPEAN.fullmatch(parts[0]) for parts in texts) and not in_brackets:
+        variants.append(_joined(tuple(token._replace(text=token.text.replace(".", "")) for token in tokens), runs, "."))
     pairs = all(len(parts) == 2 and all(part.isdigit() for part in parts) and not _are_thousands(parts) for parts in texts)
     if pairs and (not in_brackets or any(token.text == ";" for token in tokens)):
         variants.append(_joined(tokens, runs, "."))

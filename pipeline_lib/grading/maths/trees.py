@@ -18,6 +18,8 @@ Tree = tuple[Any, ...]
 MOST_DIGITS = 4000
 MOST_BITS = 200_000
 LARGEST_ARGUMENT = 5_000
+# As the new name of a symbol, the imaginary unit.
+IMAGINARY = " i"
 
 
 class NotWhole(Exception):
@@ -81,7 +83,7 @@ def rational_value(tree: Tree) -> Fraction | None:
     if kind == "/" and values[1] == 0:
         raise ZeroDivisionError
     if any(value is None for value in values):
-        return None
+        return Fraction(0) if kind == "*" and 0 in values else None
     return _value(tree, [value for value in values if value is not None])
 
 
@@ -197,7 +199,13 @@ def symbols(tree: Tree) -> set[str]:
 
 
 def renamed(tree: Tree, names: dict[str, str]) -> Tree:
-    """The tree with symbols renamed."""
+    """The tree with symbols renamed, also to the imaginary unit."""
     if tree[0] == "s":
-        return ("s", names.get(tree[1], tree[1]))
+        name = names.get(tree[1], tree[1])
+        return ("c", "i") if name == IMAGINARY else ("s", name)
     return (tree[0], *(renamed(part, names) if isinstance(part, tuple) else part for part in tree[1:]))
+
+
+def holds_constant(tree: Tree, name: str) -> bool:
+    """Whether a constant is part of a tree."""
+    return tree == ("c", name) or any(holds_constant(part, name) for part in tree[1:] if isinstance(part, tuple))

@@ -5,18 +5,16 @@ kills; for the case that the parent itself was killed, an alarm with the system'
 """
 
 import contextlib
-import functools
 import gc
+import importlib.util
 import json
 import logging
 import os
-import random
-import re
 import resource
 import signal
 import sys
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 # Address space and resident memory that comparisons may add to what the libraries take.
@@ -25,186 +23,11 @@ RETIREMENT_GROWTH_BYTES = 96 << 20
 ALARM_GRACE_SECONDS = 2.0
 PARENT_CHECK_SECONDS = 10.0
 
-# Digits that decide inequality, and those that two constants must share to be equal.
-DIGITS, MANY_DIGITS = 40, 300
-POINTS = 8
-LEAST_ROUNDED_DIGITS = 4
-DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
-# By convention these letters are whole numbers: (-1)^{2n} is 1.
-WHOLE_NUMBERS = frozenset("nkm")
-
-
-@functools.lru_cache(maxsize=4096)
-def expression(tree: Any) -> Any:
-    """The sympy expression of a tree (see expressions.py). Raises ValueError for what cannot be expressed."""
-    import sympy
-
-    kind, parts = tree[0], [expression(part) for part in tree[1:] if isinstance(part, tuple)]
-    if kind == "n":
-        return sympy.Rational(tree[1])
-    if kind == "s":
-        return sympy.Symbol(tree[1])
-    if kind == "c":
-        return {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "oo": sympy.oo}[tree[1]]
-    if kind == "latex":
-        return calculus(tree[1])
-    if kind == "root":
-        return real_root(*parts)
-    if kind == "f":
-        return function(tree[1], parts)
-    return {"+": lambda: sympy.Add(*parts), "*": lambda: sympy.Mul(*parts), "/": lambda: parts[0] / parts[1],
-            "^": lambda: sympy.Pow(*parts)}[kind]()  # fmt: skip
-
-
-def real_root(value: Any, index: Any) -> Any:
-    """The root as it is read at school: of a negative number an odd one is real."""
-    import sympy
-
-    if value.is_negative and index.is_odd:
-        return -((-value) ** (1 / index))
-    return sympy.Pow(value, 1 / index)
-
-
-def function(name: str, parts: list[Any]) -> Any:
-    """A known function of sympy, or an unknown one by its name."""
-    import sympy
-
-    if name.startswith(" "):
-        return sympy.Function(name.strip())(*parts)
-    known = {
-        "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": sympy.acot, "abs": sympy.Abs, "ln": sympy.log,
-        "log": sympy.log, "!": sympy.factorial, "!!": sympy.factorial2, "binom": sympy.binomial, "permutations": sympy.ff,
-        "mod": sympy.Mod, "ceil": sympy.ceiling, "max": sympy.Max, "min": sympy.Min, "sgn": sympy.sign,
-    }  # fmt: skip
-    return (known.get(name) or getattr(sympy, name))(*parts)
-
-
-def calculus(latex: str) -> Any:
-    """What math-verify reads in a sum, an integral or a limit, evaluated."""
-    import sympy
-    from math_verify import LatexExtractionConfig, parse
-
-    parsed = parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
-    if not parsed or isinstance(parsed[0], str):
-        raise ValueError(f"{latex} cannot be parsed")
-    value = parsed[0].doit()  # of symbols that are real by assumption, and so others than those of the answer beside it
-    return value.xreplace({symbol: sympy.Symbol(symbol.name) for symbol in value.free_symbols})
-
-
-def is_equal(gold: Any, answer: Any, tolerance: float | None) -> bool:
-    """Whether two trees have the same value. Raises what the comparison raises."""
-    one, other = expression(gold), expression(answer)
-    if one == other:
-        return True
-    if not one.free_symbols and not other.free_symbols and not unknown(one, other):
-        return are_equal_constants(gold, answer, one, other, tolerance)
-    return vanishes(one, other)
-
-
-def unknown(*expressions: Any) -> set[Any]:
-    """The applications of unknown functions in the expressions."""
-    from sympy.core.function import AppliedUndef
-
-    return set().union(*(expression.atoms(AppliedUndef) for expression in expressions))
-
-
-def are_equal_constants(gold: Any, answer: Any, one: Any, other: Any, tolerance: float | None) -> bool:
-    """By their values; a decimal with enough digits is also equal to an exact value that it is a rounding of."""
-    import sympy
-
-    difference = sympy.N(one - other, DIGITS, maxn=400)
-    if not difference.is_number or difference.has(sympy.nan, sympy.zoo, sympy.oo):
-        return False
-    difference = abs(difference)
-    if tolerance is not None and difference <= tolerance:
-        return True
-    for tree, exact in ((gold, answer), (answer, gold)):
-        match = DECIMAL.fullmatch(str(tree[1])) if tree[0] == "n" else None
-        if match is not None and exact[0] != "n":
-            enough = len(match[2]) >= LEAST_ROUNDED_DIGITS and len((match[1] + match[2]).lstrip("0")) >= LEAST_ROUNDED_DIGITS
-            if enough and difference <= sympy.Rational(1, 2 * 10 ** len(match[2])):
-                return True
-    size = max(abs(sympy.N(one, DIGITS)), sympy.Float(10) ** -30)
-    if difference > size * sympy.Float(10) ** (5 - DIGITS):
-        return False
-    values = [sympy.N(expression, MANY_DIGITS) for expression in (one, other)]
-    return bool(abs(values[0] - values[1]) <= abs(values[0]) * sympy.Float(10) ** (10 - MANY_DIGITS))
-
-
-def vanishes(one: Any, other: Any) -> bool:
-    """Whether two expressions agree wherever both are real, or wherever they are defined if that is nowhere.
-
-    Values at random points decide; math-verify does where there are none.
-    """
-    verdicts = [agreement for agreement in compare_values(one, other) if agreement is not None]
-    reals = [equal for is_real, equal in verdicts if is_real]
-    if len(reals) > 1:
-        return all(reals)
-    if len(verdicts) > 1:
-        return all(equal for _, equal in verdicts)
-    from math_verify import verify
-
-    return bool(verify([one], [other], timeout_seconds=None, raise_on_error=True))
-
-
-def compare_values(one: Any, other: Any) -> Iterator[tuple[bool, bool] | None]:
-    """At each of some points whether both values are real and whether they are equal; None where one is not defined."""
-    for values in values_at_points(one, other):
-        if values is None:
-            yield None
-            continue
-        first, second = values
-        equal = abs(first - second) <= 1e-25 * max(abs(first), abs(second), 1e-9)
-        is_real = all(abs(value.as_real_imag()[1]) <= 1e-25 * max(abs(value), 1e-9) for value in values)
-        yield is_real, bool(equal)
-        if is_real and not equal:
-            return
-
-
-def values_at_points(*expressions: Any) -> Iterator[list[Any] | None]:
-    """The values of the expressions at random points, the same for all: real of both signs, whole for n, k and m."""
-    import sympy
-
-    replaced = {call: sympy.Dummy() for call in sorted(unknown(*expressions), key=str)}
-    expressions = tuple(expression.xreplace(replaced) for expression in expressions)
-    names = sorted(set().union(*(expression.free_symbols for expression in expressions)), key=str)
-    source = random.Random(20)
-    for number in range(POINTS):
-        point = {}
-        for symbol in names:
-            positive = number % 2 == 0 or source.random() < 0.4
-            if str(symbol) in WHOLE_NUMBERS:
-                size = sympy.Integer(source.randint(2, 9))
-            else:
-                size = sympy.Rational(source.randint(10_001, 39_999), 10_007)
-            point[symbol] = size if positive else -size
-        values = [sympy.N(expression.subs(point), DIGITS) for expression in expressions]
-        is_known = all(value.is_number and not value.has(sympy.nan, sympy.zoo, sympy.oo) for value in values)
-        yield values if is_known and all(value.as_real_imag()[0].is_Number for value in values) else None
-
-
-def is_near(tree: Any, shown: str, error: str) -> bool:
-    """Whether a value differs by no more than an error from the number that is shown for it."""
-    import sympy
-
-    return bool(abs(sympy.N(expression(tree), DIGITS) - sympy.Rational(shown)) <= sympy.Rational(error))
-
-
-def is_same_relation(sign: str, gold: Any, answer: Any) -> bool:
-    """Whether two equations or inequalities are the same up to a constant factor, for inequalities a positive one."""
-    import sympy
-
-    sides = [[expression(tree) for tree in pair] for pair in (gold, answer)]
-    one, other = (left - right for left, right in sides)
-    for first, second in ((one, other), tuple(sympy.fraction(sympy.together(side))[0] for side in (one, other))):
-        ratios = [
-            values[0] / values[1]
-            for values in values_at_points(first, second)
-            if values is not None and values[1] != 0 and values[0] != 0
-        ]
-        if len(ratios) > 2 and all(abs(ratio - ratios[0]) <= 1e-25 * abs(ratios[0]) for ratio in ratios):
-            return sign in ("=", "!=") or bool(ratios[0].is_positive)
-    return False
+# By its path: the import path is without this folder, and this package is slow to import.
+_VALUES = importlib.util.spec_from_file_location("equal_values", Path(__file__).with_name("equal_values.py"))
+assert _VALUES is not None and _VALUES.loader is not None
+values = importlib.util.module_from_spec(_VALUES)
+_VALUES.loader.exec_module(values)
 
 
 def freeze(node: Any) -> Any:
@@ -218,11 +41,11 @@ def decide(node: Any, tolerance: float | None) -> bool:
         return node
     kind = node[0]
     if kind == "equal":
-        return is_equal(freeze(node[1]), freeze(node[2]), tolerance)
+        return bool(values.is_equal(freeze(node[1]), freeze(node[2]), tolerance))
     if kind == "near":
-        return is_near(freeze(node[1]), node[2], node[3])
+        return bool(values.is_near(freeze(node[1]), node[2], node[3]))
     if kind == "relation":
-        return is_same_relation(node[1], freeze(node[2]), freeze(node[3]))
+        return bool(values.is_same_relation(node[1], freeze(node[2]), freeze(node[3])))
     if kind == "match":
         return can_match(node[1], tolerance)
     errors = []
@@ -281,8 +104,8 @@ def start() -> dict[str, Any]:
     """Import and warm up sympy, so that the first comparison does not pay for it."""
     try:
         root = ("root", ("n", "2"), ("n", "2"))
-        assert is_equal(("/", root, ("n", "2")), ("/", ("n", "1"), root), None)
-        assert not is_equal(("^", ("s", "x"), ("n", "2")), ("s", "x"), None)
+        assert values.is_equal(("/", root, ("n", "2")), ("/", ("n", "1"), root), None)
+        assert not values.is_equal(("^", ("s", "x"), ("n", "2")), ("s", "x"), None)
     except Exception as error:
         return _failed(error)
     return {"reason": "ready"}
