@@ -222,7 +222,7 @@ KINDS: tuple[Callable[[Random], Drawn], ...] = (
 
 
 def test_equal_notations_are_accepted_and_mutants_refused():
-    refused, accepted, counts = judge_mutants(160, 3, KINDS)
+    refused, accepted, counts = judge_mutants(90, 3, KINDS)
     assert (refused, accepted) == ([], [])
     assert set(counts) == {kind.__name__ for kind in KINDS}
 

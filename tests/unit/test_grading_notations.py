@@ -148,6 +148,15 @@ A^T || A^\top
 3\text{ dollars per hour} || \$3/\text{hour}
 Ce^{-2t} || C e^{-2t}
 (-1)^{n}2\sqrt{n} || 2(-1)^n\sqrt{n}
+\begin{pmatrix}4\\6\end{pmatrix} || \begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}3\\4\end{pmatrix}
+\begin{pmatrix}1\\2\end{pmatrix}+t\begin{pmatrix}3\\4\end{pmatrix} || \begin{pmatrix}1+3t\\2+4t\end{pmatrix}
+A^{-1}=\begin{pmatrix}1&2\\3&4\end{pmatrix} || \begin{bmatrix}1&2\cr3&4\end{bmatrix}
+\Delta H=-5\text{ kJ/mol} || -5\text{ kJ/mol}
+E^\circ=0.34\text{ V} || 0.34\text{ V}
+a_n=3n+1 || a_n=3n+1, n\ge1
+(0,\infty) || \mathbb{R}^+ || \mathbb{R}_{>0}
+\mathbb{Z}^+ || \text{all positive integers}
+\{(1,2)\} || (1,2)
 """
 
 WRONG = r"""
@@ -287,6 +296,15 @@ A^T || A^{-1}
 x\ne1 || x\ne1,2
 x\ne\pm1 || x\ne1
 12:00\text{ a.m.} || noon
+\begin{pmatrix}4\\6\end{pmatrix} || \begin{pmatrix}1\\2\end{pmatrix}-\begin{pmatrix}3\\4\end{pmatrix}
+\begin{pmatrix}1\\2\end{pmatrix} || \begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}0&0\end{pmatrix}
+A^{-1}=\begin{pmatrix}1&2\\3&4\end{pmatrix} || A=\begin{pmatrix}1&2\\3&4\end{pmatrix}
+\Delta H=-5\text{ kJ/mol} || \Delta S=-5\text{ kJ/mol} || 5\text{ kJ/mol}
+a_n=3n+1 || a_n=3n-1, n\ge1 || a_n=3n+1, n=5
+(0,\infty) || \mathbb{R} || \mathbb{R}^*
+\mathbb{Z}^+ || \mathbb{Z}
+\{(1,2),(3,4)\} || (1,2)
+5 || E^2=5
 """
 
 

@@ -16,10 +16,11 @@ from pipeline_lib.grading.maths.answer_types import (
     Readings,
     Text,
     Time,
+    Union,
 )
 from pipeline_lib.grading.maths.cursor import CALCULUS
 from pipeline_lib.grading.maths.expressions import parse_expression
-from pipeline_lib.grading.maths.intervals import REAL_LINE
+from pipeline_lib.grading.maths.intervals import HIGH, REAL_LINE, interval, line_without
 from pipeline_lib.grading.maths.lexer import CLOSING, OPENING, Token, Tokens
 from pipeline_lib.grading.maths.splitting import closing, split
 from pipeline_lib.grading.maths.trees import BeyondComputing, Tree, expand_signs, rational_value, symbols
@@ -56,7 +57,9 @@ _PHRASES = {
     "no solution": "empty", "no solutions": "empty", "no real solution": "empty", "no real solutions": "empty", "none": "empty",
     "empty set": "empty", "the empty set": "empty", "there is no solution": "empty", "there are no solutions": "empty",
     "all real numbers": "real", "all reals": "real", "any real number": "real", "all real x": "real", "the real numbers": "real",
-    "all integers": "integer", "the integers": "integer", "dne": "does not exist", "the limit does not exist": "does not exist",
+    "all positive integers": "positive integer",
+    "positive integers": "positive integer", "all integers": "integer", "the integers": "integer", "dne": "does not exist",
+    "the limit does not exist": "does not exist",
 }  # fmt: skip
 _NUMERALS = {name: value for value, name in enumerate((
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
@@ -68,6 +71,11 @@ _TENS = {name: 10 * value for value, name in enumerate((
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _TIMES_OF_DAY = {"noon": Time((12, 0), "p"), "midnight": Time((12, 0), "a")}
 EMPTY = Items("set", ())
+_ZERO: Readings = (Number(Fraction(0), ("n", "0")),)
+_REALS: dict[str, Items | Union] = {
+    "\\mathbbR": REAL_LINE, **dict.fromkeys(("\\mathbbR^+", "\\mathbbR_+", "\\mathbbR_>0"), interval("()", _ZERO, HIGH)),
+    **dict.fromkeys(("\\mathbbR^*", "\\mathbbR^\\times"), line_without((_ZERO,))),
+}  # fmt: skip
 
 
 def letter_of(tokens: Tokens) -> str:
@@ -304,8 +312,11 @@ def read_text(tokens: Tokens) -> Readings:
     phrase = _PHRASES.get(" ".join(words), "")
     if phrase == "empty" or words == ["\\emptyset"]:
         return (EMPTY,)
-    if phrase == "real" or words == ["\\mathbb", "{", "r", "}"] or words == ["\\mathbb", "{", "R", "}"]:
-        return (REAL_LINE,)
+    joined = "".join(token.text for token in tokens if token.text not in ("{", "}"))
+    if phrase == "real" or joined in _REALS:
+        return (_REALS.get(joined, REAL_LINE),)
+    if joined in ("\\mathbbZ^+", "\\mathbbZ_>0") or phrase == "positive integer":
+        return (Text(("\\mathbb", "{", "Z", "}", "^", "+")),)
     if phrase == "integer":
         return (Text(("\\mathbb", "{", "Z", "}")),)
     if phrase:

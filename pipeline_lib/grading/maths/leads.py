@@ -47,6 +47,9 @@ def _is_lead(tokens: Tokens) -> bool:
         is_group = tokens[head].text != "'" and tokens[head + 1].text == "{"
         head = (closing(tokens, head + 1) or head) + 1 if is_group else head + (1 if tokens[head].text == "'" else 2)
     rest = tokens[head:]
+    if (not rest and tokens[-1].text in ("*", "\\circ", "\\ast")) or tokens[-2:][0].text in ("*", "\\circ"):
+        # The standard potential E^\\circ and the best x^*.
+        return head > 1
     if rest and rest[0].text in ("(", "[") and closing(rest, 0) == len(rest) - 1:
         # x(y + 1) is a product.
         is_name = is_operator or is_function or first.text == "\\mathbb" or first.text.isupper() or first.text in "fghn"

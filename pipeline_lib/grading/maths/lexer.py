@@ -215,8 +215,8 @@ def _append_inner(tokens: list[Token], inner: list[Token], spaced: bool, name: s
 
 def _spelling(kind: str, found: str) -> tuple[str, str]:
     """Kind and text of a token in the one spelling of synonyms."""
-    if kind == "newline":
-        return kind, "\\\\"
+    if kind == "newline" or found == "\\cr":
+        return "newline", "\\\\"
     if kind == "environment":
         name = re.sub(r"[\s*]", "", found)
         return "command", name[: name.index("}") + 1]

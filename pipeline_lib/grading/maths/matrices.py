@@ -6,7 +6,7 @@ from pipeline_lib.grading.maths.answer_types import Expression, Items, Matrix, N
 from pipeline_lib.grading.maths.atoms import valued
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.lexer import Tokens
-from pipeline_lib.grading.maths.splitting import closing, split
+from pipeline_lib.grading.maths.splitting import closing, depth_change, split
 from pipeline_lib.grading.maths.trees import Tree
 
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix"))
@@ -46,7 +46,7 @@ class Environments:
             return self.multiplied(tokens)
         end = closing(tokens, 0)
         if end is None or not _is_end(tokens, end):
-            return None
+            return None if end is None else self.added(tokens)
         name, body = tokens[0].text[7:-1], tokens[1:end]
         rows = [
             split(line, lambda token: token.text == "&") for line in split(body, lambda token: token.kind == "newline") if line
@@ -72,8 +72,28 @@ class Environments:
             cells.append((Text(("otherwise",)),) if read in ((Text(("else",)),), (Text(("otherwise",)),)) else read)
         return Items("tuple", tuple(cells), "cases")
 
+    def added(self, tokens: Tokens) -> Readings | None:
+        """A sum of matrices of one size, cell by cell; None for anything else."""
+        terms: list[Tokens] = []
+        depth = start = 0
+        for place, token in enumerate(tokens):
+            if depth == 0 and place and token.text in ("+", "-") and tokens[place - 1].text not in ("+", "-", *_TIMES):
+                terms.append(tokens[start:place])
+                start = place + (token.text == "+")
+            depth += depth_change(token.text)
+        found = [_trees(self.read(term)) if term else None for term in (*terms, tokens[start:])] if terms else []
+        sizes = {tuple(len(row) for row in rows) if rows is not None else None for rows in found}
+        if len(sizes) != 1 or None in sizes:
+            return None
+        rows = zip(*(rows for rows in found if rows is not None), strict=True)
+        return (Matrix(tuple(tuple(valued(("+", *cells)) for cells in zip(*row, strict=True)) for row in rows)),)
+
     def multiplied(self, tokens: Tokens) -> Readings | None:
-        """A factor or a sign before a matrix, or the sign of a determinant."""
+        """A sum of matrices, a factor or a sign before a matrix, or the sign of a determinant."""
+        if not any(token.text.startswith("\\begin{") for token in tokens):
+            return None
+        if (total := self.added(tokens)) is not None:
+            return total
         start = next((place for place, token in enumerate(tokens) if token.text.startswith("\\begin{")), 0)
         factor = tokens[:start]
         if factor and factor[-1].text in ("(", "["):

@@ -11,6 +11,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Expression,
     Family,
     Items,
+    Matrix,
     Named,
     Number,
     Quantity,
@@ -50,6 +51,9 @@ def related(relation: Relation, lead: str | None = None) -> Readings:
             # 5 = x.
             terms, signs = terms[::-1], signs[::-1]
         name, compound = (lead, False) if lead else name_of(terms[0])
+        if name is None and isinstance(terms[-1][0], Matrix):
+            # A^{-1} is a name where a matrix follows.
+            name = repr(terms[0])
         values = terms[1:]
         if name is None or any(isinstance(value[0], Text) and len(value[0].words) > 3 for value in values):
             return (relation,)
@@ -134,7 +138,9 @@ def _bounded(relation: Relation) -> Readings:
 def is_constant(answer: Answer) -> bool:
     if isinstance(answer, Expression):
         return not symbols(answer.tree) or (answer.tree[0] == "latex" and is_closed(answer.tree[1]))
-    return isinstance(answer, Number | Quantity | Based) and not (isinstance(answer, Quantity) and answer.bare)
+    if isinstance(answer, Quantity):
+        return not answer.bare and not symbols(answer.amount.tree)
+    return isinstance(answer, Number | Based)
 
 
 def name_of(term: Readings) -> tuple[str | None, bool]:
@@ -157,7 +163,7 @@ def _tree_name(tree: Tree) -> tuple[str | None, bool]:
         return repr(tree), not (tree[1].startswith(" ") or len(tree) == 3)
     if tree[0] == "*" and all(part[0] in ("s", "*", "n") for part in tree[1:]) and (names := _product(tree)):
         # AB names a segment; ab is a product.
-        return repr(tree), not names.isupper()
+        return repr(tree), not (names.isupper() or names.startswith("\\Delta") or names == "pH")
     if tree[0] in ("+", "*", "/") and all(part == ("n", "-1") or _tree_name(part)[0] for part in tree[1:]):
         return repr(tree), tree[0] != "/" or any(_tree_name(part)[1] or not _product(part).isupper() for part in tree[1:])
     return None, False

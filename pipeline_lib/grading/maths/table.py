@@ -66,6 +66,7 @@ RULES = (
     Rule("set", "set", "in any order", Meeting.items, (r"\{1,2\}", r"\{2,1\}"), (r"\{1,2\}", r"\{1,3\}")),
     Rule("set", "number", "its only element", Meeting.set_and_element, (r"\{5\}", "5"), (r"\{5,6\}", "5")),
     Rule("set", "expression", "its only element", Meeting.set_and_element, (r"\{\sqrt8\}", r"2\sqrt2"), (r"\{\pi,2\}", r"\pi")),
+    Rule("set", "tuple", "its only element", Meeting.set_and_element, (r"\{(1,2)\}", "(1,2)"), (r"\{(1,2),(3,4)\}", "(1,2)")),
     Rule("interval", "interval", "the same ends", Meeting.items, ("(0,1]", "]0,1]"), ("[0,1]", "[0,1)")),
     Rule("union", "union", "the same parts in any order", Meeting.unions,
          (r"(2,3]\cup[5,7)", r"[5,7)\cup(2,3]"), (r"(2,3]\cup[5,7)", r"(2,3)\cup[5,7)")),

@@ -4,7 +4,7 @@ import re
 
 from pipeline_lib.grading.maths.answer_types import Chain, Named, Number, Quantity, Readings, Text
 from pipeline_lib.grading.maths.atoms import added
-from pipeline_lib.grading.maths.intervals import REAL_LINE
+from pipeline_lib.grading.maths.intervals import REAL_LINE, is_interval
 from pipeline_lib.grading.maths.lexer import Tokens
 from pipeline_lib.grading.maths.relations import is_constant
 from pipeline_lib.grading.maths.units import conversion
@@ -44,7 +44,10 @@ def without_domains(items: list[Readings]) -> list[Readings]:
     for readings in items:
         first = readings[0]
         is_real = isinstance(first, Named) and first.value == (REAL_LINE,) and first.name is not None
-        if not (is_real and any(f"('s', '{first.name}')" in name for name in named)):  # type: ignore[union-attr]
+        # n \\geq 1 beside a_n.
+        is_bound = isinstance(first, Named) and first.name and is_interval(first.value[0])
+        is_index = is_bound and any(name.endswith(f"_{{{first.name}}}") for name in named)  # type: ignore[union-attr]
+        if not is_index and not (is_real and any(f"('s', '{first.name}')" in name for name in named)):  # type: ignore[union-attr]
             kept.append(readings)
     return kept
 
