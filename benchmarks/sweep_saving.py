@@ -1,6 +1,6 @@
 """What one generation saves that is scored at every token budget, against one a budget: same seeds, same verdicts, fewer tokens.
 
-    python benchmarks/sweep_saving.py [PROMPTS]      # 105; a minute on two cores, no network
+    python -m benchmarks.sweep_saving [PROMPTS]      # 105; a minute on two cores, no network
 
 The tiny model on held-out sums, four samples a prompt, at the demo's budgets; the two ways in turn. Prints accuracy at every budget
 in both ways, tokens and seconds; ends with 1 where a verdict differs.
