@@ -29,6 +29,9 @@ from pipeline_lib.training.checkpoint_files import (
 from pipeline_lib.training.step_folder import StepFolder, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 
+# Files of rollouts that are made one while training goes on: a query opens each.
+COMPACTED_TOGETHER = 64
+
 logger = logging.getLogger(__name__)
 
 
@@ -173,16 +176,9 @@ def choose_start(session: RunSession, steps: StepFolder) -> int:
     rows, alarms = (store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
     step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
     steps.forget_after(step)
-    _delete_rollouts_after(run, step)
+    store.delete_rollouts_after(run.run_id, step)
     store.replace("training_steps", {"run_id": run.run_id}, steps.rows())
     return step
-
-
-def _delete_rollouts_after(run: Run, step: int) -> None:
-    """What a killed attempt sampled in steps that are taken again: with fewer processes not all of its files are replaced."""
-    for path in run.rollouts_folder("train").glob("step-*-rank-*.parquet"):
-        if int(path.name.split("-")[1]) > step:
-            path.unlink()
 
 
 def make_job(session: RunSession, steps: StepFolder) -> TrainJob:
@@ -244,3 +240,4 @@ def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: Tr
     view.announce(alarms)
     if view.is_due:
         view.show(steps.rows())
+    store.compact(run.run_id, "train", COMPACTED_TOGETHER, last["step"])
