@@ -94,7 +94,7 @@ class Train(StageOfRuns):
         session, run = unit.session, unit.session.run
         steps = StepFolder(run.training_folder() / "steps")
         _start_over_if_needed(session, steps.path, unit.fingerprint)
-        session.child(self.name)  # so that MLflow knows of a training run that fails before its first step, too
+        session.child(self.name, wait=False)  # so that MLflow knows of a training run that fails before its first step, too
         view = display.training(run)
         with display.progress(run.config.name, "train") as progress:
             done = run_job(
@@ -232,7 +232,7 @@ def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: Tr
     steps.mark_seen()
     if any(row["checkpoint_seconds"] for row in rows):
         store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
-    session.tracker.log_steps(session.child("train"), rows)
+    session.tracker.log_steps(session.child("train", wait=False), rows, wait=False)
     last = rows[-1]
     note = f"reward {last['reward_mean']:.2f}  accuracy {last['accuracy']:.2f}  {last['mean_tokens']:.0f} tokens"
     raised = ", ".join(f"{alarm.kind} at step {alarm.step}" for alarm in alarms)

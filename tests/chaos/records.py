@@ -65,7 +65,7 @@ def _tables(home: Path) -> Iterator[tuple[str, list[str]]]:
     if any((home / "rollouts").glob("[!~]*/**/*.parquet")):
         every = f"read_parquet('{home}/rollouts/**/*.parquet', union_by_name = true, hive_partitioning = false)"
         with duckdb.connect() as files:
-            yield "rollouts", _rows(files, f"(SELECT COLUMNS(c -> c <> 'rollout_id') FROM {every})")
+            yield "rollouts", _rows(files, f"(SELECT * EXCLUDE (rollout_id) FROM {every})")
 
 
 def _rows(database: duckdb.DuckDBPyConnection, source: str) -> list[str]:
