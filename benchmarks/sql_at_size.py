@@ -2,9 +2,10 @@
 
     python benchmarks/sql_at_size.py [--rows 300000] [--folder FOLDER] [--keep] [--no-export]
 
-Five runs whose rollouts, with texts of 2 kB, DuckDB draws and lays down as stages do; the store compacts them. 10,000,000 rows need 15 GB
-of disk while they are compacted, and half an hour. Each question is asked by a process of its own, as `laconic sql` does,
-and the least of three counts (whatever else runs adds to it); seconds are those of the query alone, with opening and closing the store. Nothing is left behind.
+Five runs whose rollouts, with texts of 2 kB, DuckDB draws and lays down as stages do, a file a step; the store compacts them.
+10,000,000 rows need 20 GB of disk and half an hour. Each question is asked by a process of its own, as `laconic sql` does,
+and the least of three counts (whatever else runs adds to it); seconds are those of the query with opening and closing the store.
+Nothing is left behind.
 """
 
 import argparse
