@@ -16,7 +16,7 @@ TEST_WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: setup servers demo smoke test test-slow chaos check constraints generated-docs docs findings clean browser screenshots
+.PHONY: setup servers demo smoke test test-slow chaos benchmark check constraints generated-docs docs findings clean browser screenshots
 
 setup: $(STAMP)
 
@@ -56,6 +56,12 @@ FIRST ?= 0
 LANES ?= 2
 chaos: setup
 	ROUNDS=$(ROUNDS) SEED=$(SEED) FIRST=$(FIRST) $(BIN)/python -m pytest tests/chaos/test_campaign.py -m slow -v -n $(LANES) --dist loadgroup
+
+# Targets beside figures; ends non-zero when one falls short by more than a tenth. ROWS=10000000: the size of real runs.
+ROWS ?= 300000
+benchmark: setup
+	$(BIN)/python benchmarks/sql_at_size.py --rows $(ROWS)
+	$(BIN)/python benchmarks/store_in_the_loop.py
 
 # What the browser test drives; without it, that test is skipped with a reason.
 browser:

@@ -1,4 +1,4 @@
-"""`laconic up`, `down`, `deploy`, `work`: servers and worker; `retrain`, `promote`, `rollback`: a champion; `relocate`: a moved home."""
+"""`laconic up`, `down`, `deploy`, `work`: servers, worker; `retrain`, `promote`, `rollback`: a champion; `relocate`, `compact`: a home."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,3 +125,12 @@ def relocate(
 
     for place, count in relocate_home(laconic_home(), former).items():
         say(f"{place}: {count}")
+
+
+@commands.command(rich_help_panel=Panel.OPERATE)
+def compact() -> None:
+    """Make few large files of the rollouts of every run, which SQL reads faster; runs do it themselves, but older ones have not."""
+    from pipeline_lib.runs.compacted import compact_home
+
+    for run_id, fewer in compact_home(laconic_home()).items():
+        say(f"{run_id}: {'is being worked on' if fewer is None else f'{fewer} files fewer'}")

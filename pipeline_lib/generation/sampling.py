@@ -1,6 +1,5 @@
 """Prompts in, judged rollouts out, in shards that survive a crash: what profiling and evaluation do with an engine."""
 
-import glob
 import logging
 import math
 import time
@@ -19,7 +18,7 @@ from pipeline_lib.jobs import GenerateUnit
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Completion, Grade, Prompt, Rollout, Stage
-from pipeline_lib.store.rollout_files import whole_groups, write_rollout_file
+from pipeline_lib.store.rollout_files import stage_files, whole_groups, write_rollout_file
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
 SHARD_ROLLOUTS = 2048
@@ -205,7 +204,7 @@ def missing_groups(unit: GenerateUnit, prompts: Sequence[Prompt]) -> list[int]:
     Shards count by what is in them, so that one is kept however the prompts were cut and whatever number of ranks there was.
     """
     held: set[str] = set()
-    for path in sorted(Path(unit.output_folder).glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")):
+    for path in stage_files(Path(unit.output_folder), f"{unit.shard_prefix}-"):
         groups = whole_groups(path, unit.num_samples)
         if not groups:
             logger.warning("%s is damaged, and made again", path)

@@ -4,7 +4,6 @@ The row is the journal. A crash between the row and the aliases leaves a row wit
 for the model carries it out first, and moving an alias twice changes nothing. So both always end as the row says.
 """
 
-import glob
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from pipeline_lib.promotions.plan import CHAMPION, PREVIOUS, RetrainingPlan
 from pipeline_lib.records import Promotion, PromotionBudget, Rollout
 from pipeline_lib.runs.base_model import check_model_name
 from pipeline_lib.runs.run import Run
-from pipeline_lib.store.rollout_files import read_rollout_file
+from pipeline_lib.store.rollout_files import read_stage_rollouts
 from pipeline_lib.tracking import Registry
 
 if TYPE_CHECKING:
@@ -251,10 +250,9 @@ def evaluation_rollouts(store: "Store", run: Run, step: int, benchmarks: list[st
         fingerprint = done[unit]["fingerprint"]
         owners = store.named("stage_result_owner", stage="evaluate", unit=unit, fingerprint=fingerprint)
         folders = [run.rollouts_folder("evaluate"), *(below(run.home, "rollouts", row["run_id"], "evaluate") for row in owners)]
-        pattern = glob.escape(f"{benchmark}-{step:05d}-{fingerprint[:12]}") + "-*.parquet"
-        shards = next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])
-        found[benchmark] = [rollout for shard in shards for rollout in read_rollout_file(shard)]
-        if not shards:
+        prefix = f"{benchmark}-{step:05d}-{fingerprint[:12]}-"
+        found[benchmark] = next((rollouts for folder in folders if (rollouts := read_stage_rollouts(folder, prefix))), [])
+        if not found[benchmark]:
             raise ValueError(
                 f"the evaluation rollouts of step {step} of run {run.run_id} on {benchmark!r} are gone: run 'laconic evaluate "
                 "--force' with its configuration"

@@ -80,16 +80,20 @@ def preview_of(store: Store, run: Run, profile: str) -> "Preview | None":
 
 def example_pairs(store: Store, run: Run) -> list[tuple[Row, Row]]:
     """Responses to the same problems before and after, spread over the lengths that they had before."""
-    rows = store.named("evaluated_texts", run_id=run.run_id, source=run.config.evaluate.benchmarks[0].name)
-    before, after = (
-        {row["prompt_id"]: row for row in some if row["sample_index"] == 0}
-        for some in ([row for row in rows if row["step"] == 0], last_trained(rows))
-    )
+    where = {"run_id": run.run_id, "source": run.config.evaluate.benchmarks[0].name}
+    before, after = _ends(store.named("evaluated_first_lengths", **where))
     common = sorted(before.keys() & after.keys(), key=lambda prompt_id: (before[prompt_id]["num_tokens"], prompt_id))
     chosen = (
         [common[round(index * (len(common) - 1) / (EXAMPLE_PAIRS - 1))] for index in range(EXAMPLE_PAIRS)] if common else []
     )
+    rows = store.named("evaluated_texts", **where, prompt_ids=list(dict.fromkeys(chosen)))
+    before, after = _ends([row for row in rows if row["sample_index"] == 0])
     return [(before[prompt_id], after[prompt_id]) for prompt_id in dict.fromkeys(chosen)]
+
+
+def _ends(rows: Sequence[Row]) -> tuple[dict[str, Row], dict[str, Row]]:
+    before, after = [row for row in rows if row["step"] == 0], last_trained(rows)
+    return {row["prompt_id"]: row for row in before}, {row["prompt_id"]: row for row in after}
 
 
 def tiny_tables(store: Store, runs: Sequence[Run]) -> list[ExtraTable]:
@@ -100,7 +104,7 @@ def tiny_tables(store: Store, runs: Sequence[Run]) -> list[ExtraTable]:
             continue
         labelled: dict[str, list[tuple[str, str]]] = {}
         for run in runs:
-            for row in store.named("evaluated_texts", run_id=run.run_id, source=benchmark.name):
+            for row in store.named("evaluated_texts", run_id=run.run_id, source=benchmark.name, prompt_ids=None):
                 label = "before RL" if row["step"] == 0 else f"after RL ({run.config.reward.name})"
                 labelled.setdefault(label, []).append((row["problem"], row["text"]))
         tables += [

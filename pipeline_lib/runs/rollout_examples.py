@@ -66,8 +66,7 @@ def view_rollout(store: Store, rollout_id: str, beside: str | None = None) -> Ro
 
 
 def _side_by_side(store: Store, row: Row, rollout_ids: set[str]) -> list[ShownRollout]:
-    runs = list({rollout_id.partition("/")[0] for rollout_id in rollout_ids})
-    found = store.named("rollouts_of_ids", run_ids=runs, rollout_ids=sorted(rollout_ids - {row["rollout_id"]}))
+    found = [each for rollout_id in sorted(rollout_ids - {row["rollout_id"]}) for each in rollout_of_id(store, rollout_id)]
     same = [other for other in found if other["source"] == row["source"]]
     ordered = sorted([row, *same], key=lambda each: (each["stage"] == "train", each["step"]))
     return [ShownRollout(_place(each), each) for each in ordered]
@@ -95,12 +94,16 @@ def _find(store: Store, rollout_id: str) -> dict[str, Any]:
     word, _, rest = rollout_id.partition("/")
     run_id = resolve_run(word, store.named("named_runs"))
     wanted = f"{run_id}/{rest}"
-    found = store.named("rollouts_of_ids", run_ids=[run_id], rollout_ids=[wanted])
-    if found:
+    if found := rollout_of_id(store, wanted):
         return found[0]
     near = [row["rollout_id"] for row in store.named("near_rollout_ids", run_id=run_id, rollout_id=wanted, count=NEAR)]
     hint = f"; the nearest are {', '.join(near)}" if near else f": run {run_id} has no rollouts of its own"
     raise ValueError(f"no rollout {wanted!r}{hint} ('laconic show {run_id}' lists some)")
+
+
+def rollout_of_id(store: Store, rollout_id: str) -> list[dict[str, Any]]:
+    """The rollout whole (of each source that has this prompt_id), with its problem; empty where there is none."""
+    return store.named("rollout_of_id", run_id=rollout_id.partition("/")[0], rollout_id=rollout_id)
 
 
 def interesting_rollouts(store: Store, word: str) -> tuple[str, list[Interesting]]:

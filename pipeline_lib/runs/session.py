@@ -90,10 +90,13 @@ class RunSession:
         self.ledger.note_fleet(events)
         self.show_fleet(self.run, events)
 
-    def child(self, stage: str) -> str | None:
-        """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach."""
+    def child(self, stage: str, wait: bool = True) -> str | None:
+        """Id of the MLflow child run of a stage, which is opened at the first call; None while MLflow is out of reach.
+
+        None, too, where the first call does not `wait` for MLflow: the run that was opened last is meant.
+        """
         if stage not in self._children:
-            self._children[stage] = self.tracker.start_child(self.mlflow_run_id, stage)
+            self._children[stage] = self.tracker.start_child(self.mlflow_run_id, stage, wait)
         return self._children[stage]
 
     def finish_child(self, stage: str) -> None:

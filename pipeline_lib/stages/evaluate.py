@@ -1,6 +1,5 @@
 """The evaluate stage: the budget sweep of the base and of the trained models of some runs, on one engine."""
 
-import glob
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import Stage, Summary, Unit, sampling_identity
-from pipeline_lib.store.rollout_files import read_rollout_file
+from pipeline_lib.store.rollout_files import read_stage_rollouts
 from pipeline_lib.training.checkpoint_files import naming_remedy, read_record, require_model
 
 logger = logging.getLogger(__name__)
@@ -94,8 +93,7 @@ class Evaluate(Stage[Sweep]):
 
     def work(self, unit: Sweep, display: Display) -> Summary:
         run, store, evaluate = unit.session.run, unit.session.store, unit.session.run.config.evaluate
-        shards = run.rollouts_folder("evaluate").glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")
-        rollouts = [rollout for shard in shards for rollout in read_rollout_file(shard)]
+        rollouts = read_stage_rollouts(run.rollouts_folder("evaluate"), f"{unit.shard_prefix}-")
         # The bootstrap draws prompts by their number: that must not depend on how they were dealt over ranks.
         number = {prompt.prompt_id: number for number, prompt in enumerate(read_prompts(unit.prompts_file))}
         points = score_budgets(

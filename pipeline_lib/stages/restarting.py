@@ -1,6 +1,5 @@
 """A job that outlives its worker: one that died is followed by another, which goes on from what is on the disk."""
 
-import glob
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from pipeline_lib.jobs import GenerateJob, TrainJob
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Progress
+from pipeline_lib.store.rollout_files import stage_files
 from pipeline_lib.worker.process import WorkerFailed
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,6 @@ def generate(session: RunSession, stage: str, job: GenerateJob, progress: Progre
     """Run a job whose shards show how far it is; a whole one that is there is not made again."""
 
     def count_shards() -> int:
-        return sum(
-            1 for unit in job.units for _ in Path(unit.output_folder).glob(f"{glob.escape(unit.shard_prefix)}-*.parquet")
-        )
+        return sum(len(stage_files(Path(unit.output_folder), f"{unit.shard_prefix}-")) for unit in job.units)
 
     return run_job(session, stage, lambda: job, lambda state: progress.update(state["done"], state["total"]), count_shards)

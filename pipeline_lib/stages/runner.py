@@ -1,11 +1,19 @@
 """Runs a stage: skips what is done, takes over what another run has done, does and records the rest, tells MLflow."""
 
+import logging
 import time
 from collections.abc import Sequence
+from typing import get_args
 
+from pipeline_lib.records import Stage as RolloutStage
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.stage import Postponed, Stage, Summary, U
+
+# From so many files of rollouts on, a finished stage's are compacted.
+MANY_FILES = 8
+
+logger = logging.getLogger(__name__)
 
 
 def run_stage(stage: Stage[U], sessions: Sequence[RunSession], display: Display | None = None) -> Summary:
@@ -24,6 +32,8 @@ def run_stage(stage: Stage[U], sessions: Sequence[RunSession], display: Display 
             # Forced, all of them: also those of checkpoints and benchmarks that are evaluated no more.
             unit.session.ledger.forget_stage(stage.name, None if stage.is_forced(unit.session) else unit.name)
     done = _do(stage, units, list(todo.values()), display)
+    for session in dict.fromkeys(unit.session for unit in done):
+        _compact(stage, session)
     results = [done[unit] if unit in done else _use_stored(stage, unit) for unit in units]
     for session in sessions if stage.always_tells else [unit.session for unit in done]:
         child = send_stage(stage, session)
@@ -43,6 +53,15 @@ def _do(stage: Stage[U], units: Sequence[U], todo: Sequence[U], display: Display
             seconds = shared_seconds + time.monotonic() - started
             unit.session.ledger.record_stage(stage.name, unit.name, unit.fingerprint, seconds, summary)
     return done
+
+
+def _compact(stage: Stage[U], session: RunSession) -> None:
+    """Make few large files of the rollouts of a finished stage; what is in the way of that is in nobody else's way."""
+    if stage.name in get_args(RolloutStage):
+        try:
+            session.store.compact(session.run.run_id, stage.name, MANY_FILES)  # type: ignore[arg-type]
+        except OSError as error:
+            logger.warning("the rollouts of %s are compacted later ('laconic compact'): %s", session.run.run_id, error)
 
 
 def _use_stored(stage: Stage[U], unit: U) -> Summary:

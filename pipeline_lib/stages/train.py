@@ -33,6 +33,8 @@ from pipeline_lib.training.step_folder import StepFolder, last_metrics
 from pipeline_lib.training.watch import DynamicsWatch, split_phases
 
 NEWEST_STEPS = 5  # over which what is shown of a fleet is averaged
+# Files of rollouts that are made one while training goes on: a query opens each.
+COMPACTED_TOGETHER = 64
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class Train(StageOfRuns):
         session, run = unit.session, unit.session.run
         steps = StepFolder(run.training_folder() / "steps")
         _start_over_if_needed(session, steps.path, unit.fingerprint)
-        session.child(self.name)  # so that MLflow knows of a training run that fails before its first step, too
+        session.child(self.name, wait=False)  # so that MLflow knows of a training run that fails before its first step, too
         view = display.training(run)
         with display.progress(run.config.name, "train") as progress:
             done = run_job(
@@ -178,16 +180,9 @@ def choose_start(session: RunSession, steps: StepFolder) -> int:
     rows, alarms = (store.named(name, run_id=run.run_id) for name in ("training_curve", "alarms_of_run"))
     step = choose_resume_step(run.checkpoints_folder(), steps.restore(last, rows, alarms))
     steps.forget_after(step)
-    _delete_rollouts_after(run, step)
+    store.delete_rollouts_after(run.run_id, step)
     store.replace("training_steps", {"run_id": run.run_id}, steps.rows())
     return step
-
-
-def _delete_rollouts_after(run: Run, step: int) -> None:
-    """What a killed attempt sampled in steps that are taken again: with fewer processes not all of its files are replaced."""
-    for path in run.rollouts_folder("train").glob("step-*-rank-*.parquet"):
-        if int(path.name.split("-")[1]) > step:
-            path.unlink()
 
 
 def make_job(session: RunSession, steps: StepFolder) -> TrainJob:
@@ -241,7 +236,7 @@ def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: Tr
     steps.mark_seen()
     if any(row["checkpoint_seconds"] for row in rows):
         store.replace("checkpoints", {"run_id": run.run_id}, checkpoint_records(run.run_id, run.checkpoints_folder()))
-    session.tracker.log_steps(session.child("train"), rows)
+    session.tracker.log_steps(session.child("train", wait=False), rows, wait=False)
     last = rows[-1]
     note = f"reward {last['reward_mean']:.2f}  accuracy {last['accuracy']:.2f}  {last['mean_tokens']:.0f} tokens"
     raised = ", ".join(f"{alarm.kind} at step {alarm.step}" for alarm in alarms)
@@ -249,6 +244,7 @@ def _follow(session: RunSession, steps: StepFolder, progress: Progress, view: Tr
     view.announce(alarms)
     if view.is_due:
         view.show(steps.rows(), False, _fleet_reader(session))
+    store.compact(run.run_id, "train", COMPACTED_TOGETHER, last["step"])
 
 
 def _fleet_reader(session: RunSession) -> Callable[[], FleetRecord | None]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import duckdb
 
+from pipeline_lib.store.compaction import schema_files, write_schema_file
 from pipeline_lib.store.connections import StoreBusyError
-from pipeline_lib.store.rollout_files import Depth, damage_of, write_rollout_file
+from pipeline_lib.store.rollout_files import Depth, damage_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,15 @@ def rollout_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("**/*.parquet") if path.is_file())
 
 
-def rewrite_schema_file(schema_file: Path, damaged: dict[Path, str]) -> dict[Path, str]:
-    """Write the file that only carries the columns anew if it is damaged; returns the other damaged files."""
-    if schema_file in damaged:
-        try:
-            write_rollout_file(schema_file, [])
-        except OSError:
-            return damaged
-    return {path: damage for path, damage in damaged.items() if path != schema_file}
+def rewrite_schema_files(folder: Path, damaged: dict[Path, str]) -> dict[Path, str]:
+    """Write what only carries the columns anew where it is damaged; returns the other damaged files."""
+    ours = [path for path in schema_files(folder) if path in damaged]
+    try:
+        for path in ours:
+            write_schema_file(path)
+    except OSError:
+        return damaged
+    return {path: damage for path, damage in damaged.items() if path not in ours}
 
 
 def warn_of_damaged(damaged: dict[Path, str], warned_of: set[Path], is_needed: Callable[[Path], bool]) -> None:

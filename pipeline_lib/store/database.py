@@ -14,11 +14,20 @@ import duckdb
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import replacing, write_whole
 from pipeline_lib.records import Rollout, Stage
-from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_file, rollout_paths, warn_of_damaged
-from pipeline_lib.store.migrate import SCHEMA_FILE, make_temporary_view, prepare_store
+from pipeline_lib.store.compaction import (
+    ROW_GROUP_ROWS,
+    Switch,
+    compactable,
+    complete_switches,
+    cut_after,
+    merge,
+    pending_switches,
+)
+from pipeline_lib.store.connections import StoreBusyError, connect, transaction
+from pipeline_lib.store.damaged_files import find_damaged, rewrite_schema_files, rollout_paths, warn_of_damaged
+from pipeline_lib.store.migrate import make_temporary_view, prepare_store
 from pipeline_lib.store.read_only_sql import check_reads_only, in_words
-from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.store.rollout_files import owner_of, stage_files, write_rollout_file
 from pipeline_lib.store.schema import TableSchema, read_schema
 from pipeline_lib.store.upsert import check_columns, merge_sql, upsert_rows
 
@@ -39,7 +48,7 @@ class QueryResult:
 
 
 class Store:
-    """Tables in `<home>/laconic.duckdb`, rollouts in `<home>/rollouts/<run_id>/<stage>/<name>.parquet`.
+    """Tables in `<home>/laconic.duckdb`, rollouts as Parquet in `<home>/rollouts/<run_id>` (`rollout_files`).
 
     Every method opens the database, does its work and closes it. When another process has it open, the method waits up to
     `lock_wait_seconds` and then raises StoreBusyError. The first use creates the store, or brings it up to date.
@@ -129,9 +138,37 @@ class Store:
 
     def delete_rollout_files(self, run_id: str, stage: Stage, keep_prefixes: Sequence[str] = ()) -> None:
         """Delete the files whose name (as given to `write_rollouts`) starts with none of `keep_prefixes`."""
-        for path in self._rollout_folder(run_id, stage).glob("*.parquet"):
+        self._complete_switches()
+        for path in stage_files(self._rollout_folder(run_id, stage)):
             if not path.stem.startswith(tuple(keep_prefixes)):
                 path.unlink(missing_ok=True)
+
+    def delete_rollouts_after(self, run_id: str, step: int) -> None:
+        """Delete the rollouts of training steps after `step`."""
+        for switch in cut_after(self._rollout_folder(run_id, "train"), step):
+            self._make(switch)
+
+    def compact(self, run_id: str, stage: Stage, at_least: int = 2, last_step: int | None = None) -> int:
+        """Make few large files of those of a stage, if there are `at_least` so many; returns how many are gone.
+
+        Whoever calls it holds the run. Of a training that goes on, steps up to `last_step`. Queries see each row once at any time.
+        """
+        folder = self._rollout_folder(run_id, stage)
+        if sum(1 for _ in folder.glob("*.parquet")) < at_least:
+            return 0
+        parts = compactable(folder, last_step)
+        for files in parts:
+            self._make(merge(folder, files))
+        return sum(map(len, parts)) - len(parts)
+
+    def _make(self, switch: Switch) -> None:
+        """Make a switch while nobody reads or writes."""
+        try:
+            with self._connection(read_only=False):
+                switch.make(self.rollouts_folder)
+        except StoreBusyError:
+            switch.forget()
+            raise
 
     def export(
         self, folder: Path, only_tables: Sequence[str] | None = None, only_runs: Sequence[str] | None = None
@@ -179,7 +216,7 @@ class Store:
             found = find_damaged(self.rollouts_folder, error)
             if not found:
                 raise
-        damaged = rewrite_schema_file(self.rollouts_folder / SCHEMA_FILE, found)
+        damaged = rewrite_schema_files(self.rollouts_folder, found)
         warn_of_damaged(damaged, self._warned_of, is_needed)
         sound = [path for path in rollout_paths(self.rollouts_folder) if path not in damaged]
         with self._connection(read_only=True, files=sound) as connection:
@@ -190,10 +227,24 @@ class Store:
         if not self._prepared:
             self._has_view = prepare_store(self.path, self.rollouts_folder, self._lock_wait_seconds)
             self._prepared = True
+        hidden = self._complete_switches()
         with connect(self.path, read_only, self._lock_wait_seconds) as connection:
-            if files is not None or not self._has_view:
-                make_temporary_view(connection, self.rollouts_folder, files)
+            if files is not None or hidden or not self._has_view:
+                shown = rollout_paths(self.rollouts_folder) if files is None else files
+                make_temporary_view(connection, [path for path in shown if path not in hidden])
             yield connection
+
+    def _complete_switches(self) -> set[Path]:
+        """Complete what a killed compaction left; returns the files that are not to be read where the home cannot be written."""
+        switches = pending_switches(self.rollouts_folder)
+        if not switches:
+            return set()
+        try:
+            with connect(self.path, read_only=False, wait_seconds=self._lock_wait_seconds):
+                complete_switches(self.rollouts_folder)
+        except OSError:
+            return set().union(*(switch.superseded for switch in switches.values()))
+        return set()
 
 
 @contextmanager
@@ -220,12 +271,14 @@ def _write_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path
     rows = f"SELECT * FROM {table}" + (" WHERE list_contains($run_ids, run_id)" if only_runs is not None else "")
     parameters = None if only_runs is None else {"run_ids": list(only_runs)}
     with replacing(path) as temporary:
-        connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd")
+        # DuckDB holds row groups of all threads in memory, and in order all that come before the slowest: texts of gigabytes.
+        connection.execute("SET preserve_insertion_order = false")
+        connection.sql(rows, params=parameters).write_parquet(str(temporary), compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
 def _is_about(file: Path, sql: str, parameters: Mapping[str, Any]) -> bool:
     """Whether a named query works out figures of the very run and stage that a rollout file belongs to."""
-    stage, run_id = file.parent.name, file.parent.parent.name
+    run_id, stage = owner_of(file)
     return f"'{stage}'" in sql and (run_id == parameters.get("run_id") or run_id in parameters.get("run_ids", ()))
 
 

@@ -12,11 +12,11 @@ from string import Template
 
 import duckdb
 
+from pipeline_lib.store.compaction import schema_files, write_schema_file
 from pipeline_lib.store.connections import connect, transaction
-from pipeline_lib.store.rollout_files import write_rollout_file
+from pipeline_lib.store.rollout_files import COMPACTED
 
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
-SCHEMA_FILE = "_schema.parquet"
 VIEW_FILE = Path(__file__).parent / "rollouts_view.sql"
 
 
@@ -45,20 +45,19 @@ def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> boo
     Returns False where only the rollouts view is stale and cannot be made anew: a home that was moved to a read-only place.
     Raises ValueError when the file was made by a newer version of this package.
     """
-    schema_file = rollouts_folder / SCHEMA_FILE
-    if not schema_file.exists():
-        # A view over no file at all cannot be made: an empty one carries the columns.
-        write_rollout_file(schema_file, [])
     if not path.exists():
+        _write_schema_files(rollouts_folder)
         _create(path, rollouts_folder, wait_seconds)
         return True
     migrations = load_migrations()
     with connect(path, read_only=True, wait_seconds=wait_seconds) as connection:
         has_tables = _applied_version(connection) == len(migrations)
         has_view = _view_is_current(connection, rollouts_folder)
+    has_view = has_view and all(file.exists() for file in schema_files(rollouts_folder))
     if has_tables and has_view:
         return True
     try:
+        _write_schema_files(rollouts_folder)
         with connect(path, read_only=False, wait_seconds=wait_seconds) as connection:
             migrate(connection, migrations, rollouts_folder)
     except OSError:
@@ -66,6 +65,12 @@ def prepare_store(path: Path, rollouts_folder: Path, wait_seconds: float) -> boo
             raise
         return False
     return True
+
+
+def _write_schema_files(rollouts_folder: Path) -> None:
+    for schema_file in schema_files(rollouts_folder):
+        if not schema_file.exists():
+            write_schema_file(schema_file)
 
 
 def _create(path: Path, rollouts_folder: Path, wait_seconds: float) -> None:
@@ -111,20 +116,27 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migratio
             connection.execute(migration.sql)
             connection.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", [migration.version, migration.name])
     if not _view_is_current(connection, rollouts_folder):
-        write_rollout_file(rollouts_folder / SCHEMA_FILE, [])  # which may lack a column that files to come have
+        for schema_file in schema_files(rollouts_folder):  # which may lack a column that files to come have
+            write_schema_file(schema_file)
         with transaction(connection):
-            connection.execute(_view_sql(_glob_literal(rollouts_folder)))
+            connection.execute(_view_sql(*_glob_literals(rollouts_folder)))
 
 
-def make_temporary_view(connection: duckdb.DuckDBPyConnection, rollouts_folder: Path, files: Sequence[Path] | None) -> None:
-    """Let `rollouts` mean certain files, by default all of a folder, for as long as a connection lasts: nothing is written."""
-    source = _glob_literal(rollouts_folder) if files is None else f"[{', '.join(_literal(str(path)) for path in files)}]"
-    view, _, _ = _view_sql(source).partition("COMMENT ON")
-    connection.execute(view.replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW"))
+def make_temporary_view(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """Let `rollouts` mean certain files for as long as a connection lasts: nothing is written."""
+    compacted = [path for path in files if path.parts[-4] == COMPACTED]
+    sources = [compacted, [path for path in files if path not in set(compacted)]]
+    view, _, _ = _view_sql(*(f"[{', '.join(_literal(str(path)) for path in some)}]" for some in sources)).partition(
+        "COMMENT ON"
+    )
+    _, _, selects = view.partition(" VIEW rollouts AS\n")
+    arms = [arm for arm, some in zip(selects.rstrip(";\n").split("UNION ALL"), sources, strict=True) if some]
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW rollouts AS {'UNION ALL'.join(arms)}")
 
 
-def _view_sql(source: str) -> str:
-    return Template(VIEW_FILE.read_text(encoding="utf-8")).substitute(rollouts_source=source)
+def _view_sql(compacted_source: str, rollouts_source: str) -> str:
+    template = Template(VIEW_FILE.read_text(encoding="utf-8"))
+    return template.substitute(compacted_source=compacted_source, rollouts_source=rollouts_source)
 
 
 def _applied_version(connection: duckdb.DuckDBPyConnection) -> int:
@@ -136,11 +148,13 @@ def _applied_version(connection: duckdb.DuckDBPyConnection) -> int:
 
 def _view_is_current(connection: duckdb.DuckDBPyConnection, rollouts_folder: Path) -> bool:
     rows = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'rollouts'").fetchall()
-    return any(_glob_literal(rollouts_folder) in sql for (sql,) in rows)
+    return any(all(literal in sql for literal in _glob_literals(rollouts_folder)) for (sql,) in rows)
 
 
-def _glob_literal(rollouts_folder: Path) -> str:
-    return _literal(f"{glob.escape(str(rollouts_folder))}/**/*.parquet")
+def _glob_literals(rollouts_folder: Path) -> tuple[str, str]:
+    """Of compacted files, and of those that stages write."""
+    folder = glob.escape(str(rollouts_folder))
+    return _literal(f"{folder}/*/{COMPACTED}/*/*/*.parquet"), _literal(f"{folder}/*/*/*.parquet")
 
 
 def _literal(text: str) -> str:

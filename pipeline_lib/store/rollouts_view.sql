@@ -1,12 +1,18 @@
 -- Not a migration: the absolute path is in the definition, so the view is made again whenever the home folder has moved.
 -- A migration that changes the view's columns drops the view; opening the store then makes it anew from this file.
+-- Files of both kinds: compacted ones hold the rollout_id and are read by the run and stage in their paths.
 CREATE OR REPLACE VIEW rollouts AS
+SELECT
+    rollout_id, run_id, stage, step, model, source, prompt_id, sample_index, num_tokens, finish_reason, answer, correct,
+    grade_reason, reward, advantage, masked, policy_lag, policy_version, mean_logprob, text
+FROM read_parquet($compacted_source, union_by_name = true, hive_partitioning = true, hive_types_autocast = false)
+UNION ALL
 SELECT
     concat_ws('/', run_id, stage, model || '-' || step, prompt_id, sample_index) AS rollout_id,
     run_id, stage, step, model, source, prompt_id, sample_index, num_tokens, finish_reason, answer, correct, grade_reason,
     reward, advantage, masked, policy_lag, policy_version, mean_logprob, text
 FROM read_parquet($rollouts_source, union_by_name = true, hive_partitioning = false);
-COMMENT ON VIEW rollouts IS 'Rollout of any stage. Reads the Parquet files rollouts/<run_id>/<stage>/<name>.parquet in place.';
+COMMENT ON VIEW rollouts IS 'Rollout of any stage. Reads the Parquet files below rollouts/<run_id> in place.';
 COMMENT ON COLUMN rollouts.rollout_id IS 'run_id/stage/model-step/prompt_id/sample_index';
 COMMENT ON COLUMN rollouts.run_id IS 'The run';
 COMMENT ON COLUMN rollouts.stage IS 'profile, train or evaluate';

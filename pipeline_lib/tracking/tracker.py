@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,14 @@ DATABASE_ERROR = re.compile(r"\((\w+\.)+(Operational|Database|Internal|Interface
 NO_ANSWER = "API request to"
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class _Call:
+    """A call that waits to be sent, and what it returned."""
+
+    def __init__(self, label: str, call: Callable[[], Any]) -> None:
+        self.label, self.call = label, call
+        self.result: Any = None
 
 
 class _OpenRun:
@@ -65,7 +74,8 @@ class Tracker:
         self._limits = Limits(config.timeout_seconds)
         self._connection = Connection(address, config.experiment, home.resolve() / "mlartifacts", self._limits)
         self._sending = threading.RLock()  # a terminated run is closed by another thread than that of its stage
-        self._queue: deque[tuple[str, Callable[[], Any]]] = deque()
+        self._queue: deque[_Call] = deque()
+        self._thread: threading.Thread | None = None
         self._open_runs: list[_OpenRun] = []
         self._retry_at = 0.0
         self._last_error = ""
@@ -85,8 +95,11 @@ class Tracker:
         find_or_create = partial(self._connection.find_or_create_run, run_name, found_by, all_tags, flat_params)
         return self._start(_OpenRun(find_or_create, is_parent=True), f"run {run_name}")
 
-    def start_child(self, parent_id: str | None, stage: str) -> str | None:
-        """Open the child run of a stage, or reopen it; it inherits the parent's lineage tags. Returns its MLflow id."""
+    def start_child(self, parent_id: str | None, stage: str, wait: bool = True) -> str | None:
+        """Open the child run of a stage, or reopen it; it inherits the parent's lineage tags. Returns its MLflow id.
+
+        Not with `wait` off, as while MLflow cannot be reached: a thread sends it.
+        """
         parent = self._target(parent_id, only_parents=True)
 
         def find_or_create() -> str:
@@ -96,13 +109,16 @@ class Tracker:
             found_by = {"mlflow.parentRunId": parent_run_id, STAGE_TAG: stage}
             return self._connection.find_or_create_run(stage, found_by, {**inherited, **found_by}, {})
 
-        return self._start(_OpenRun(find_or_create, is_parent=False), f"stage {stage}")
+        return self._start(_OpenRun(find_or_create, is_parent=False), f"stage {stage}", wait)
 
-    def log_steps(self, child_id: str | None, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Send the numeric columns of rows that have a `step`; missing, non-finite and already sent values are left out."""
+    def log_steps(self, child_id: str | None, rows: Iterable[Mapping[str, Any]], wait: bool = True) -> None:
+        """Send the numeric columns of rows that have a `step`; missing, non-finite and already sent values are left out.
+
+        With `wait` off a thread sends them, behind what it has not sent yet: a slow server costs the caller no time.
+        """
         metrics = [(key, value, int(row["step"])) for row in rows for key, value in numeric_metrics(row) if key != "step"]
         target, now_ms = self._target(child_id), time.time_ns() // 1_000_000
-        self._submit("step metrics", lambda: self._connection.send_steps(target(), metrics, now_ms))
+        self._submit("step metrics", lambda: self._connection.send_steps(target(), metrics, now_ms), wait=wait)
 
     def log_summary(self, child_id: str | None, metrics: Mapping[str, Any]) -> None:
         """Send the figures that sum up a stage; sent again, the newest values stand."""
@@ -183,7 +199,7 @@ class Tracker:
 
     def undelivered(self) -> str | None:
         """What MLflow never got, as a sentence without its end; None when it has everything that it did not refuse."""
-        labels = Counter([label for label, _ in self._queue] + sorted(self._not_registered))
+        labels = Counter([each.label for each in self._queue] + sorted(self._not_registered))
         if not labels:
             return None
         calls = ", ".join(f"{label} ({count} times)" if count > 1 else label for label, count in labels.items())
@@ -191,10 +207,10 @@ class Tracker:
         were = "call was" if total == 1 else "calls were"
         return f"{total} {were} never delivered to MLflow at {self.uri} ({self._last_error}): {calls}"
 
-    def _start(self, opened: _OpenRun, label: str) -> str | None:
+    def _start(self, opened: _OpenRun, label: str, wait: bool = True) -> str | None:
         if self.enabled:
             self._open_runs.append(opened)
-        result: str | None = self._submit(label, opened.resolve)
+        result: str | None = self._submit(label, opened.resolve, wait=wait)
         return result
 
     def _target(self, mlflow_run_id: str | None, only_parents: bool = False) -> Callable[[], str]:
@@ -209,41 +225,44 @@ class Tracker:
 
         return missing
 
-    def _submit(self, label: str, call: Callable[[], Any], keep: bool = True) -> Any:
+    def _submit(self, label: str, call: Callable[[], Any], keep: bool = True, wait: bool = True) -> Any:
         if not self.enabled:
             return None
-        entry = (label, call)
+        entry = _Call(label, call)
         self._queue.append(entry)
+        if not wait:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=copy_context().run, args=(self._drain,), daemon=True, name="mlflow-steps"
+                )
+                self._thread.start()
+            return None
         with self._sending:
-            result = self._drain(force=not keep)
+            self._drain(force=not keep)
             if not keep and entry in self._queue:
                 self._queue.remove(entry)
-                return None
-        return result
+        return entry.result
 
-    def _drain(self, force: bool = False) -> Any:
-        """Send the queue in order until an outage; returns the last call's result when everything was sent."""
+    def _drain(self, force: bool = False) -> None:
+        """Send the queue in order until an outage."""
         with self._sending:
             if not force and time.monotonic() < self._retry_at:
-                return None
-            result = None
+                return
             while self._queue:
-                label, call = self._queue[0]
+                entry = self._queue[0]
                 started = time.monotonic()
                 try:
-                    result = call()
+                    entry.result = entry.call()
                 except Exception as error:
                     if not _is_rejection(error):
-                        self._note_outage(label, error, time.monotonic() - started)
-                        return None
-                    logger.warning("MLflow refused %s, which is left out: %s", label, first_line(error))
-                    result = None
+                        self._note_outage(entry.label, error, time.monotonic() - started)
+                        return
+                    logger.warning("MLflow refused %s, which is left out: %s", entry.label, first_line(error))
                 else:
                     if not self.available:
                         logger.info("MLflow at %s is back; %d calls to send", self.uri, len(self._queue) - 1)
                     self.available = True
                 self._queue.popleft()
-            return result
 
     def _note_outage(self, label: str, error: Exception, seconds: float) -> None:
         self._retry_at = time.monotonic() + COOLDOWN_FACTOR * seconds

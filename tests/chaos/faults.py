@@ -286,7 +286,7 @@ def damage_rollouts(round_: Round) -> None:
     """A shard of rollouts is damaged in a finished home: it is named, and what has nothing to do with it still answers."""
     round_.lane.expected("report", "plain")
     round_.lane.lay("report", "plain")
-    path = round_.chance.choice(sorted(round_.home.glob("rollouts/*/*/*.parquet")))
+    path = round_.chance.choice(sorted(round_.home.glob("rollouts/[!~]*/*/*.parquet")))
     whole = path.read_bytes()
     damage(path, round_.plan.how, round_.chance)
     other = round_.lane.ask("sql", "SELECT count(*) FROM training_steps")

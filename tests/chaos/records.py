@@ -62,9 +62,10 @@ def _tables(home: Path) -> Iterator[tuple[str, list[str]]]:
         for (name,) in sorted(names):
             if name not in LEFT_OUT:
                 yield name, _rows(store, f'"{name}"')
-    if any((home / "rollouts").glob("*/*/*.parquet")):
+    if any((home / "rollouts").glob("[!~]*/**/*.parquet")):
+        every = f"read_parquet('{home}/rollouts/**/*.parquet', union_by_name = true, hive_partitioning = false)"
         with duckdb.connect() as files:
-            yield "rollouts", _rows(files, f"read_parquet('{home}/rollouts/*/*/*.parquet')")
+            yield "rollouts", _rows(files, f"(SELECT * EXCLUDE (rollout_id) FROM {every})")
 
 
 def _rows(database: duckdb.DuckDBPyConnection, source: str) -> list[str]:

@@ -10,6 +10,7 @@ from pipeline_lib.report.comparison.data import ComparedRun, Comparison, Example
 from pipeline_lib.report.comparison.settings import run_labels
 from pipeline_lib.report.data import Row, benchmark_names, grouped, last_trained
 from pipeline_lib.rewards.base import Outcomes
+from pipeline_lib.runs.rollout_examples import rollout_of_id
 from pipeline_lib.store.database import Store
 
 # Of the paired bootstrap.
@@ -143,8 +144,7 @@ def _examples(store: Store, runs: Sequence[ComparedRun], by_run: Mapping[str, Se
     before = _first_samples(next((rows for rows in bases if rows), []))
     choices = choose_prompts(before, after)
     wanted = [rows[choice.prompt_id]["rollout_id"] for choice in choices for rows in (before, *after.values()) if rows]
-    owners = list({rollout_id.partition("/")[0] for rollout_id in wanted})
-    found = store.named("rollouts_of_ids", run_ids=owners, rollout_ids=wanted) if wanted else []
+    found = [row for rollout_id in wanted for row in rollout_of_id(store, rollout_id)]
     whole = {row["rollout_id"]: row for row in found if row["source"] == benchmark}
     answered = {"before RL": before} if before else {}
     answered |= {run.name: after[run.key] for run in runs if run.key in after}
