@@ -194,7 +194,7 @@ def _seeds(experiment: ExperimentConfig, seeds: list[int] | None) -> tuple[int, 
 
 
 def default_lanes(config: RunConfig) -> int:
-    """Child runs side by side: as many as the CPU cores bear, one where there is a GPU."""
-    if Path("/dev/nvidia0").exists():
+    """Child runs side by side: as many as the CPU cores bear; one where there is a GPU, or actors, which fill a cluster of their own."""
+    if Path("/dev/nvidia0").exists() or config.fleet.kind == "ray":
         return 1
     return max(1, (os.cpu_count() or 1) // (config.compute.num_threads * config.compute.num_processes))
