@@ -58,7 +58,7 @@ def run_experiment(
         name: The experiment
         seeds: Seeds of the child runs of each arm; empty: those that the experiment names
         overrides: Changes to every child run, each section.key=value
-        lanes: Child runs side by side; empty: by CPU cores, one on a GPU
+        lanes: Child runs side by side; empty: by CPU cores, one on a GPU or on Ray
         force: Run again what is done already
         pages: Folder of the page; empty: reports/ in the home
     """
