@@ -58,7 +58,7 @@ def run_experiment(
         name: The experiment
         seeds: Seeds of the child runs of each arm; empty: those that the experiment names
         overrides: Changes to every child run, each section.key=value
-        lanes: Child runs side by side; empty: by CPU cores, one on a GPU
+        lanes: Child runs side by side; empty: by CPU cores, one on a GPU or on Ray
         force: Run again what is done already
         pages: Folder of the page; empty: reports/ in the home
     """
@@ -194,7 +194,7 @@ def _seeds(experiment: ExperimentConfig, seeds: list[int] | None) -> tuple[int, 
 
 
 def default_lanes(config: RunConfig) -> int:
-    """Child runs side by side: as many as the CPU cores bear, one where there is a GPU."""
-    if Path("/dev/nvidia0").exists():
+    """Child runs side by side: as many as the CPU cores bear; one where there is a GPU, or actors, which fill a cluster of their own."""
+    if Path("/dev/nvidia0").exists() or config.fleet.kind == "ray":
         return 1
     return max(1, (os.cpu_count() or 1) // (config.compute.num_threads * config.compute.num_processes))

@@ -144,7 +144,9 @@ def experiment(
     name: Annotated[str, typer.Argument(help="Name of a shipped experiment, such as f3-difficulty, a .toml file, or 'all'.")],
     seeds: Annotated[int | None, typer.Option(help="Seeds 0 to K - 1; default: those of the experiment.", min=1)] = None,
     overrides: Overrides = [],  # noqa: B006
-    lanes: Annotated[int | None, typer.Option(help="Child runs side by side; default: by cores, one on a GPU.", min=1)] = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Child runs side by side; default: by cores, one on a GPU or on Ray.", min=1)
+    ] = None,
     pages: Annotated[
         str | None, typer.Option(help="Folder for the page and its figures; default: reports/ in the home.")
     ] = None,

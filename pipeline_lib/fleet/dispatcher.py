@@ -152,6 +152,8 @@ class Dispatcher:
         """Have engines join the group of a trainer, with `num_each` workers each, who come after it."""
         lanes = {lane.name: lane for lane in self._lanes}
         for place, name in enumerate(crew):
+            if name not in lanes:
+                raise ConnectionError(f"{name} was lost before weights were sent to it: another trainer sends them")
             own = {**init_info, "rank_offset": 1 + place * num_each}
             await self._attempt(lanes[name], lanes[name].engine.call("connect", own))
 
@@ -198,8 +200,12 @@ class Dispatcher:
                 await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._error) or condition()), seconds)
         if self._error:
             raise FleetError(self._error)
-        if not any(self._rounds[-1].is_for(lane.name) for lane in self._lanes):
-            raise ConnectionError("no generator is left that has the newest weights: another trainer sends them again")
+        for each in self._rounds:
+            is_needed = each.waiting or each is self._rounds[-1]
+            if is_needed and not any(each.is_for(lane.name) for lane in self._lanes):
+                raise ConnectionError(
+                    f"no generator is left that has the weights of {each.version}: another trainer sends them again"
+                )
 
     def _start_lane(self) -> None:
         name = f"generator-{next(self._numbers)}"
@@ -248,6 +254,8 @@ class Dispatcher:
     def _take_digest(self, lane: Lane, digest: str) -> None:
         if lane.loading is None:
             return
+        if lane.round.crew:  # they come only once
+            lane.round.crew -= {lane.name}
         lane.round, lane.loading = lane.loading, None
         self._note(lane, "loaded", seconds=time.monotonic() - lane.load_began)
         if lane.round.digest not in (None, digest):

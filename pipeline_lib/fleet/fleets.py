@@ -1,6 +1,7 @@
 """What a stage asks of the processes that a run's engines and trainer live in, and the choice between those there are."""
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.jobs import GenerateJob, TrainJob
 from pipeline_lib.records import FleetEvent
 from pipeline_lib.worker.process import WorkerProcess
+
+ANSWER_SECONDS = 10.0
 
 
 class Fleet(Protocol):
@@ -49,7 +52,7 @@ def make_fleet(
 ) -> Fleet:
     """The fleet that `fleet.kind` names; `devices` as for a worker, `on_events` hears what happens to actors.
 
-    Raises ValueError where Ray is wanted and not installed.
+    Raises ValueError where Ray is wanted and not installed, or nothing is at the address of its cluster.
     """
     if config.fleet.kind == "embedded":
         return WorkerProcess(config, base_folder, home, will_train=True, devices=devices)
@@ -63,4 +66,18 @@ def make_fleet(
         if error.name != "ray":
             raise
         raise ValueError("fleet.kind = 'ray' needs Ray: pip install 'laconic[ray]'") from None
+    require_answer(config.fleet.address)
     return RayFleet(config, base_folder, home, on_events)
+
+
+def require_answer(address: str) -> None:
+    """Raise ValueError where nothing listens at HOST:PORT: Ray would ask again and again for minutes. Other addresses are Ray's to read."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"no cluster answers at fleet.address = {address!r} ({error}): 'ray start --head' starts one"
+        ) from None

@@ -79,7 +79,8 @@ class Connection:
     def _hold(cls, address: str, num_cpus: int, connected: "Future[None]") -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
         with tempfile.TemporaryDirectory(prefix="laconic-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-            own = {} if address else {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": folder}
+            # Below a folder that is closed to others: Ray lets everyone write into its own.
+            own = {} if address else {"num_cpus": num_cpus, "include_dashboard": False, "_temp_dir": f"{folder}/ray"}
             try:
                 ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
                 with nothing_left(Path(folder)) if own else nullcontext():

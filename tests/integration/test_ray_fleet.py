@@ -219,10 +219,11 @@ def test_vllm_in_actors_makes_the_run_of_the_embedded_one_and_nothing_of_it_is_l
         of_ray = [process for process, name in zip(started, names, strict=True) if not re.search("TrainerActor|VLLM", name)]
         listening = {(process.name(), ip) for process in of_ray for ip in listened(process) if not ip.endswith("127.0.0.1")}
         assert listening == set(), "nobody else can reach it"
+        [cluster] = {
+            Path(word.split("=")[1]).parents[1] for name in names for word in name.split() if word.startswith("--session_dir=")
+        }
+        assert cluster.name.startswith("laconic-") and cluster.stat().st_mode & 0o77 == 0, "its sockets neither"
     assert psutil.wait_procs(started, timeout=10)[1] == []
-    [cluster] = {
-        Path(word.split("=")[1]).parent for name in names for word in name.split() if word.startswith("--session_dir=")
-    }
     assert not cluster.exists()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -121,3 +122,22 @@ def test_the_sbatch_file_passes_its_linter() -> None:
     program = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run([program, REPOSITORY / "docker" / "slurm.sbatch"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_job_whose_nodes_do_not_come_says_where_to_look(tmp_path: Path) -> None:
+    for name, code in (("srun", 0), ("timeout", 124), ("laconic", 0)):
+        (tmp_path / name).write_text(f"#!/bin/bash\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    given = {
+        "PATH": path,
+        "LACONIC_HOME": str(tmp_path / "home"),
+        "INTERFACE": "lo",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NUM_NODES": "2",
+    }
+    ended = subprocess.run(
+        ["bash", "docker/slurm.sbatch"], cwd=REPOSITORY, env=given, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (1, f"Ray is not on all nodes: {tmp_path}/home/slurm-7-0/ray.log\n")
+    assert not list(tmp_path.glob("home/slurm-7-0/token"))

@@ -1,5 +1,6 @@
 """Which cards a run and its control take, and when they take turns."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_run_and_control_share_no_card_unasked(
 ) -> None:
     monkeypatch.setattr(devices, "visible_devices", lambda: cards)
     assert runs_side_by_side(config_of(configs, *changes)) is expected
+
+
+def test_child_runs_on_a_fleet_of_actors_are_done_one_after_another(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.experiments import default_lanes
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    lanes = [default_lanes(config_of(configs, "compute.num_threads=1", *changes)) for changes in ([], ["fleet.kind=ray"])]
+    monkeypatch.undo()
+    assert lanes == [64, 1]
 
 
 def test_the_cards_of_a_worker_are_those_named_among_the_visible_ones(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_fleet import Counting, Crew, expected
+import torch
+from test_fleet import SAMPLING, Counting, Crew, expected
 
 from pipeline_lib.fleet.dispatcher import Dispatcher
 from pipeline_lib.generation.checksums import Checksums
-from pipeline_lib.generation.packed import Coming, Packed
+from pipeline_lib.generation.packed import Coming, Packed, pack
 
 
 class Receiving(Counting):
@@ -68,11 +69,55 @@ def test_weights_that_no_engine_has_any_more_are_another_trainer_s_to_send(tmp_p
         await send(crew.dispatcher, "one")
         for engine in crew.started:
             engine.is_dead = True
-        with pytest.raises(ConnectionError, match="no generator is left that has the newest weights"):
+        with pytest.raises(ConnectionError, match="no generator is left that has the weights of one"):
             while await crew.dispatcher.digest(1.0):
                 pass
         await crew.dispatcher.reset()
         assert await crew.generate(range(6)) == expected(range(6), "as loaded")
+
+    asyncio.run(check())
+
+
+def test_an_engine_that_has_gone_on_does_not_wait_for_weights_that_came_to_it_once(tmp_path: Path) -> None:
+    async def check() -> None:
+        has_begun, never, came = threading.Event(), threading.Event(), list[str]()
+
+        def hold() -> None:
+            has_begun.set()
+            never.wait(20)
+
+        holding, other = Receiving(), Receiving()
+        holding._pace = hold  # type: ignore[method-assign]
+        other.receive = lambda _, version: (came.append(version), other.load_weights([], version))[1]  # type: ignore[method-assign]
+        crew = Crew(tmp_path, holding, other)
+        await crew.start_both()
+        await send(crew.dispatcher, "one")
+        while await crew.dispatcher.digest(5.0) is None:
+            pass
+        call = await crew.dispatcher.submit([[seed // 3] for seed in range(6)], SAMPLING, range(6))
+        await asyncio.to_thread(has_begun.wait, 10)
+        await crew.dispatcher.push("two", None, [pack([("w", torch.ones(2))])])
+        assert await crew.generate([6]) == expected([6], "two"), "the other engine goes on with weights that all can have"
+        crew.started[0].is_dead = True
+        with pytest.raises(ConnectionError, match="no generator is left that has the weights of one"):
+            await asyncio.wait_for(crew.collect(call, 6), 10)
+        assert came == ["one", "two"]
+        never.set()
+
+    asyncio.run(check())
+
+
+def test_a_crew_that_has_lost_an_engine_is_not_joined(tmp_path: Path) -> None:
+    async def check() -> None:
+        crew = Crew(tmp_path, *(Receiving() for _ in range(4)))
+        await crew.start_both()
+        names = await crew.dispatcher.crew(5.0)
+        assert names
+        crew.started[0].is_dead = True
+        while names[0] in await crew.dispatcher.engines():
+            await asyncio.sleep(0.02)
+        with pytest.raises(ConnectionError, match=rf"^{names[0]} was lost before weights were sent to it"):
+            await crew.dispatcher.connect(names, {}, 1)
 
     asyncio.run(check())
 

@@ -1,5 +1,6 @@
 """How a fleet is laid over nodes: what is on one node, how many nodes it takes, and what is refused."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline_lib.config import RunConfig, load_config
 from pipeline_lib.fleet.actors import Place, launcher_environment
 from pipeline_lib.fleet.dispatcher import FleetError
+from pipeline_lib.fleet.fleets import require_answer
 from pipeline_lib.fleet.placement import layout_words, num_nodes, num_processes, require_room, trainer_bundles
 from pipeline_lib.memory import H100, architecture_of, memory_plan
 
@@ -108,3 +110,19 @@ def test_the_largest_models_fit_the_nodes_that_their_files_name(configs: Path, n
         assert plan.problems == [] and plan.cache_sequences >= 8
         assert changed.run_id == config.run_id
     assert num_nodes(load_config(path, apart)) == 2
+
+
+def test_an_address_at_which_nothing_listens_is_named_at_once() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(
+            ValueError, match=f"^no cluster answers at fleet.address = '{address}' .*refused.*: 'ray start --head' starts"
+        ):
+            require_answer(address)
+        listening.listen()
+        require_answer(address)
+    for of_ray in ("", "auto", "ray://127.0.0.1:1", "nonsense"):
+        require_answer(of_ray)
+    with pytest.raises(ValueError, match="no cluster answers"):
+        require_answer("127.0.0.1:99999")
