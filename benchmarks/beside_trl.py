@@ -27,6 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.targets import Targets
 from benchmarks.trl_sides import REPOSITORY, SHAPES, make_model
 
 SIDES = ("laconic", "trl")
@@ -158,16 +159,14 @@ def cells(found: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def misses(found: dict[str, Any]) -> list[str]:
-    """What falls short of its target by more than a tenth."""
-    lines, target = [], SHAPES[found["shape"]].targets.get(found["dtype"])
-    if target and found["whole"] < 0.9 * target:
-        lines.append(f"{found['shape']}, {found['dtype']}: {found['whole']:.2f} times as fast as TRL, target {target}")
+def hold(targets: Targets, found: dict[str, Any]) -> None:
+    """Hold a step's ratios against their targets."""
+    what, target = f"{found['shape']}, {found['dtype']}", SHAPES[found["shape"]].targets.get(found["dtype"])
+    if target:
+        targets.check(f"{what}: our step over TRL's", 1 / found["whole"], 1 / target, "")
     if "trl_loaded" in found:
         ours, theirs = (found[f"{side}_loaded"] / found[f"{side}_whole"] for side in SIDES)
-        if ours > 1.1 * LOAD_TARGET * theirs:
-            lines.append(f"{found['shape']}, {found['dtype']}: beside other work {ours:.1f} times as long, TRL {theirs:.1f}")
-    return lines
+        targets.check(f"{what}: slowed by other work, ours over TRL's", ours / theirs, LOAD_TARGET, "")
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -200,7 +199,7 @@ def write_page(rows: Sequence[dict[str, Any]], command: str) -> None:
     draw(rows, REPOSITORY / "docs" / "images" / "beside-trl.png")
 
 
-def main() -> int:
+def main() -> None:
     """Measure, print, and end with 1 where a target is missed."""
     parser = argparse.ArgumentParser(description="A training step beside TRL's.")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
@@ -209,20 +208,19 @@ def main() -> int:
     parser.add_argument("--load", type=int, default=0, help="processes that compute beside, in a second round of steps")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md")
     arguments = parser.parse_args()
-    rows = []
+    rows, targets = [], Targets()
     for name in arguments.shapes:
         if name == "real" and "LACONIC_BENCHMARK_MODEL" not in os.environ:
             print("real: skipped, LACONIC_BENCHMARK_MODEL names no model folder")
             continue
         for dtype in arguments.dtypes:
             rows.append(measure(name, dtype, arguments.steps, arguments.load))
-            print(dict(zip(COLUMNS, cells(rows[-1]), strict=False)), flush=True)
+            print(" ".join(f"{column}: {cell};" for column, cell in zip(COLUMNS, cells(rows[-1]), strict=True)))
+            hold(targets, rows[-1])
     if arguments.page:
         write_page(rows, " ".join(["python -m benchmarks.beside_trl", *sys.argv[1:]]))
-    short = [line for found in rows for line in misses(found)]
-    print("\n".join(short) or "every ratio reaches its target")
-    return int(bool(short))
+    targets.exit()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
