@@ -10,7 +10,8 @@ from records import Record, mlflow_running, record_of, statuses
 PROGRESS = re.compile(r"^\s*\S+: (profile|train|evaluate|warm-?up): \d+/\d+|^starting the engines|^\s*$")
 # Each a line, whatever fails: one error, and what was done about faults on the way.
 MOST_LINES = 6
-LEFTOVERS = re.compile(r"\.(tmp|partial|new|part|making|incomplete|removed)$|^\.tmp|~$|\.tmp\.|\.partial\.")
+# (Folders called ~ and KEY=~ hold files that only carry the columns of the rollouts.)
+LEFTOVERS = re.compile(r"\.(tmp|partial|new|part|making|incomplete|removed)$|^\.tmp|(?<=[^=])~$|\.tmp\.|\.partial\.")
 
 
 def said(ended: Ended) -> list[str]:

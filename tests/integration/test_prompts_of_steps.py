@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,10 +49,11 @@ def drawing(config: RunConfig) -> Draw:
     generator = make_generator(str(BASE_FOLDER), config.generation, config.max_model_tokens)
     tokenizer = AutoTokenizer.from_pretrained(BASE_FOLDER)
     absent: Any = None
+    untrained: Any = SimpleNamespace(optimizer_steps=0)
 
     def draw(batches_drawn: int) -> RolloutGroups:
         reward = make_reward(config.reward, config.train.rollout_limit_tokens)
-        trainer = Trainer(config, absent, None, reward, generator, tokenizer, prompts, (), absent, absent)
+        trainer = Trainer(config, untrained, None, reward, generator, tokenizer, prompts, (), absent, absent)
         return trainer.generate_groups(batches_drawn, StepClock())
 
     return draw
