@@ -82,7 +82,6 @@ def whole(tokens: Tokens) -> Readings:
     braced = bool(tokens) and tokens[0].text == "{"
     given, tokens = tokens, trimmed(tokens)
     if not tokens:
-        # Signs alone, such as a dot or empty braces.
         return (Text(tuple(token.text for token in given)),) if given else ()
     if tokens[0].text == "<" and tokens[-1].text == ">":
         # A vector in angle brackets that are signs of comparison.
@@ -300,11 +299,9 @@ def _choice(tokens: Tokens) -> Readings:
     if tokens[0].text.lower() in ("option", "choice", "answer") and len(tokens) > 1:
         tokens = tokens[2:] if tokens[1].text == ":" else tokens[1:]
     opened, letter = tokens[0].text == "(", letter_of(tokens)
-    if not letter:
-        return ()
     behind = tokens[2:] if opened else tokens[1:]
-    if not behind:
-        return () if opened else (Choice(letter),)
+    if not letter or not behind:
+        return () if opened or not letter else (Choice(letter),)
     is_marked = behind[0].text in (")", ".", ":")
     rest = behind[1:] if is_marked else behind
     # A hedge, (A) B, or (A) (B) and more; or no text at all, as in (A)^2.
