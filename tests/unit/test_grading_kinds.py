@@ -7,6 +7,7 @@ from pipeline_lib.grading.maths.grader import judge_answers
 # Gold answer || answer, in this direction.
 ACCEPTED = r"""
 5\text{ m} || 5m
+1,2,3 || x=1,2 \text{ or } 3
 5\text{ cm} || 5cm
 5\text{ kg} || 5\text{ Kg}
 5\text{ km} || 5\text{ KM}
@@ -480,6 +481,16 @@ D || (D)!
 0:1:2 || 0:5:7
 3:45 PM || 0:0
 I(0)e^x || I(0)e^y
+5 || 5...
+. || ...
+\, || \!
+(1,2) || [...,half]
+3 || (dozen,\end{cases} < x < \!)
+x=3 || \right)=\overline{(}
+5 || x=.5, y=\int_{\sqrt}>
+1,2,3 || x=1,2 \text{ or } 4
+1,2,3 || x=1,2 \text{ or } y=3
+12 || \text{The number of digits of the answer is }12
 """
 
 

@@ -21,10 +21,11 @@ import re
 from pipeline_lib.grading.maths.answer_types import Answer, Assignments, Choice, Items, Named, Readings, Relation, Text, Union
 from pipeline_lib.grading.maths.answers import read
 from pipeline_lib.grading.maths.boxed import extract_final_boxes, last_box_start
+from pipeline_lib.grading.maths.denials import JOINT, RETRACTION, is_denied
 from pipeline_lib.grading.maths.lexer import lex
 
 # Only the end of a long response is searched for an answer without a box.
-LONGEST_SEARCH = 20_000
+LONGEST_SEARCH = 6_000
 LONGEST_BARE_ANSWER = 1000
 MOST_WORDS = 3
 
@@ -36,9 +37,9 @@ _FORMULA = re.compile(
 _BROKEN_FORMULA = re.compile(r"\\\(\s*\n.*?\\\)|(?<!\$)\$\s*\n[^$]*\n\s*\$(?!\$)", re.DOTALL)
 _CONTROL_TOKEN = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|</s>")
 _THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+_RUN = re.compile(r"([\s$_])\1{2,}")
 _EMPHASIS = re.compile(r"\*\*|__|^#{1,3}(?= )|`", re.MULTILINE)
 _MARK = re.compile(r"####\s*(\S[^\n]*)")
-_JOINT = re.compile(r"\s*(?:,?\s*(?:and|or|und|et|y|e)\s|,\s|;)\s*")
 _NUMBER = re.compile(
     r"(?<![\w.,\\^{}/])(?<!\}-)-?(?:\\[dt]?frac\{-?\d+\}\{-?\d+\}|[$€£]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?|\.\d+)"
     r"(?:\s*(?:\\?%|percent\b|°))?(?![A-Za-z_^{])",
@@ -60,25 +61,6 @@ _HOPE = re.compile(r"\.?\s*I hope it is correct.*", re.DOTALL)
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’\\$])\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _LETTER_FIRST = re.compile(r"\W*\(?([A-J])\)?(?![A-Za-z0-9'’])", re.ASCII)
 _WORD = re.compile(r"[^\W\d_]{2,}")
-# What stands before or behind a number, formula or letter that is thereby not stated as the answer.
-_DENIED_BEFORE = re.compile(
-    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\b(?:(?!\b(?:so|then|therefore|thus|hence|but)\b)[^.,;:!?=\n]){0,60}"
-    r"|\b(?:at\s+(?:least|most)|than|about|around|approximately|roughly|nearly|almost|over|under|above|below|up\s+to|between|either"
-    r"|neither|nor|negative|minus|exceed(?:s|ing)?|instead\s+of|between\s+\S+\s+and|(?:could|might|may)\s+be|possibly|perhaps|except"
-    r"|(?:every|any)thing\s+but)\b[\s{}()$\\:]*|\b(?:if|doubt)\b[^.,;:!?=\n]{0,40}|(?-i:\b[A-HJ])\)?\s+(?:or|and)\s+"
-    # What half of it is, it is not.
-    r"|\b(?:half|twice|thrice|double|triple|opposite|negative|reciprocal|inverse|square\s+of|squared|cubed|doubled|tripled|halved"
-    r"|bounds?|complement|wrong|incorrect|plus|minus|than)\b[^.,;!?=\n\d]{0,40}(?:\bis|\bare|\bequals|:)[\s{}()$\\]*)$",
-    re.IGNORECASE,
-)
-_DENIED_BEHIND = re.compile(
-    r"[\s{}()$\\]*(?:\\?text\s*\{\s*)?(?:(?:or|and)\s+(?:more|less|fewer|greater|smaller|higher|lower|above|below|over|under|up|so)\b"
-    r"|at\s+(?:least|most)\b|(?:(?:is|are|was|were|can|could|does|do|would)\s*)?(?:not\b|never\b|n['’]t\b)"
-    r"|is\s+(?:wrong|incorrect|false)\b|(?:or|and)\s+\(?(?-i:[A-HJ]\b)|\?|,\s*no\b|(?:times|plus|minus|to)\s+\$?-?\d|(?:percent\s+)?off\b"
-    r"|(?:squared|cubed|doubled|tripled|halved|tens|hundreds?|thousands?|halves|thirds|fourths|fifths|(?:ten|hundred|thousand)ths)\b)",
-    re.IGNORECASE,
-)
-_DENIED_REACH = 80
 
 
 def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
@@ -92,7 +74,7 @@ def read_pair(gold: str, prediction: str) -> tuple[str, str | None]:
 
 def read_gold(text: str) -> str:
     """The gold answer of a text: its boxes, or what a solution in prose ends with, or else the text itself."""
-    mentions_choice = re.search(r"answer is\s*:?\s*\([A-J]\)", text) is not None
+    mentions_choice = re.search(r"answer is\s*(?::\s*)?\([A-J]\)", text) is not None
     return read_prediction(text, mentions_choice) or text.strip()
 
 
@@ -110,7 +92,9 @@ def read_prediction(text: str, choice: bool = False) -> str | None:
     start = last_box_start(text)
     if start is not None:
         return _after_final_statement(text[start:][:LONGEST_SEARCH]) or extract_final_boxes(text)
-    text = _CONTROL_TOKEN.split(text.lstrip(), maxsplit=1)[0][-LONGEST_SEARCH:].strip()
+    text = _CONTROL_TOKEN.split(text.lstrip(), maxsplit=1)[0].rstrip()[-LONGEST_SEARCH:].strip()
+    # Long runs, through which patterns would go again and again.
+    text = _RUN.sub(lambda run: run[1] * 2, text)
     marks = _MARK.findall(text)
     if marks:
         return str(marks[-1]).strip()
@@ -157,8 +141,7 @@ def _without_denied(text: str, choice: bool) -> str:
     denied = [
         match.span()
         for match in itertools.chain.from_iterable(kind.finditer(text) for kind in kinds)
-        if _DENIED_BEFORE.search(text, max(0, match.start() - _DENIED_REACH), match.start())
-        or _DENIED_BEHIND.match(text, match.end())
+        if is_denied(text, *match.span())
     ]
     for start, end in denied:
         text = text[:start] + " " * (end - start) + text[end:]
@@ -182,7 +165,10 @@ def _after_final_statement(text: str) -> str | None:
 
 
 def _read_prose(text: str) -> str | None:
-    for statement in reversed(list(_STATEMENT.finditer(text))):
+    statements = list(_STATEMENT.finditer(text))
+    if statements and RETRACTION.search(text, statements[-1].end()):
+        statements = []
+    for statement in reversed(statements):
         tail = text[statement.end() :][:_STATEMENT_LENGTH]
         # "Answer: the largest n is 34" says it at the end of the sentence.
         verb = _VERB.search(_sentence(tail))
@@ -190,7 +176,8 @@ def _read_prose(text: str) -> str | None:
         if answer is not None:
             return answer
     sentence = _last_sentence(_HOPE.sub("", text))
-    verb = _VERB.search(sentence)
+    # An equals sign in a formula is part of it.
+    verb = _VERB.search(_FORMULA.sub(lambda formula: "$" * len(formula[0]), sentence))
     if verb and (answer := _whole_tail(sentence[verb.end() :])):
         return answer
     start = text.rfind(sentence)
@@ -235,7 +222,7 @@ def _last_sentence(text: str) -> str:
 def _run_from(text: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
     run = matches[:1]
     for match in matches[1:]:
-        if not _JOINT.fullmatch(text[run[-1].end() : match.start()]):
+        if not JOINT.fullmatch(text[run[-1].end() : match.start()]):
             break
         run.append(match)
     return run
@@ -245,7 +232,7 @@ def _joined_formulas(text: str, formulas: list[re.Match[str]]) -> str:
     """The last formula with those before it that only "and", "or" or a comma separates, and a percent word behind it."""
     run = formulas[-1:]
     for formula in reversed(formulas[:-1]):
-        if not _JOINT.fullmatch(text[formula.end() : run[0].start()]):
+        if not JOINT.fullmatch(text[formula.end() : run[0].start()]):
             break
         run.insert(0, formula)
     percent = re.match(r"\s*(?:\\?%|percent|pct)", text[run[-1].end() :])
@@ -258,7 +245,7 @@ def _last_number(text: str) -> str | None:
     numbers = list(_NUMBER.finditer(text))
     run = numbers[-1:]
     for number in reversed(numbers[:-1]):
-        if not _JOINT.fullmatch(text[number.end() : run[0].start()]):
+        if not JOINT.fullmatch(text[number.end() : run[0].start()]):
             break
         run.insert(0, number)
     return ", ".join(match[0].strip() for match in run) or None

@@ -47,7 +47,6 @@ from pipeline_lib.grading.maths.splitting import (
     adjacent_points,
     closing,
     comma_variants,
-    depth_change,
     split,
     trimmed,
 )
@@ -71,16 +70,19 @@ def read(text: str) -> Readings:
     tokens = lex(text)
     if tokens is None:
         return (Text((text,)),)
-    return tuple(dict.fromkeys(answer for variant in comma_variants(tokens) for answer in whole(variant)))
+    try:
+        return tuple(dict.fromkeys(answer for variant in comma_variants(tokens) for answer in whole(variant)))
+    except RecursionError:  # a chain of hundreds of letters is no answer
+        return (Text((text,)),)
 
 
 @lru_cache(maxsize=16_384)
 def whole(tokens: Tokens) -> Readings:
     """Every type that the tokens are from end to end; empty for no tokens."""
     braced = bool(tokens) and tokens[0].text == "{"
-    tokens = trimmed(tokens)
+    given, tokens = tokens, trimmed(tokens)
     if not tokens:
-        return ()
+        return (Text(tuple(token.text for token in given)),) if given else ()
     if tokens[0].text == "<" and tokens[-1].text == ">":
         # A vector in angle brackets that are signs of comparison.
         tokens = (tokens[0]._replace(text="("), *tokens[1:-1], tokens[-1]._replace(text=")"))
@@ -173,11 +175,10 @@ def _relation(tokens: Tokens) -> Readings | None:
         return _labelled(tokens)
     if not all(parts):
         return None
-    signs, depth = [], 0
-    for token in tokens:
-        if depth == 0 and token.text in _RELATIONS:
-            signs.append(_RELATIONS[token.text])
-        depth += depth_change(token.text)
+    signs, place = [], -1
+    for part in parts[:-1]:
+        place += len(part) + 1
+        signs.append(_RELATIONS[tokens[place].text])
     terms = [whole(part) for part in parts]
     is_named = not terms[0] or is_constant(terms[0][0]) or name_of(terms[0])[0] is not None
     lead = None if is_named or any(sign not in ("=", "~") for sign in signs) else lead_of(parts[0])
@@ -298,11 +299,9 @@ def _choice(tokens: Tokens) -> Readings:
     if tokens[0].text.lower() in ("option", "choice", "answer") and len(tokens) > 1:
         tokens = tokens[2:] if tokens[1].text == ":" else tokens[1:]
     opened, letter = tokens[0].text == "(", letter_of(tokens)
-    if not letter:
-        return ()
     behind = tokens[2:] if opened else tokens[1:]
-    if not behind:
-        return () if opened else (Choice(letter),)
+    if not letter or not behind:
+        return () if opened or not letter else (Choice(letter),)
     is_marked = behind[0].text in (")", ".", ":")
     rest = behind[1:] if is_marked else behind
     # A hedge, (A) B, or (A) (B) and more; or no text at all, as in (A)^2.

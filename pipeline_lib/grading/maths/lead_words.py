@@ -27,7 +27,13 @@ def is_lead(words: list[str]) -> bool:
     """Whether words before a colon or "is" name what follows: listed ones, with any that alter nothing behind "of"."""
     head, _, rest = " ".join(words).lower().partition(" of ")
     named = [word for word in head.split() if word not in _FUNCTION_WORDS]
-    return bool(named) and all(word in _LEADS for word in named) and not any(changes(word) for word in rest.split())
+    # The number of digits of the answer is not the answer.
+    behind = rest.split()
+    return (
+        bool(named)
+        and all(word in _LEADS for word in named)
+        and not any(changes(word) or word in ("answer", "answers") for word in behind)
+    )
 
 
 def is_name(name: str) -> bool:

@@ -57,7 +57,7 @@ class Meeting:
     def compare(self, gold: Readings, answer: Readings) -> Node:
         """Whether any reading of the answer meets any of the gold one's."""
         if gold == answer:
-            return True
+            return bool(gold)
         nodes: list[Node] = []
         for one in gold:
             for other in answer:

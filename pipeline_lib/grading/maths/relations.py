@@ -206,8 +206,11 @@ def named_items(firsts: list[Answer], items: list[Readings], is_or: bool) -> Rea
     is_excluded = firsts[0].relation is not None and firsts[0].relation.signs == ("!=",)
     for first, readings in zip(firsts, items, strict=True):
         if isinstance(first, Named) and first.name is not None:
-            names.append(first.name)
-            values.append(first.value)
+            listed = first.value[0]
+            # "or 3" behind x = 1, 2 goes on with the list.
+            several = listed.items if is_or and isinstance(listed, Items) and (listed.kind, listed.ends) == ("list", "") else ()
+            names += [first.name] * (len(several) or 1)
+            values += several or (first.value,)
         elif isinstance(first, Number | Expression | Quantity):
             # x = 2, 3 says x twice.
             names.append(names[-1])

@@ -55,13 +55,16 @@ def adjacent_points(tokens: Tokens) -> list[Tokens]:
             return []
         points.append(tokens[: end + 1])
         tokens = tokens[end + 1 :]
-    return points
+    return points if len(points) > 1 else []
 
 
 def trimmed(tokens: Tokens) -> Tokens:
     """The tokens without braces around the whole of them, and without the signs at their ends that are no part of an answer."""
     while tokens:
         if tokens[-1].text in _BEHIND or tokens[-1].kind == "newline":
+            # "5..." may go on.
+            if len(tokens) > 1 and tokens[-1].text == tokens[-2].text == ".":
+                break
             tokens = tokens[:-1]
         elif tokens[0].kind == "newline" or (tokens[0].text in _BEFORE and tokens[0].kind != "number"):
             # A decimal may be a rounding; "about 5" leaves open what it is.
