@@ -95,7 +95,9 @@ def preview(
 
 @commands.command(rich_help_panel=Panel.PREPARE)
 def grade(
-    file: Annotated[Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, source).")],
+    file: Annotated[
+        Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, problem, source).")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
     grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,

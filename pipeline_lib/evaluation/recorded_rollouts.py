@@ -184,6 +184,7 @@ def judge_recorded(
         [rollout.finish_reason for rollout, _ in pairs],
         tests=[prompt.tests for _, prompt in pairs],
         tolerances=[prompt.tolerance for _, prompt in pairs],
+        problems=[prompt.problem for _, prompt in pairs],
     )
     return [
         Rollout(

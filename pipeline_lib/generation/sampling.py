@@ -156,6 +156,7 @@ class GroupGrader:
             [completion.finish_reason for completion in completions],
             tests=[prompt.tests for prompt in prompts],
             tolerances=[prompt.tolerance for prompt in prompts],
+            problems=[prompt.problem for prompt in prompts],
             sandbox=self._source.sandbox,
         )
         self._grades |= zip(numbers, grades, strict=True)

@@ -22,8 +22,8 @@ PROGRAM_TIMEOUT_SECONDS = 6.0
 
 Isolation = Literal["process", "bubblewrap", "docker"]
 
-# What is compared with what: extracted answer, gold answer, absolute tolerance; for code: program, tests, nothing.
-Case = tuple[str, str, float | None]
+# What is compared with what: extracted answer, gold answer, absolute tolerance, problem; for code: program, tests, nothing.
+Case = tuple[str, str, float | None, str]
 
 
 def grade_responses(
@@ -35,12 +35,14 @@ def grade_responses(
     *,
     tests: Sequence[str | None] | None = None,
     tolerances: Sequence[float | None] | None = None,
+    problems: Sequence[str] | None = None,
     sandbox: Isolation = "process",
 ) -> list[Grade]:
     """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; `tests` decide for grader "code",
+    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; the texts of the `problems` tell
+    the units that they ask for; `tests` decide for grader "code",
     whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running
     out of it, or a crash of the grader, gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences
     differ in length, the grader is unknown, a tolerance is none, or a test is missing.
@@ -54,12 +56,15 @@ def grade_responses(
     extracted = _extract(grader, responses)
     golds = _golds(grader, answers, tests)
     limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
+    texts = problems if problems is not None and grader == "math" else [""] * len(responses)
     cases: list[Case | str] = [
-        "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit)
-        for answer, gold, limit, finish_reason in zip(extracted, golds, limits, finish_reasons, strict=True)
+        "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit, text)
+        for answer, gold, limit, text, finish_reason in zip(extracted, golds, limits, texts, finish_reasons, strict=True)
     ]
     # Within a rollout group most answers repeat.
-    distinct = sorted({case for case in cases if not isinstance(case, str)}, key=lambda case: (*case[:2], case[2] or 0.0))
+    distinct = sorted(
+        {case for case in cases if not isinstance(case, str)}, key=lambda case: (*case[:2], case[2] or 0.0, case[3])
+    )
     verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds, sandbox), strict=True))
     reasons = [case if isinstance(case, str) else verdicts[case] for case in cases]
     counts = Counter(reasons)
@@ -104,10 +109,10 @@ def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | No
 
 def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None, sandbox: Isolation) -> list[str]:
     if grader == "exact":
-        return ["correct" if is_exact_match(answer, gold) else "wrong" for answer, gold, _ in cases]
+        return ["correct" if is_exact_match(answer, gold) else "wrong" for answer, gold, *_ in cases]
     if grader == "math":
-        pairs = [(answer, gold) for answer, gold, _ in cases]
-        return judge_answers(pairs, timeout_seconds or MATHS_TIMEOUT_SECONDS, tolerances=[limit for *_, limit in cases])
+        pairs, limits, problems = [case[:2] for case in cases], [case[2] for case in cases], [case[3] for case in cases]
+        return judge_answers(pairs, timeout_seconds or MATHS_TIMEOUT_SECONDS, limits, problems)
     from pipeline_lib.grading.code import judge_programs
 
     programs, tests = [case[0] for case in cases], [case[1] for case in cases]

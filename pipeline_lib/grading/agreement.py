@@ -2,8 +2,8 @@ r"""Agreement and speed of the maths grader beside plain math-verify, on files o
 
     python -m pipeline_lib.grading.agreement FILE... [--timeout SECONDS]
 
-A FILE is Parquet, JSONL or CSV with the columns gold, prediction and label (is the prediction right?), optionally id, source and
-grader (rows of another grader than math are left out). Plain math-verify is `verify(parse(gold), parse(prediction))` in one process
+A FILE is Parquet, JSONL or CSV with the columns gold, prediction and label (is the prediction right?), optionally id, source, problem
+and grader (rows of another grader than math are left out). Plain math-verify is `verify(parse(gold), parse(prediction))` in one process
 with its own time-outs; bare texts (no \boxed, no dollar sign) are boxed for it, which suits it best.
 """
 
@@ -37,13 +37,16 @@ def read_rows(path: Path) -> list[Row]:
 
 def ours(rows: Sequence[Row], timeout_seconds: float) -> list[Outcome]:
     """Our verdicts, predictions and gold answers read as files are."""
-    return judge_file_predictions([row["gold"] for row in rows], [row["prediction"] for row in rows], timeout_seconds)
+    golds, predictions = [row["gold"] for row in rows], [row["prediction"] for row in rows]
+    return judge_file_predictions(golds, predictions, timeout_seconds, problems=[row.get("problem") for row in rows])
 
 
 def strict(rows: Sequence[Row], timeout_seconds: float) -> list[bool]:
     """Our verdicts as in training, the last box or nothing; gold answers may be whole solutions here."""
     pairs = [(extract_last_box(row["prediction"]), read_gold(row["gold"])) for row in rows]
-    return [reason == "correct" for reason in judge_answers(pairs, timeout_seconds)]
+    return [
+        reason == "correct" for reason in judge_answers(pairs, timeout_seconds, problems=[row.get("problem") for row in rows])
+    ]
 
 
 def plain(rows: Sequence[Row]) -> list[bool]:

@@ -41,7 +41,7 @@ def grade_file(
     """Judge every row of a .parquet, .jsonl or .csv file and write all its columns plus correct, reason and seconds to `out`.
 
     Columns: `prediction` (a whole response or a bare answer), `gold`; for code `tests` (JSON, see docs/code_grading.md)
-    instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `source`, and `label` (boolean) to
+    instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `problem`, `source`, and `label` (boolean) to
     compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is compared. Returns
     a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input,
     such as a file without any gold, before anything is judged or written. `strict` reads mathematics as training does: the last
@@ -84,6 +84,8 @@ class _Cases:
             return text_column(table, name, path, nullable=True, of_answers=of_answers)
 
         self.golds, self.predictions = column("gold", of_answers=True), column("prediction")
+        # What is no text (a list of messages) tells no unit.
+        self.problems = table["problem"].to_pylist() if _is_text(table, "problem") else [None] * table.num_rows
         self.tests = column("tests", of_answers=True)  # JSON, as text or as it is
         self.tolerances = _tolerances(table, path) if "tolerance" in table.column_names else [None] * table.num_rows
         self.graders = [given or grader for given in column("grader")]
@@ -114,13 +116,13 @@ class _Cases:
 
     def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
-        tolerances = [self.tolerances[row] for row in rows]
+        tolerances, problems = [self.tolerances[row] for row in rows], [self.problems[row] for row in rows]
         seconds = timeout_seconds or MATHS_TIMEOUT_SECONDS
         if self.strict:
             pairs = [(extract_last_box(prediction), gold) for prediction, gold in zip(predictions, golds, strict=True)]
-            outcomes = judge_pairs(pairs, seconds, tolerances, lambda *_: on_done(1))
+            outcomes = judge_pairs(pairs, seconds, tolerances, lambda *_: on_done(1), problems)
         else:
-            outcomes = judge_file_predictions(golds, predictions, seconds, lambda *_: on_done(1), tolerances)
+            outcomes = judge_file_predictions(golds, predictions, seconds, lambda *_: on_done(1), tolerances, problems)
         return [(outcome.correct, outcome.reason, outcome.seconds) for outcome in outcomes]
 
     def _code(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
@@ -131,6 +133,10 @@ class _Cases:
         tests = [self.tests[row] for row in rows]
         verdicts = judge_programs(programs, tests, timeout_seconds or PROGRAM_TIMEOUT_SECONDS, on_done, isolation=self.sandbox)
         return [(verdict.reason == "correct", verdict.reason, verdict.seconds) for verdict in verdicts]
+
+
+def _is_text(table: pa.Table, name: str) -> bool:
+    return name in table.column_names and (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type))
 
 
 def _tolerances(table: pa.Table, path: Path) -> list[float | None]:

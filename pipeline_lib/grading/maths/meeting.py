@@ -26,6 +26,7 @@ from pipeline_lib.grading.maths.answer_types import (
     Time,
     Union,
 )
+from pipeline_lib.grading.maths.asked_units import accepts_unit
 from pipeline_lib.grading.maths.equality import (
     DECIMAL_TOLERANCE,
     checked,
@@ -47,12 +48,15 @@ _SYMMETRIC = frozenset(("\\parallel", "\\perp", "\\sim", "\\cong", "\\cap", "\\i
 
 class Meeting:
     """The comparisons of one gold answer with one prediction; `decide` is the table, `tolerance` the absolute error the benchmark
-    allows in a number.
+    allows in a number, `problem` what asks for the unit of an answer whose gold one has none.
     """
 
-    def __init__(self, tolerance: float | None, decide: Callable[["Meeting", Answer, Answer], Node]) -> None:
+    def __init__(
+        self, tolerance: float | None, decide: Callable[["Meeting", Answer, Answer], Node], problem: str | None = None
+    ) -> None:
         self.tolerance = None if tolerance is None else Fraction(tolerance)
         self.decide = decide
+        self.problem = problem
 
     def compare(self, gold: Readings, answer: Readings) -> Node:
         """Whether any reading of the answer meets any of the gold one's."""
@@ -93,7 +97,7 @@ class Meeting:
     def quantity_and_number(self, gold: Answer, answer: Answer) -> Node:
         quantity, number = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
         assert isinstance(quantity, Quantity) and isinstance(number, Number | Expression)
-        if quantity.bare:
+        if quantity.bare or (self.problem and quantity is answer and not accepts_unit(self.problem, quantity.unit)):
             return False
         amounts = [quantity.amount]
         if quantity.unit == PERCENT:

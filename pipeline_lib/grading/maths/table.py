@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_lib.grading.maths.answer_types import Answer, Items
+from pipeline_lib.grading.maths.answer_types import Answer, Expression, Items, Number
 from pipeline_lib.grading.maths.answers import read
 from pipeline_lib.grading.maths.meeting import Meeting
 from pipeline_lib.grading.maths.nodes import Node
@@ -37,7 +37,7 @@ RULES = (
          ("(x+1)^2", "x^2+2x+1"), ("x", r"\sqrt{x^2}")),
     Rule("number with unit", "number with unit", "the same amount after conversion; never another dimension, currency or scale",
          Meeting.quantities, (r"1.5\text{ kg}", r"1500\text{ g}"), (r"25\text{ cm}^2", r"25\text{ cm}^3")),
-    Rule("number with unit", "number", "the same amount; of a percentage its hundredth, or the same number over 1",
+    Rule("number with unit", "number", "the same amount, in the unit asked for; of a percentage its hundredth, or the same number over 1",
          Meeting.quantity_and_number, (r"8\text{ apples}", "8"), (r"5\text{ million}", "5")),
     Rule("number with unit", "expression", "the same amount; degrees also as the angle", Meeting.quantity_and_number,
          (r"2\pi\text{ rad}", r"2\pi"), ("8x", r"8\text{ cm}")),
@@ -137,9 +137,11 @@ def meet(meeting: Meeting, gold: Answer, answer: Answer) -> Node:
     return rule is not None and rule.decide(meeting, gold, answer)
 
 
-def compare_answers(gold: str, answer: str, tolerance: float | None = None) -> Node:
-    """Whether two answers agree, as a node (see nodes.py)."""
-    return Meeting(tolerance, meet).compare(read(gold), read(answer))
+def compare_answers(gold: str, answer: str, tolerance: float | None = None, problem: str | None = None) -> Node:
+    """Whether two answers agree, as a node (see nodes.py); the problem tells the unit of a single value (see asked_units.py)."""
+    golds = read(gold)
+    asks = problem if any(isinstance(one, Number | Expression) for one in golds) else None
+    return Meeting(tolerance, meet, asks).compare(golds, read(answer))
 
 
 def render_meetings() -> str:

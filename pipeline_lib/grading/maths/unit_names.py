@@ -38,7 +38,7 @@ SYNONYMS = {
     "gbp": "pound_sterling", "¥": "yen", "₹": "rupee", "%": "percent", "pct": "percent", "percentage": "percent",
     "°": "degree", "deg": "degree", "rad": "radian", "hr": "hour", "hrs": "hour", "sec": "second", "secs": "second",
     "mins": "minute", "yr": "year", "yrs": "year", "gm": "gram", "gms": "gram", "kgs": "kg", "cms": "cm", "inche": "inch",
-    "in": "inch", "feet": "foot", "kmh": "kph", "kmph": "kph", "lbs": "pound", "metre": "meter", "litre": "liter", "sq": "square",
+    "in": "inch", "feet": "foot", "kmh": "kph", "kmph": "kph", "lbs": "pound", "sq": "square",
     "cu": "cubic", "people": "person", "unit": "", "l": "L", "ml": "mL", "cl": "cL", "dl": "dL", "hertz": "hertz",
     "celsius": "celsius", "lux": "lux", "penny": "cent", "old": "", "KB": "kB", "rs": "rupee", "inr": "rupee", "kilo": "kg",
 }  # fmt: skip
@@ -92,7 +92,7 @@ def unit_name(word: str) -> str | None:
         return word
     if len(word) == 1:
         return None
-    lower = word.lower()
+    lower = word.lower().replace("metre", "meter").replace("litre", "liter")
     # Words are the same in capitals, abbreviations where no other unit has the same letters.
     for name in (lower, lower.removesuffix("s"), lower.removesuffix("es"), lower.removesuffix("ies") + "y"):
         if name in SYNONYMS and len(name) > 1:

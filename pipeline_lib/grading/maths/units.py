@@ -21,7 +21,7 @@ DEGREE: Unit = (("degree", 1),)
 RADIAN: Unit = (("radian", 1),)
 _POWER_BEFORE, _POWER_BEHIND = {"square": 2, "cubic": 3}, {"squared": 2, "cubed": 3}
 # Units that count without \\text{}, even glued to the number: 5cm. Other glued letters are variables.
-_PLAIN = frozenset((
+PLAIN = frozenset((
     "cm", "mm", "km", "dm", "nm", "kg", "mg", "ml", "mL", "cl", "dl", "ft", "lb", "lbs", "oz", "yd", "mi", "mph", "kph", "kmh",
     "kmph", "kW", "kWh", "Hz", "kHz", "MHz", "GHz", "kJ", "MJ", "eV", "keV", "MeV", "GeV", "mA", "mV", "kV", "kN", "Pa", "kPa",
     "mol", "rad", "deg", "min", "mins", "hr", "hrs", "pct",
@@ -82,7 +82,7 @@ def _is_unit_word(token: Token) -> bool:
     if token.upright or not token.text.isascii():
         return len(token.text) > 1 or unit_name(token.text) is not None
     word = token.text.lower()
-    if token.text in _PLAIN or token.text.removesuffix("s") in _PLAIN:
+    if token.text in PLAIN or token.text.removesuffix("s") in PLAIN:
         return True
     is_word = len(word) > 2 and bool(_VOWELS.intersection(word)) and (token.text.islower() or token.text.istitle())
     return (
