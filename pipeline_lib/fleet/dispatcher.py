@@ -12,15 +12,14 @@ import itertools
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline_lib.fleet.dealing import deal
 from pipeline_lib.fleet.engine_host import Engine, News, Request
+from pipeline_lib.fleet.lanes import Lane, Round, Ticket
 from pipeline_lib.generation.protocol import Sampling
 from pipeline_lib.messages.faults import Explained
 from pipeline_lib.records import Completion, FleetEvent
@@ -28,57 +27,14 @@ from pipeline_lib.records import Completion, FleetEvent
 NEWS_SECONDS = 1.0
 # More engines lost than that in so many seconds: something is wrong that another engine does not mend.
 MOST_LOSSES, LOSS_SECONDS = 3, 600.0
+# So long may no engine have room: others use the cluster.
+ROOM_SECONDS = 600.0
 
 logger = logging.getLogger(__name__)
 
 
 class FleetError(Explained):
     """The engines cannot generate, or do not hold the weights that they were sent; one line, and another try would find the same."""
-
-
-@dataclass(eq=False, slots=True)
-class Round:
-    """Weights, and the requests to be generated with them that no engine has yet.
-
-    `packed` is a list of what stands for them, which an object store would otherwise hand to the dispatcher in full. Those that a
-    trainer sends from GPU to GPU are had by the engines of its `crew` alone.
-    """
-
-    version: str
-    folder: str | None
-    packed: Any = None
-    crew: frozenset[str] | None = None
-    digest: str | None = None
-    waiting: deque[Request] = field(default_factory=deque)
-
-    def is_for(self, name: str) -> bool:
-        """Whether an engine can have them."""
-        return self.crew is None or name in self.crew
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """The requests of one call: what is finished and not fetched yet, and how many are not finished."""
-
-    round: Round
-    num_left: int
-    batch: int | None
-    finished: list[tuple[int, Completion]] = field(default_factory=list)
-
-
-@dataclass(eq=False, slots=True)
-class Lane:
-    """An engine with the weights it holds (those of `round`, unless they are `loading`) and the requests it has."""
-
-    name: str
-    engine: Engine
-    round: Round
-    node: str = ""
-    is_ready: bool = False
-    loading: Round | None = None
-    held: dict[int, Request] = field(default_factory=dict)
-    load_began: float = 0.0
-    begun: dict[int | None, float] = field(default_factory=dict)  # batches it generates for, and since when
 
 
 class Dispatcher:
@@ -100,6 +56,7 @@ class Dispatcher:
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_engines = num_engines
+        self._had_room = time.monotonic()
 
     async def start(self) -> None:
         """Start all engines; returns at once."""
@@ -180,7 +137,7 @@ class Dispatcher:
             lane.held.clear()
             lane.begun.clear()
             if lane.is_ready:
-                await self._attempt(lane, lane.engine.call("drop"))
+                await self._attempt(lane, lane.engine.call("drop", next(self._numbers)))
         for lane in [lane for lane in self._lanes if lane.loading and lane.loading.crew is not None]:
             self._replace(lane)  # it waits for what the trainer before has not sent
         await self._feed()
@@ -200,6 +157,10 @@ class Dispatcher:
                 await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._error) or condition()), seconds)
         if self._error:
             raise FleetError(self._error)
+        if any(lane.node for lane in self._lanes):
+            self._had_room = time.monotonic()
+        elif time.monotonic() > self._had_room + ROOM_SECONDS:
+            raise FleetError(f"no room for a generator in {ROOM_SECONDS:g} s: others use the cluster")
         for each in self._rounds:
             is_needed = each.waiting or each is self._rounds[-1]
             if is_needed and not any(each.is_for(lane.name) for lane in self._lanes):

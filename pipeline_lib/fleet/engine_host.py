@@ -80,7 +80,7 @@ class EngineHost:
     def __init__(self, make_engine: Callable[[], Generator], home: Path) -> None:
         self._make_engine, self._home = make_engine, home
         self._orders: deque[Request | Load | Connect] = deque()
-        self._is_ready, self._is_closed, self._drops = False, False, False
+        self._is_ready, self._is_closed, self._dropped_before = False, False, 0
         self._done: list[tuple[int, Completion]] = []
         self._loaded: list[tuple[str, str]] = []
         self._failure: tuple[str, bool] | None = None
@@ -106,12 +106,15 @@ class EngineHost:
             self._orders.extend(orders)
             self._changed.notify_all()
 
-    def drop(self) -> None:
-        """Forget all requests, those that are being generated included."""
+    def drop(self, before: int) -> None:
+        """Forget the requests with keys below that, those that are being generated included. Later ones may be here already."""
         with self._changed:
-            self._drops = True
-            self._orders = deque(order for order in self._orders if not isinstance(order, Request))
-            self._done.clear()
+            self._dropped_before = max(before, self._dropped_before)
+            self._orders = deque(order for order in self._orders if not self._is_dropped(order))
+            self._done = [(key, completion) for key, completion in self._done if key >= self._dropped_before]
+
+    def _is_dropped(self, order: Request | Load | Connect) -> bool:
+        return isinstance(order, Request) and order.key < self._dropped_before
 
     def news(self, wait_seconds: float) -> News:
         """What is new; waits for it, but no longer than that."""
@@ -125,7 +128,7 @@ class EngineHost:
     def close(self) -> None:
         """Release the engine, once it has finished what it does."""
         with self._changed:
-            self._is_closed = self._drops = True
+            self._is_closed = True
             self._changed.notify_all()
         self._thread.join()
 
@@ -151,7 +154,7 @@ class EngineHost:
             self._changed.wait_for(lambda: self._orders or self._is_closed)
             if self._is_closed:
                 return False
-            self._stepped, self._drops = time.monotonic(), False
+            self._stepped = time.monotonic()
             order = None if isinstance(self._orders[0], Request) else self._orders.popleft()
         if isinstance(order, Connect):
             assert isinstance(engine, Receiver)
@@ -182,22 +185,30 @@ class EngineHost:
         first = self._next_requests(None)
         if not first:  # dropped in between
             return
-        keys = [request.key for request in first]
+        taken, left = list(first), {request.key: request for request in first}
 
         def on_finished(number: int, completion: Completion) -> None:
             with self._changed:
-                self._done.append((keys[number], completion))
+                del left[taken[number].key]
+                if not self._is_dropped(taken[number]):
+                    self._done.append((taken[number].key, completion))
                 self._changed.notify_all()
 
         def more() -> list[tuple[list[int], int]]:
-            if self._drops:
+            if self._is_closed or any(map(self._is_dropped, left.values())):
                 raise _Dropped
             added = self._next_requests(first[0].sampling)
-            keys.extend(request.key for request in added)
+            taken.extend(added)
+            left.update({request.key: request for request in added})
             return [(request.prompt, request.seed) for request in added]
 
         prompts, seeds = [request.prompt for request in first], [request.seed for request in first]
-        engine.generate(prompts, first[0].sampling, seeds, on_finished, more)
+        try:
+            engine.generate(prompts, first[0].sampling, seeds, on_finished, more)
+        except _Dropped:
+            with self._changed:
+                self._orders.extendleft(reversed([request for request in left.values() if not self._is_dropped(request)]))
+            raise
 
     def _next_requests(self, sampling: Sampling | None) -> list[Request]:
         """The requests at the head of the queue that are sampled alike: in that way, or None: in the way of the first."""

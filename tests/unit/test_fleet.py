@@ -307,3 +307,45 @@ def test_without_ray_the_extra_is_named(configs: Path, home: Path, monkeypatch: 
     config = load_config(configs / "smoke.toml", ["fleet.kind=ray", "fleet.address=10.0.0.1:6379"])
     with pytest.raises(ValueError, match=r"^fleet.kind = 'ray' needs Ray: pip install 'laconic\[ray\]'$"):
         make_fleet(config, "base", home)
+
+
+@pytest.mark.parametrize("dropped_before", [5, 7, 9])
+def test_an_order_to_forget_that_comes_late_forgets_nothing_newer(home: Path, dropped_before: int) -> None:
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def pace() -> None:
+        has_begun.set()
+        assert may_go_on.wait(30)
+
+    host = EngineHost(lambda: Counting(pace), home)
+    host.give([Request(key, [key], SAMPLING, key) for key in (5, 6)])
+    assert has_begun.wait(30)
+    host.give([Request(key, [key], SAMPLING, key) for key in (7, 8)])
+    host.drop(dropped_before)
+    host.give([Request(9, [9], SAMPLING, 9)])
+    may_go_on.set()
+    done: list[tuple[int, Completion]] = []
+    while len(done) < 10 - dropped_before:
+        done += host.news(5.0).done
+    host.close()
+    assert {key: completion.token_ids for key, completion in done} == {key: [key, key] for key in range(dropped_before, 10)}
+
+
+def test_engines_without_room_end_the_run_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unplaced:
+        async def call(self, method: str, *arguments: Any) -> Any:
+            await asyncio.Event().wait()
+
+        def kill(self) -> None: ...
+
+    monkeypatch.setattr("pipeline_lib.fleet.dispatcher.ROOM_SECONDS", 0.1)
+
+    async def check() -> None:
+        dispatcher = Dispatcher(lambda _: Unplaced(), 2, 4, "as loaded", 30.0)
+        await dispatcher.start()
+        call = await dispatcher.submit([[1]], SAMPLING, [1])
+        with pytest.raises(FleetError, match="no room for a generator in 0.1 s: others use the cluster"):
+            for _ in range(20):
+                await dispatcher.fetch(call, 0.05)
+
+    asyncio.run(check())
