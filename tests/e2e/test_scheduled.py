@@ -47,6 +47,12 @@ def decisions(home: Path) -> list[dict[str, Any]]:
     return sql(home, "select * from promotions where model_name = 'minute' order by number")
 
 
+def is_shown(up: Served, decision: dict[str, Any]) -> bool:
+    """Whether an artifact of its flow run says why it was decided so."""
+    shown = [artifact for artifact in up.artifacts(decision["prefect_flow_run_id"]) if artifact["type"] == "markdown"]
+    return any(markdown_text(decision["reason"]) in artifact["data"] for artifact in shown)
+
+
 def wait_for_decision(up: Served, wanted: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
     """Wait until the newest decision is wanted; returns it."""
     deadline = time.monotonic() + seconds
@@ -117,8 +123,10 @@ def test_the_schedule_retrains_and_the_gate_promotes_then_refuses(up: Served) ->
     by_schedule = {run["id"] for run in runs_of(up) if run["auto_scheduled"]}
     assert {row["prefect_flow_run_id"] for row in decisions(up.home)} <= by_schedule
     for decision in (first, refused):
-        shown = [artifact for artifact in up.artifacts(decision["prefect_flow_run_id"]) if artifact["type"] == "markdown"]
-        assert any(markdown_text(decision["reason"]) in artifact["data"] for artifact in shown)
+        deadline = time.monotonic() + 30  # it is shown once it has been written
+        while not is_shown(up, decision):
+            assert time.monotonic() < deadline
+            time.sleep(1.0)
 
 
 def test_an_alarm_pauses_the_schedule(up: Served) -> None:

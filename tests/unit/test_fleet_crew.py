@@ -48,6 +48,7 @@ def test_an_engine_that_joins_later_waits_for_the_next_weights(tmp_path: Path) -
         first = await send(crew.dispatcher, "one")
         assert len(first) == 2
         assert await crew.generate(range(12)) == expected(range(12), "one")
+        assert await crew.dispatcher.digest(5.0) == "one", "one engine could have done all the work before the other has joined"
         assert sorted(engine.joined[0]["rank_offset"] for engine in engines[:2]) == [1, 3], (
             "behind the trainer, two workers each"
         )
