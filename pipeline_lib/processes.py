@@ -37,6 +37,12 @@ def keep_what_has_come() -> None:
     gc.set_threshold(*_THRESHOLDS)
 
 
+def python_path() -> str:
+    """PYTHONPATH of programs of this package, which find this copy of it first, wherever they are started."""
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)
+
+
 def descendants(pid: int) -> list[psutil.Process]:
     """All processes that a process has started, and theirs; empty when it is gone."""
     try:

@@ -16,6 +16,7 @@ from flows.server.environment import server_address
 from flows.server.termination import termination_requested
 from pipeline_lib.config import laconic_home
 from pipeline_lib.config.shipped import PROJECT
+from pipeline_lib.processes import python_path
 from pipeline_lib.services.guard import HOSTS_VARIABLE
 from pipeline_lib.services.password import PASSWORD_VARIABLE, prefect_credentials, read_password
 from pipeline_lib.services.running import running_services
@@ -60,7 +61,7 @@ def _service(listening: int, address: str, password: str) -> Service:
         PASSWORD_VARIABLE: password,
         HOSTS_VARIABLE: "127.0.0.1",
         "PREFECT_UI_ENABLED": "false",
-        "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
+        "PYTHONPATH": python_path(),
     }
     command = [sys.executable, "-m", "flows.server.program", "--temporary-socket", str(listening)]
     log = laconic_home() / "services" / "temporary.log"

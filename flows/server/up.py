@@ -15,7 +15,7 @@ from flows.server.addresses import Addresses
 from flows.server.environment import SHOWN
 from flows.server.termination import FLOW_RUN_VARIABLE
 from pipeline_lib.config.shipped import PROJECT
-from pipeline_lib.processes import descendants
+from pipeline_lib.processes import descendants, python_path
 from pipeline_lib.services.guard import HOSTS_VARIABLE, USER
 from pipeline_lib.services.password import PASSWORD_VARIABLE, mlflow_credentials, prefect_credentials, read_password
 from pipeline_lib.services.running import forget_services, note_services, running_services
@@ -197,7 +197,7 @@ def _environment(home: Path, addresses: Addresses) -> dict[str, str]:
         **SHOWN,
         "MLFLOW_TRACKING_URI": addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PYTHONPATH": os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH", "")) if part),
+        "PYTHONPATH": python_path(),
         "PYTHONUNBUFFERED": "1",
     }
 

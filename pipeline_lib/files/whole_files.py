@@ -36,6 +36,15 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def flush(path: Path) -> None:
+    """See a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process was writing or deleting below a folder; right only while nobody else works on that."""
     for path in [path for path in folder.rglob(".*") if path.name.endswith(UNFINISHED)]:

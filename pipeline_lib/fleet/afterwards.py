@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_lib.processes import OWNER_POLL_SECONDS, descendants
+from pipeline_lib.processes import OWNER_POLL_SECONDS, descendants, python_path
 
 # For the processes that end by themselves to have closed their files.
 FOLDER_SECONDS = 4.0
@@ -26,8 +26,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
     leaders = [process for process in psutil.Process().children() if any(str(folder) in word for word in process.cmdline())]
     started = [str(process.pid) for leader in leaders for process in (leader, *descendants(leader.pid))]
     command = [sys.executable, "-m", "pipeline_lib.fleet.afterwards", str(folder), str(os.getpid()), *started]
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     watch = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline_lib.files.whole_files import replacing
+from pipeline_lib.files.whole_files import flush, replacing
 from pipeline_lib.store.rollout_files import PARQUET, ROLLOUT_SCHEMA, compacted_folder
 
 # A row group is what a question for one rollout reads: of its text, and of the other columns.
@@ -100,7 +100,7 @@ def merge(folder: Path, files: Sequence[Path], last_step: int | None = None) -> 
         for table in _row_groups(_tables(files, last_step)):
             num_rows += table.num_rows
             writer.write_table(table, row_group_size=table.num_rows)
-    _keep(temporary)
+    flush(temporary)
     written = pq.read_metadata(temporary).num_rows
     expected = sum(pq.read_metadata(path).num_rows for path in files)
     assert written == num_rows and (num_rows == expected or last_step is not None), f"{num_rows} rows of {expected} are written"
@@ -168,9 +168,9 @@ class Switch:
         run_id = (self.final or self.old[0]).relative_to(rollouts_folder).parts[0]
         temporary = rollouts_folder / run_id / f".{journal.name}.tmp"
         temporary.write_text(json.dumps(relative), encoding="utf-8")
-        _keep(temporary)
+        flush(temporary)
         os.replace(temporary, journal)
-        _keep(journal.parent)
+        flush(journal.parent)
         self.complete()
         journal.unlink()
 
@@ -181,7 +181,7 @@ class Switch:
                 os.replace(self.new, self.final)
             if not self.final.exists():
                 return
-            _keep(self.final.parent)
+            flush(self.final.parent)
         for path in self.old:
             path.unlink(missing_ok=True)
 
@@ -239,12 +239,3 @@ def write_schema_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         pq.write_table(schema.empty_table(), temporary, **PARQUET)
-
-
-def _keep(path: Path) -> None:
-    """Bring a file or folder to the disk: what it replaces is deleted next."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

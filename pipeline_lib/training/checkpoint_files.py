@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.files.whole_files import flush
 from pipeline_lib.jobs import read_json, write_json
 from pipeline_lib.records import CheckpointRecord
 
@@ -63,16 +64,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     write_json(folder / RECORD, {**whole, "record_sha256": record_digest(whole)})
     _seal_file(folder / RECORD)
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        flush_folder(path)
-
-
-def flush_folder(folder: Path) -> None:
-    """See the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush(path)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline_lib.files.whole_files import flush
 from pipeline_lib.training.checkpoint_files import (
     ADAPTER,
     CheckpointError,
     best_checkpoint,
     checkpoints_in,
-    flush_folder,
     read_record,
     readable_records,
     seal,
@@ -111,7 +111,7 @@ class Checkpoints:
             seal(partial, saved)
             self._remove(final)
             os.replace(partial, final)
-            flush_folder(self.folder)
+            flush(self.folder)
             self._prune(progress)
         barrier()
         return final

@@ -21,7 +21,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
-from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree
+from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree, python_path
 from pipeline_lib.worker.devices import device_environment, visible_devices
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
@@ -226,9 +226,7 @@ def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
 def _environment(config: RunConfig, devices: Sequence[int]) -> dict[str, str]:
     # Must be there before torch is imported: threads that spin beside those of a second worker slow both tenfold.
     threads = str(config.compute.num_threads)
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    path = os.pathsep.join(path for path in paths if path)
-    settings = {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
+    settings = {"PYTHONPATH": python_path(), "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
     return {**os.environ, **settings, **device_environment(devices)}
 
 

@@ -38,9 +38,9 @@ from pipeline_lib.grading.maths.atoms import (
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import interval, united
 from pipeline_lib.grading.maths.lead_words import is_lead
-from pipeline_lib.grading.maths.leads import lead_of
 from pipeline_lib.grading.maths.lexer import CLOSING, COMMON_WORDS, Token, Tokens, lex
 from pipeline_lib.grading.maths.matrices import Environments, read_vector, transposed_vector
+from pipeline_lib.grading.maths.named_values import lead_of
 from pipeline_lib.grading.maths.relations import congruence, family, is_constant, name_of, named_items, related
 from pipeline_lib.grading.maths.splitting import (
     MOST_ITEMS,

@@ -1,6 +1,7 @@
 """Functions in an expression: their bases, exponents and arguments, roots, derivatives and numbers of selections."""
 
 import re
+from abc import ABC, abstractmethod
 
 from pipeline_lib.grading.maths.cursor import FUNCTIONS, SAME_FUNCTIONS, Cursor, applied
 from pipeline_lib.grading.maths.lexer import Token
@@ -13,29 +14,29 @@ _DERIVATIVE = re.compile(
 )
 
 
-class Functions(Cursor):
+class Functions(Cursor, ABC):
     """The part of the recursive descent that reads functions; the rest is the parser's (see expressions.py)."""
 
-    def sum(self) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def sum(self) -> Tree: ...
 
-    def factor(self) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def factor(self) -> Tree: ...
 
-    def atom(self) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def atom(self) -> Tree: ...
 
-    def exponent(self) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def exponent(self) -> Tree: ...
 
-    def group(self, opening: str, closing: str) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def group(self, opening: str, closing: str) -> Tree: ...
 
-    def argument(self, whole_number: bool = False) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def argument(self, whole_number: bool = False) -> Tree: ...
 
-    def bracketed_arguments(self) -> list[Tree]:
-        raise NotImplementedError
+    @abstractmethod
+    def bracketed_arguments(self) -> list[Tree]: ...
 
     def derivative(self) -> Tree | None:
         r"""The rest of \frac{dy}{dx} as the name that it is, or of \frac{d}{dx} with what it is applied to; None for a fraction."""

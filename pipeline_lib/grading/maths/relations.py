@@ -23,8 +23,8 @@ from pipeline_lib.grading.maths.answer_types import (
 from pipeline_lib.grading.maths.atoms import valued
 from pipeline_lib.grading.maths.expressions import parse_expression
 from pipeline_lib.grading.maths.intervals import HIGH, LOW, REAL_LINE, intersection, interval, is_interval, line_without, united
-from pipeline_lib.grading.maths.leads import OTHER_WORDS, is_closed
 from pipeline_lib.grading.maths.lexer import Tokens
+from pipeline_lib.grading.maths.named_values import OTHER_WORDS, is_closed
 from pipeline_lib.grading.maths.splitting import split, trimmed
 from pipeline_lib.grading.maths.trees import Tree, symbols
 
