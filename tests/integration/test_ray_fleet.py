@@ -158,7 +158,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_vllm(folder: Path, *changes: str) -> Training:
     folder.mkdir()
-    return Training(folder, configure("generation.engine=vllm", "compute.num_processes=1", "train.steps=2", *changes))
+    small = "generation.kv_cache_gib=0.05"  # each process of an engine has such a cache
+    return Training(folder, configure("generation.engine=vllm", "compute.num_processes=1", "train.steps=2", small, *changes))
 
 
 def train_alone(training: Training, then: Callable[[Fleet], None] = lambda _: None) -> None:
