@@ -187,6 +187,15 @@ def _carrier(source: PromptSource) -> tuple[object, ...]:
     return (source.kind, source.path, source.subset, source.split, source.data_files)
 
 
+@rule(["error"], basis="docs/data.md", fires="the base model's tokenizer has no chat template, and none is configured")
+def no_chat_template(plan: PlannedRun) -> Advice | None:
+    """Base models that were never taught turns come without one, and then no prompt can be rendered."""
+    if plan.has_chat_template is not False:
+        return None
+    remedy = "Give one as a Jinja file (chat_template = 'turns.jinja'), or take the plain style: Question: … Answer: …"
+    return Advice("error", f"base_model = '{plan.config.base_model}' has no chat template", remedy, ("chat_template=plain",))
+
+
 @rule(["warning"], basis="protocol", fires="mathematics is graded, but what follows the problem does not ask for \\boxed{}")
 def no_boxed_request(plan: PlannedRun) -> Advice | None:
     """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""

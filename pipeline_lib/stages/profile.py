@@ -14,6 +14,7 @@ from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
+from pipeline_lib.selection.training_prompts import require_clean_examples
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
@@ -82,6 +83,7 @@ class Profile(StageOfRuns):
         """Come by the rollouts or pass rates in the configured way."""
         session, run, shard_prefix = unit.session, unit.session.run, unit.fingerprint[:12]
         content = load_source(run.config.prompts)
+        require_clean_examples(run.config)
         session.store.write("prompts", list(content.prompts.values()))
         # Shards of other inputs would count in the pass rates; those of these inputs are an interrupted profile, to be resumed.
         kept = [] if self.is_forced(session) else [shard_prefix]

@@ -192,6 +192,8 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
     ("cleaning-off", (TINY_PROMPTS, "filter.cleaning.enabled=false")),
     ("benchmark-in-training", (TINY_PROMPTS, TINY_BENCHMARKS % "test")),
     ("benchmark-in-training", ("prompts.path=org/maths",)),
+    ("no-boxed-request", ("prompts.template=plain", "prompts.answer_from=last_number")),
+    ("no-chat-template", ("base_model=builtin:tiny",)),
     ("limit-above-target", ("reward.target_tokens=6144", "train.rollout_limit_tokens=8192", "base_model=a/b-4B-Instruct-2507")),
     ("limit-above-target", ("reward.name=kimi", LONG_LIMIT)),
     ("limit-above-target", ("reward.name=laser", LONG_LIMIT)),
@@ -228,6 +230,17 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("rule_id", "overrides"), HARMLESS, ids=lambda value: str(value)[:50])
 def test_a_rule_is_silent_on_the_right_side_of_its_edge(rule_id: str, overrides: tuple[str, ...]) -> None:
     assert remark_of(check_run(PlannedRun(planned(*overrides))), rule_id) is None
+
+
+def test_a_base_model_without_a_chat_template_has_two_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    (tmp_path / "turns.jinja").write_text("{{ messages[0].content }}")
+    remark = remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}"))), "no-chat-template")
+    assert remark is not None and remark.advice.severity == "error" and "chat_template = 'turns.jinja'" in remark.advice.remedy
+    for cure in (*remark.advice.settings, f"chat_template={tmp_path}/turns.jinja"):
+        assert remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}", cure))), "no-chat-template") is None
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}"))), "no-chat-template") is None
 
 
 Groups = dict[str, list[tuple[int, bool]]]
@@ -376,6 +389,7 @@ def test_the_store_is_looked_for_where_it_is() -> None:
 
 def test_every_rule_and_each_of_its_severities_is_tested() -> None:
     tested = {(rule_id, severity) for rule_id, severity, *_ in [*BROKEN, *PROFILED]}
+    tested.add(("no-chat-template", "error"))  # by a test of its own, which makes the folder
     assert tested == {(rule.id, severity) for rule in RULES for severity in rule.severities}
     assert len({rule.id for rule in RULES}) == len(RULES)
 
