@@ -1,6 +1,7 @@
 """Guidelines on the prompts: how hard they are for the model, how that was measured, and how clean they are."""
 
 from pipeline_lib.config import PromptSource, RunConfig
+from pipeline_lib.evaluation.missing_answers import settings_of
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import Advice, rule
 
@@ -210,6 +211,21 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     found += ", ".join(f"{key}.suffix = {source.suffix!r}" for key, source in silent.items() if source.suffix is not None)
     settings = tuple(f"{key}.template=boxed" for key, source in silent.items() if source.suffix is None)
     return Advice("warning", found, "Ask for the box.", settings)
+
+
+@rule(["warning"], basis="docs/grading.md", fires="by the profile, fewer than half of the finished responses have an answer")
+def missing_answers(plan: PlannedRun) -> Advice | None:
+    """What has no answer cannot be right: the reward then teaches where to put the answer, if it teaches anything."""
+    missing = plan.profile.missing_answers if plan.profile else None
+    if missing is None:
+        return None
+    found = missing.text(plan.config.prompts.answer_from)
+    if missing.best is None:
+        return Advice("warning", found, "Ask for the place, by suffix, system prompt or example turns ('laconic prompts').")
+    keys = [key for key, source in _sources(plan.config).items() if source.grader == plan.config.prompts.grader]
+    given = settings_of(missing.best)
+    settings = tuple(f"{key}.{name}={value}" for key in keys for name, value in given.items())
+    return Advice("warning", found, "Look for the answer there, or ask for the place that is looked at.", settings)
 
 
 def _sources(config: RunConfig) -> dict[str, PromptSource]:
