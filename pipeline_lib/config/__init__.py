@@ -5,6 +5,7 @@ where it gives a value. Lengths are in tokens, times in seconds, memory in GiB; 
 """
 
 from pipeline_lib.config.compute import ComputeConfig
+from pipeline_lib.config.endpoint import EndpointConfig
 from pipeline_lib.config.fleet import FleetConfig
 from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config

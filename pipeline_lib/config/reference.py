@@ -15,6 +15,7 @@ READERS = {
     "": "every stage",
     "prompts": "profile, filter",
     "generation": "profile, train, evaluate",
+    "generation.endpoint": "profile, evaluate",
     "profile": "profile",
     "filter": "filter",
     "filter.cleaning": "filter",

@@ -15,15 +15,23 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", source: PromptSource, pr
     """
     if not tokenizer.chat_template:
         raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, which rendering a prompt needs")
-    content = f"{problem}\n{source.user_suffix}" if source.user_suffix else problem
-    thinking: dict[str, Any] = {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}
     text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, **thinking
+        prompt_messages(source, problem), tokenize=False, add_generation_prompt=True, **template_arguments(source)
     )
     assert isinstance(text, str)
     # The template has written the tokenizer's own special tokens already; adding them again would double the first.
     token_ids: list[int] = tokenizer(append_prefix(text, source.response_prefix), add_special_tokens=False)["input_ids"]
     return token_ids
+
+
+def prompt_messages(source: PromptSource, problem: str) -> list[dict[str, str]]:
+    """The turns by which a problem is put to a model: role and content of each."""
+    return [{"role": "user", "content": f"{problem}\n{source.user_suffix}" if source.user_suffix else problem}]
+
+
+def template_arguments(source: PromptSource) -> dict[str, Any]:
+    """What the chat template is told beside the turns."""
+    return {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}
 
 
 def append_prefix(text: str, prefix: str) -> str:

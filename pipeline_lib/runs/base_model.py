@@ -28,9 +28,11 @@ class BaseModel:
 def resolve_base_model(config: RunConfig) -> BaseModel:
     """Find the base model of a run. Raises ValueError when a path is given and no model folder is there, or no such version.
 
-    A registered model lies where MLflow keeps it, or is copied into the home once.
+    A registered model lies where MLflow keeps it, or is copied into the home once; one that is served elsewhere lies nowhere.
     """
     name = config.base_model
+    if config.generation.endpoint:
+        return BaseModel("", name, digest(["served", name, config.generation.endpoint.result_settings()]))
     if name.startswith("models:"):
         from pipeline_lib.tracking import Registry
 
@@ -65,6 +67,8 @@ def pin_version(base_model: str, tracking: TrackingConfig) -> str:
 
 def pinned(config: RunConfig) -> RunConfig:
     """The configuration with a definite base model (`pin_version`)."""
+    if config.is_served:
+        return config
     return config.model_copy(update={"base_model": pin_version(config.base_model, config.tracking)})
 
 

@@ -88,19 +88,21 @@ def overlong_prompts(config: RunConfig, base_location: str, prompts: Sequence[Pr
     """Why a prompt does not fit `generation.max_prompt_tokens`, by id of those that do not. Reads the base's tokenizer."""
     from pipeline_lib.generation.sampling import prompts_that_fit, surely_fits
 
-    limit = config.generation.max_prompt_tokens
+    limit, location, revision = config.generation.max_prompt_tokens, base_location, config.model_revision
+    if endpoint := config.generation.endpoint:
+        location, revision = endpoint.tokenizer or "", None
     doubtful = [prompt for prompt in prompts if not surely_fits(config.prompts, prompt, limit)]
-    if not doubtful:
+    if not (doubtful and location):  # without a tokenizer nobody can count
         return {}
     with _transformers_lock:
         if config.base_model == BUILTIN_TINY:  # AutoTokenizer chooses this class, but imports torch and more for it: 10 s
             from transformers import PreTrainedTokenizerFast
 
-            tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(base_location)
+            tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(location)
         else:
             from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
+            tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
     fitting = {prompt.prompt_id for prompt in prompts_that_fit(tokenizer, config.prompts, doubtful, limit, skip=True)}
     text = f"longer than generation.max_prompt_tokens = {limit}"
     return {prompt.prompt_id: text for prompt in doubtful if prompt.prompt_id not in fitting}

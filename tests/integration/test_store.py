@@ -23,9 +23,10 @@ from pipeline_lib.store.database import Store
 from pipeline_lib.store.migrate import Migration, load_migrations, migrate
 from pipeline_lib.store.schema_docs import render_schema
 
-TEXT, WHOLE, REAL, TRUTH, TIME, TREE = (
+TEXT, WHOLE, LARGE, REAL, TRUTH, TIME, TREE = (
     "VARCHAR",
     "INTEGER",
+    "BIGINT",
     "DOUBLE",
     "BOOLEAN",
     "TIMESTAMP WITH TIME ZONE",
@@ -137,6 +138,13 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "truncated_fraction",
             ),
         ),
+    },
+    "endpoint_usage": {
+        TEXT: ("run_id", "stage", "model", "currency"),
+        WHOLE: ("requests", "retries"),
+        LARGE: ("input_tokens", "output_tokens"),
+        REAL: ("seconds", "cost"),
+        TIME: ("started_at",),
     },
     "fleet_events": {
         TEXT: ("run_id", "actor", "node", "kind", "version", "reason"),
