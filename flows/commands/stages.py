@@ -53,7 +53,9 @@ def _command_with_rollouts(entry: StageEntry) -> Callable[..., None]:
         force: Force = False,
         rollouts: Annotated[
             str | None,
-            typer.Option(help="A profile of these rollouts (Parquet, JSONL, CSV), not of sampled ones: profile.rollouts_file."),
+            typer.Option(
+                help="A profile of these rollouts (Parquet, JSONL, CSV; or a run: those of its profile), not of sampled ones."
+            ),
         ] = None,
     ) -> None:
         if rollouts:

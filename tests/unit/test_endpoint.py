@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import ChatServer, chat_answer, dripping_server, free_port
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -23,7 +24,6 @@ from pipeline_lib.records import Completion, EndpointUsage, Rollout
 from pipeline_lib.runs.run import Run, runs_of
 from pipeline_lib.stages import STAGES
 from pipeline_lib.store.rollout_files import read_stage_rollouts
-from tests.loopback import ChatServer, chat_answer, dripping_server, free_port
 
 KEY = "sk-AbC123"
 SAMPLING = Sampling(64, temperature=0.5, top_p=0.9)

@@ -88,7 +88,10 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
         "train.batches_ahead",
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
-        *(f"generation.{key}" for key in ("gpu_memory_utilization_alone", "tensor_parallel", "sleep", "kl_tolerance", "endpoint")),
+        *(
+            f"generation.{key}"
+            for key in ("gpu_memory_utilization_alone", "tensor_parallel", "sleep", "kl_tolerance", "endpoint")
+        ),
         *(f"watch.{key}" for key in ("engine_gap", "engine_gap_factor")),
         *(f"control.{key}" for key in ("side_by_side", "devices")),
         "checkpoint.every_minutes",
