@@ -51,8 +51,10 @@ class ServedFleet:
         thread = ThreadPoolExecutor(1, "endpoint")
         work: Future[None] = thread.submit(requests.send_all)
         try:
-            while not wait([work], POLL_SECONDS).done:
-                if on_progress:
+            is_done = False
+            while not is_done:
+                is_done = bool(wait([work], POLL_SECONDS).done)
+                if on_progress and requests.total:
                     on_progress(requests.progress())
                 if time.monotonic() > noted + NOTE_SECONDS:
                     self._note(self._usage(requests, started))

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from flows.cli import app
 from pipeline_lib.config import load_config
 from pipeline_lib.prompts import load_prompts
+from pipeline_lib.records import StageResult
+from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import sessions_of
+from pipeline_lib.runs.spent import spent_words
 from pipeline_lib.stages import STAGES
 from pipeline_lib.stages.opened import opened
 from pipeline_lib.stages.pipeline import run_pipeline
@@ -40,7 +43,8 @@ def test_profile_filter_evaluate_report_and_a_student(home: Path, configs: Path)
         config = load_config(configs / "served.toml", [*WORDS, *PRICES, "profile.num_rollouts=2", here])
         outcome = run_pipeline(config)
         asked = len(server.asked)
-        assert run_pipeline(config) == outcome
+        for stage in ("profile", "evaluate"):
+            assert run_stage(STAGES[stage].stage, sessions_of(config)).get("skipped")
     assert len(server.asked) == asked, "what is stored is not asked for again"
 
     store = Store(home)
@@ -60,6 +64,11 @@ def test_profile_filter_evaluate_report_and_a_student(home: Path, configs: Path)
     spent = "300 prompt tokens, 1,800 response tokens, 1.80 USD"
     assert spent in Path(outcome["report"]).read_text()
     assert spent in CliRunner().invoke(app, ["show", "served"]).output
+
+    by_the_hour = Run.of(load_config(configs / "smoke.toml", ["prices.per_gpu_hour=3", "prices.currency=EUR"]))
+    assert spent_words(store, by_the_hour) == "0.00 GPU hours, 0.00 EUR"
+    store.write("stage_results", [StageResult(by_the_hour.run_id, "train", "", "f", 5400.0)])
+    assert spent_words(store, by_the_hour) == "1.50 GPU hours, 4.50 EUR"
 
     student = [*WORDS, "evaluate.benchmarks.0.num_prompts=3"]
     taught = load_config(configs / "smoke.toml", [*student, *rollouts_overrides("served")])
