@@ -47,12 +47,21 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an engine returns for one request. `token_ids` and `logprobs` have the same length, the end token included."""
+    """What an engine returns for one request. `token_ids` and `logprobs` have the same length, the end token included.
+
+    Of a model that is served elsewhere there are no ids, log-probs where it gives them, and `counted_tokens`.
+    """
 
     token_ids: list[int]
     logprobs: list[float]
     text: str
     finish_reason: FinishReason
+    counted_tokens: int | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Length in tokens, the end token included."""
+        return len(self.token_ids) if self.counted_tokens is None else self.counted_tokens
 
 
 @dataclass(slots=True)
@@ -189,6 +198,23 @@ class RunEvent:
     stage: str
     done: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointUsage:
+    """What a stage has asked of an endpoint in one sitting: requests, those sent again among them, tokens, and what they cost."""
+
+    run_id: str
+    stage: str
+    started_at: datetime
+    model: str
+    requests: int
+    retries: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    cost: float | None  # None where no price is configured
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,13 @@ def changes_no_result(field: FieldInfo) -> bool:
 class Section(BaseModel):
     """A section of the configuration: frozen, unknown keys and numbers that are NaN or infinite refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # of pydantic's own text, which tracebacks repeat: it may be a password or a key
+    )
 
     def result_settings(self) -> dict[str, Any]:
         """What results depend on: the settings as plain JSON values, without those that change none, at any depth."""

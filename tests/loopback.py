@@ -1,10 +1,12 @@
 """Ports, ranks and ill servers on this machine's loopback interface."""
 
+import json
 import multiprocessing.forkserver
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
@@ -53,3 +55,56 @@ def dripping_server(first: bytes = b"") -> Iterator[tuple[str, threading.Event]]
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
         ended.set()
+
+
+class ChatServer(ThreadingHTTPServer):
+    """An OpenAI-compatible server whose answers and faults a test decides; in a thread, within `with`."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, answer: Callable[["ChatServer", dict[str, Any]], tuple[int, dict[str, str], bytes]]) -> None:
+        super().__init__(("127.0.0.1", 0), _ChatHandler)
+        self.answer, self.asked, self.headers_seen = answer, list[dict[str, Any]](), list[dict[str, str]]()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def __enter__(self) -> "ChatServer":
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that go away are meant."""
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, ChatServer)
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        server.asked.append(body)
+        server.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
+        status, headers, content = server.answer(server, body)
+        if status == 0:  # nothing at all
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = int(headers.get("content-length", len(content))) != len(content)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def chat_answer(text: str, tokens: int = 9, finish_reason: str | None = "stop", **message: Any) -> bytes:
+    """What a chat completion says of one response."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
+    return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}).encode()

@@ -1,6 +1,7 @@
 """`laconic show`: rollouts side by side in the terminal, or as JSON; no flow, since nothing runs and nothing is stored."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from rich.text import Text
 from flows.commands.terminal import cell, text_table
 from pipeline_lib.messages.harmless import json_text, visible, visible_line
 from pipeline_lib.runs.rollout_examples import OTHERS, RolloutView, ShownRollout, interesting_rollouts, view_rollout
+from pipeline_lib.runs.run import Run
+from pipeline_lib.runs.spent import spent_words
 from pipeline_lib.store.database import Store
 
 # Below this many characters a rollout, they stand below each other.
@@ -100,9 +103,13 @@ def _show_others(others: Sequence[Any], console: Console) -> None:
 
 def show_run(home: Path, word: str, output_format: str, console: Console) -> None:
     """Print a few rollouts of a run that are worth a look, as `text` or `json`."""
-    run_id, found = interesting_rollouts(Store(home), word)
+    store = Store(home)
+    run_id, found = interesting_rollouts(store, word)
+    spent = None
+    with suppress(ValueError):  # of recorded rollouts, or a configuration of another version
+        spent = spent_words(store, Run.stored(store.named("run", run_id=run_id)[0]))
     if output_format == "json":
-        print(json_text({"run_id": run_id, "rollouts": [asdict(each) for each in found]}, indent=2))
+        print(json_text({"run_id": run_id, "rollouts": [asdict(each) for each in found], "spent": spent}, indent=2))
         return
     columns = ["why", "tokens before", "tokens", "correct", "rollout_id"]
     rows = [
@@ -111,3 +118,5 @@ def show_run(home: Path, word: str, output_format: str, console: Console) -> Non
         for before in [each.tokens_before]
     ]
     console.print(text_table(f"Rollouts of {run_id}; 'laconic show ROLLOUT_ID' shows one", columns, rows))
+    if spent:
+        console.print(f"spent: {spent}", soft_wrap=True)

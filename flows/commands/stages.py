@@ -37,7 +37,7 @@ def run(config: ConfigPath, overrides: Overrides = [], force: Force = False) -> 
 
 def _run_stage(entry: StageEntry, config: str, overrides: list[str], force: bool) -> tuple[Any, list[str]]:
     """What the flow of a stage returns, and the ids of the runs that it worked on."""
-    load_config(config, overrides)  # a mistake is told before Prefect has started
+    entry.require_possible(load_config(config, overrides))  # a mistake is told before Prefect has started
     with server_starting():
         from flows.stages import load_of_stage, stage_flow
 
@@ -53,7 +53,9 @@ def _command_with_rollouts(entry: StageEntry) -> Callable[..., None]:
         force: Force = False,
         rollouts: Annotated[
             str | None,
-            typer.Option(help="A profile of these rollouts (Parquet, JSONL, CSV), not of sampled ones: profile.rollouts_file."),
+            typer.Option(
+                help="A profile of these rollouts (Parquet, JSONL, CSV; or a run: those of its profile), not of sampled ones."
+            ),
         ] = None,
     ) -> None:
         if rollouts:

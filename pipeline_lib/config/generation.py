@@ -4,15 +4,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.section import ChangesNoResult, Fraction, PositiveFloat, PositiveInt, Section
+from pipeline_lib.config.endpoint import EndpointConfig
+from pipeline_lib.section import ChangesNoResult, CountsWhereGiven, Fraction, PositiveFloat, PositiveInt, Section
 
 
 class GenerationConfig(Section):
     """The engine that generates rollouts."""
 
-    engine: Literal["vllm", "transformers"] = Field(
-        "vllm", description="vllm is the default; transformers is the portable one."
+    engine: Literal["vllm", "transformers", "openai"] = Field(
+        "vllm",
+        description="vllm is the default; transformers is the portable one; openai: a model that is served elsewhere, which is "
+        "profiled and evaluated, not trained (needs generation.endpoint).",
     )
+    endpoint: CountsWhereGiven[EndpointConfig | None] = Field(None, description="openai only: where the model is served.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Number format of the engine.")
     max_num_seqs: ChangesNoResult[PositiveInt] = Field(256, description="Most sequences decoded at once.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Room for the prompt beside the longest response.")
@@ -50,4 +54,10 @@ class GenerationConfig(Section):
     def _shared_by_vllm_alone(self) -> "GenerationConfig":
         if self.tensor_parallel > 1 and self.engine != "vllm":
             raise ValueError(f"tensor_parallel = {self.tensor_parallel} needs engine = 'vllm', not '{self.engine}'")
+        return self
+
+    @model_validator(mode="after")
+    def _endpoint_of_openai(self) -> "GenerationConfig":
+        if (self.engine == "openai") != (self.endpoint is not None):
+            raise ValueError("generation.engine = 'openai' and generation.endpoint (base_url, ...) are needed together")
         return self

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 import tomli_w
 from pydantic import ValidationError
 
+from pipeline_lib.config.endpoint import CONFIDENTIAL
 from pipeline_lib.config.run import RunConfig
 from pipeline_lib.section import STORED, Section, is_name
 
@@ -131,11 +132,15 @@ def _explain(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
     if key in MOVED:
         return f"{key} is now {MOVED[key]}"
+    if problem["type"] == "extra_forbidden" and "endpoint" in problem["loc"]:  # it may be a key
+        return f"unknown key {key}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key} = {problem['input']!r}"
     if problem["type"] == "missing":
         return f"missing key {key}"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["loc"] and problem["loc"][-1] in CONFIDENTIAL:
+        return f"{key}: {message}"
     return message if isinstance(problem["input"], dict) else f"{key} = {problem['input']!r}: {message}"
 
 

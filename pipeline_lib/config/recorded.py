@@ -6,9 +6,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.loading import apply_override, include_sources, load_config, parse_config
+from pipeline_lib.config.prices import PricesConfig
 from pipeline_lib.config.sources import AnswerSettings, PromptSource
 from pipeline_lib.files.home import digest
-from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, name_from
+from pipeline_lib.section import ChangesNoResult, Name, NonNegativeInt, PositiveInt, name_from
 
 
 class RecordedConfig(AnswerSettings):
@@ -29,6 +30,7 @@ class RecordedConfig(AnswerSettings):
     )
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
     seed: NonNegativeInt = Field(0, description="Seed of the bootstrap.")
+    prices: ChangesNoResult[PricesConfig] = PricesConfig()
 
     @model_validator(mode="after")
     def _ordered(self) -> "RecordedConfig":
@@ -62,6 +64,7 @@ def recorded_config(
             "budgets_tokens": list(run.evaluate.budgets_tokens),
             "bootstrap_resamples": run.evaluate.bootstrap_resamples,
             "seed": run.seed,
+            "prices": run.prices.model_dump(),
             "sources": [source.model_dump(mode="json") for source in run.evaluate.benchmarks],
         }
         folder = Path(config).parent

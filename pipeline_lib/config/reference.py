@@ -15,6 +15,7 @@ READERS = {
     "": "every stage",
     "prompts": "profile, filter",
     "generation": "profile, train, evaluate",
+    "generation.endpoint": "profile, evaluate",
     "profile": "profile",
     "filter": "filter",
     "filter.cleaning": "filter",
@@ -29,6 +30,7 @@ READERS = {
     "evaluate": "evaluate",
     "control": "train, evaluate, report",
     "tracking": "every stage; register",
+    "prices": "report, `laconic show`",
     "retrain": "`laconic retrain` and its schedule",
     "retrain.gate": "`laconic retrain`, `laconic promote`: the gate",
 }

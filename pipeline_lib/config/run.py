@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.generation import GenerationConfig
+from pipeline_lib.config.prices import PricesConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, Examples, PromptSource, read_chat_template
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -156,7 +157,7 @@ class RunConfig(Section):
     seed: NonNegativeInt = Field(0, description="Fixes the draws of prompts and rollouts.")
     base_model: str = Field(
         description="Model folder, hub id, 'models:/NAME/VERSION' or 'models:/NAME@ALIAS' of the MLflow registry, or "
-        "'builtin:tiny' (the base that ships with the package)."
+        "'builtin:tiny' (the base that ships with the package); with engine = 'openai' what the endpoint calls the model."
     )
     chat_style: ChatStyle = Field(
         "model", description="How the model is told to think, for all sources that do not say it themselves."
@@ -188,6 +189,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig
     control: ControlConfig = ControlConfig()
     tracking: ChangesNoResult[TrackingConfig] = TrackingConfig()
+    prices: ChangesNoResult[PricesConfig] = PricesConfig()
     retrain: ChangesNoResult[RetrainConfig | None] = Field(
         None, description="Retraining with a gate; absent: not retrained on a schedule."
     )
@@ -201,6 +203,29 @@ class RunConfig(Section):
         given = {key: tree[key] for key in ("system_prompt", "examples") if tree.get(key) is not None}
         defaults = CHAT_STYLES.get(tree.get("chat_style", "model"), {}) | given
         return _with_defaults(tree, defaults) if defaults else tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _train_nothing(cls, tree: Any) -> Any:
+        """A model that is served elsewhere is not trained: its configuration needs no section on how."""
+        generation = tree.get("generation") if isinstance(tree, dict) else None
+        is_served = isinstance(generation, dict) and generation.get("engine") == "openai"
+        return {"train": {"steps": 1}, **tree} if is_served else tree
+
+    @model_validator(mode="after")
+    def _served_as_it_is(self) -> "RunConfig":
+        if self.is_served and self.retrain:
+            raise ValueError(
+                "generation.engine = 'openai': a model that is served elsewhere is not retrained, leave [retrain] out"
+            )
+        held_out = [self.validation.source] if self.validation else []
+        for source in [self.prompts, *self.evaluate.benchmarks, *held_out] if self.is_served else ():
+            if source.response_prefix:
+                raise ValueError(
+                    f"response_prefix = {source.response_prefix!r} of {source.name!r}: with generation.engine = 'openai' the "
+                    "endpoint's own chat template opens the response, leave it out (chat_style = 'model')"
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
@@ -265,6 +290,11 @@ class RunConfig(Section):
             if unknown:
                 raise ValueError(f"retrain.gate.{key}: {unknown} is not among those of evaluate: {there}")
         return self
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is served elsewhere: it is profiled and evaluated, and not trained."""
+        return self.generation.engine == "openai"
 
     @property
     def registered_model(self) -> str:

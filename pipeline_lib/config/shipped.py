@@ -20,7 +20,7 @@ def config_choices(with_section: str | None = None) -> list[str]:
 
 
 def _is_run(path: Path) -> bool:
-    return {"name", "base_model", "prompts", "train"} <= _tree(path).keys()
+    return {"name", "base_model", "prompts"} <= _tree(path).keys()
 
 
 def _tree(path: Path) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.jobs import GenerateJob, TrainJob
-from pipeline_lib.records import FleetEvent
+from pipeline_lib.records import EndpointUsage, FleetEvent
 from pipeline_lib.worker.process import WorkerProcess
 
 ANSWER_SECONDS = 10.0
@@ -49,11 +49,18 @@ def make_fleet(
     home: Path,
     devices: Sequence[int] = (),
     on_events: Callable[[list[FleetEvent]], None] = lambda events: None,
+    on_usage: Callable[[EndpointUsage], None] = lambda usage: None,
 ) -> Fleet:
-    """The fleet that `fleet.kind` names; `devices` as for a worker, `on_events` hears what happens to actors.
+    """The fleet that `fleet.kind` names, or none of ours for a model that is served elsewhere.
+
+    `devices` as for a worker, `on_events` hears what happens to actors, `on_usage` what is asked of an endpoint.
 
     Raises ValueError where Ray is wanted and not installed, or nothing is at the address of its cluster.
     """
+    if config.is_served:
+        from pipeline_lib.fleet.served import ServedFleet
+
+        return ServedFleet(config, on_usage)
     if config.fleet.kind == "embedded":
         return WorkerProcess(config, base_folder, home, will_train=True, devices=devices)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

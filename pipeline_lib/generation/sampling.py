@@ -41,7 +41,7 @@ class Sample:
     @property
     def num_tokens(self) -> int:
         """Length of the response in tokens, the end token included."""
-        return len(self.completion.token_ids)
+        return self.completion.num_tokens
 
     @property
     def label(self) -> str:
@@ -65,7 +65,7 @@ class Sample:
             correct=self.grade.correct,
             grade_reason=self.grade.reason,
             text=self.completion.text,
-            mean_logprob=sum(self.completion.logprobs) / max(self.num_tokens, 1),
+            mean_logprob=sum(logprobs) / len(logprobs) if (logprobs := self.completion.logprobs) else None,
         )
 
 
@@ -238,7 +238,6 @@ def write_shards(
     num_tokens = 0
     for start in range(0, len(groups), size):
         shard = groups[start : start + size]
-        path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{shard[0]:06d}.parquet")
         samples, seconds = sample_and_judge(
             generator,
             tokenizer,
@@ -249,11 +248,17 @@ def write_shards(
             (unit.seed, unit.stage, unit.step),
             report_progress,
         )
-        if problem := logprob_problem(samples):
-            raise NotFiniteError(f"{unit.stage}, step {unit.step}: {problem}")
-        rollouts = [sample.rollout(unit.run_id, unit.stage, unit.step, unit.model, unit.source.name) for sample in samples]
-        write_rollout_file(path, rollouts)
-        shard_tokens = sum(rollout.num_tokens for rollout in rollouts)
-        logger.info("%s: %d tokens at %.0f tokens/s", path.name, shard_tokens, shard_tokens / max(seconds, 1e-9))
-        num_tokens += shard_tokens
+        num_tokens += write_shard(unit, shard[0], samples, seconds)
+    return num_tokens
+
+
+def write_shard(unit: GenerateUnit, first: int, samples: Sequence[Sample], seconds: float) -> int:
+    """Write the judged samples of whole groups, `first` being the number of their first prompt; return their tokens."""
+    if problem := logprob_problem(samples):
+        raise NotFiniteError(f"{unit.stage}, step {unit.step}: {problem}")
+    path = below(Path(unit.output_folder), f"{unit.shard_prefix}-{first:06d}.parquet")
+    rollouts = [sample.rollout(unit.run_id, unit.stage, unit.step, unit.model, unit.source.name) for sample in samples]
+    write_rollout_file(path, rollouts)
+    num_tokens = sum(rollout.num_tokens for rollout in rollouts)
+    logger.info("%s: %d tokens at %.0f tokens/s", path.name, num_tokens, num_tokens / max(seconds, 1e-9))
     return num_tokens

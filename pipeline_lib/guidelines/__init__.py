@@ -6,17 +6,32 @@ mind when the results are read. A new rule is one function in a `*_rules.py` mod
 """
 
 from pipeline_lib.files.markdown import table
-from pipeline_lib.guidelines import judgement_rules, length_rules, machine_rules, mask_rules, optimisation_rules, prompt_rules
+from pipeline_lib.guidelines import (
+    judgement_rules,
+    length_rules,
+    machine_rules,
+    mask_rules,
+    optimisation_rules,
+    prompt_rules,
+    served_rules,
+)
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import SEVERITIES, Remark, Rule
 
-MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules)
+MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules, served_rules)
 RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
+# Of a model that is served elsewhere nothing is trained.
+RULES_OF_SERVED = (
+    *(rule for rule in vars(served_rules).values() if isinstance(rule, Rule)),
+    judgement_rules.few_samples,
+    prompt_rules.few_profile_rollouts,
+    prompt_rules.no_boxed_request,
+)
 
 
 def check_run(plan: PlannedRun) -> list[Remark]:
     """What the rules have to say about a run, the most serious first."""
-    advice = [(rule, rule.examine(plan)) for rule in RULES]
+    advice = [(rule, rule.examine(plan)) for rule in (RULES_OF_SERVED if plan.config.is_served else RULES)]
     remarks = [Remark(rule, said) for rule, said in advice if said is not None]
     return sorted(remarks, key=lambda remark: SEVERITIES.index(remark.advice.severity))
 

@@ -79,8 +79,8 @@ class PlannedRun:
 
     @cached_property
     def architecture(self) -> Architecture | None:
-        """What the base model is made of; None where that is not known here."""
-        return architecture_of(self.config.base_model)
+        """What the base model is made of; None where that is not known here, or does not matter."""
+        return None if self.config.is_served else architecture_of(self.config.base_model)
 
     @cached_property
     def has_chat_template(self) -> bool | None:

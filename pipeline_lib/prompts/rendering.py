@@ -21,9 +21,10 @@ def render_prompt(tokenizer: "PreTrainedTokenizerBase", source: PromptSource, pr
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, which rendering a prompt needs: set "
             "chat_template to the path of a Jinja template, or to 'plain' (docs/data.md)"
         )
-    thinking: dict[str, Any] = {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}
     try:
-        text = tokenizer.apply_chat_template(turns(source, problem), tokenize=False, add_generation_prompt=True, **thinking)
+        text = tokenizer.apply_chat_template(
+            turns(source, problem), tokenize=False, add_generation_prompt=True, **template_arguments(source)
+        )
     except Exception as error:  # a template is a program: besides its own refusals it may raise anything
         raise ValueError(f"the chat template of {tokenizer.name_or_path!r} fails: {type(error).__name__}: {error}") from error
     assert isinstance(text, str)
@@ -43,6 +44,9 @@ def surely_fits(source: PromptSource, problem: str, limit_tokens: int, chat_temp
     """Whether a problem fits without asking the tokenizer: none makes more tokens of a text than it has bytes."""
     room = max(TEMPLATE_BYTES, len(chat_template or ""))
     return sum(len(turn["content"].encode()) + room for turn in turns(source, problem)) <= limit_tokens
+def template_arguments(source: PromptSource) -> dict[str, Any]:
+    """What the chat template is told beside the turns."""
+    return {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}
 
 
 def append_prefix(text: str, prefix: str) -> str:

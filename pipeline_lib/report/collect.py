@@ -8,6 +8,7 @@ from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunS
 from pipeline_lib.report.fleet import collect_fleet
 from pipeline_lib.report.watched import restart_notes, watch_notes
 from pipeline_lib.runs.run import Run
+from pipeline_lib.runs.spent import spent_words
 from pipeline_lib.store.database import Store
 from pipeline_lib.tiny_world.styles import style_tables
 
@@ -45,13 +46,17 @@ def collect_report(store: Store, run: Run, controls: Sequence[Run], profile: str
             duration_seconds=summary["seconds"],
             target_tokens=run.config.reward.target_tokens,
             config_text=json.dumps(run.config.model_dump(mode="json"), indent=2),
-            details={"git commit": row["git_commit"] or "–", "MLflow run": row["mlflow_run_id"] or "–"},
+            details={
+                "git commit": row["git_commit"] or "–",
+                "MLflow run": row["mlflow_run_id"] or "–",
+                **({"spent": words} if (words := spent_words(store, run)) else {}),
+            },
         ),
         series=series,
         budget_results=budgets,
         length_samples=store.named("length_samples", run_ids=run_ids),
         pass_rates=[estimate["pass_rate"] for estimate in store.named("difficulty_of_run", run_id=run.run_id)],
-        preview=preview_of(store, run, profile),
+        preview=None if run.config.is_served else preview_of(store, run, profile),
         stage_durations=store.named("stage_durations", run_id=run.run_id),
         rollout_pairs=example_pairs(store, run),
         extra_tables=tiny_tables(store, runs),

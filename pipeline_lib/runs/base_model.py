@@ -28,7 +28,7 @@ class BaseModel:
 def resolve_base_model(config: RunConfig) -> BaseModel:
     """Find the base model of a run. Raises ValueError when a path is given and no model folder is there, or no such version.
 
-    A registered model lies where MLflow keeps it, or is copied into the home once.
+    A registered model lies where MLflow keeps it, or is copied into the home once; one that is served elsewhere lies nowhere.
     """
     location, label = locate_base_model(config)
     is_of_hub = location == label  # a folder's location is its whole path
@@ -38,6 +38,8 @@ def resolve_base_model(config: RunConfig) -> BaseModel:
 def locate_base_model(config: RunConfig) -> tuple[str, str]:
     """Location and label of `resolve_base_model`: what a digest of all weights is not needed for."""
     name = config.base_model
+    if config.generation.endpoint:
+        return BaseModel("", name, digest(["served", name, config.generation.endpoint.result_settings()]))
     if name.startswith("models:"):
         from pipeline_lib.tracking import Registry
 
@@ -71,6 +73,8 @@ def pin_version(base_model: str, tracking: TrackingConfig) -> str:
 
 def pinned(config: RunConfig) -> RunConfig:
     """The configuration with a definite base model (`pin_version`)."""
+    if config.is_served:
+        return config
     return config.model_copy(update={"base_model": pin_version(config.base_model, config.tracking)})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_lib.messages.addresses import without_password
-from pipeline_lib.records import FleetEvent, RunEvent, StageResult
+from pipeline_lib.records import EndpointUsage, FleetEvent, RunEvent, StageResult
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -76,6 +76,10 @@ class Ledger:
     def note_fleet(self, events: Sequence[FleetEvent]) -> None:
         """What the actors of the run's fleet did, or what befell them."""
         self.store.write("fleet_events", [replace(event, reason=without_password(event.reason)) for event in events])
+
+    def note_usage(self, usage: EndpointUsage) -> None:
+        """What a stage has asked of an endpoint so far; the same sitting again replaces it."""
+        self.store.write("endpoint_usage", [usage])
 
 
 def git_commit() -> str | None:

@@ -55,4 +55,5 @@ def runs_of(config: RunConfig) -> list[Run]:
     """The run of a configuration, its base model pinned to a version, followed by its control when there is one."""
     settings = pinned(config)
     run = Run.of(settings)
-    return [run, Run.of(settings.control_variant(), control_of=run.run_id)] if settings.control.enabled else [run]
+    has_control = settings.control.enabled and not settings.is_served
+    return [run, Run.of(settings.control_variant(), control_of=run.run_id)] if has_control else [run]

@@ -82,7 +82,9 @@ class RunSession:
 
             run = self.run
             devices = run.config.control.devices if run.control_of else ()
-            self._worker = make_fleet(run.config, run.base.location, run.home, devices, self._note_fleet)
+            self._worker = make_fleet(
+                run.config, run.base.location, run.home, devices, self._note_fleet, self.ledger.note_usage
+            )
             self._worker.start()
         return self._worker
 

@@ -121,11 +121,12 @@ def overlong_prompts(config: RunConfig, base_location: str, prompts: Sequence[Pr
     """Why a prompt does not fit `generation.max_prompt_tokens`, by id of those that do not. Reads the base's tokenizer."""
     from pipeline_lib.generation.sampling import prompts_that_fit
 
-    limit = config.generation.max_prompt_tokens
+    limit, endpoint = config.generation.max_prompt_tokens, config.generation.endpoint
+    location = (endpoint.tokenizer or "") if endpoint else base_location
     doubtful = [prompt for prompt in prompts if not surely_fits(config.prompts, prompt.problem, limit, config.chat_template)]
-    if not doubtful:
+    if not (doubtful and location):  # without a tokenizer nobody can count
         return {}
-    tokenizer = load_tokenizer(base_location, config)
+    tokenizer = load_tokenizer(location, config)
     fitting = {prompt.prompt_id for prompt in prompts_that_fit(tokenizer, config.prompts, doubtful, limit, skip=True)}
     text = f"longer than generation.max_prompt_tokens = {limit}"
     return {prompt.prompt_id: text for prompt in doubtful if prompt.prompt_id not in fitting}

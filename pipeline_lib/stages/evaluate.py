@@ -137,7 +137,7 @@ def _models(session: RunSession) -> dict[int, tuple[str | None, str]]:
     """By step: the folder of the weights, and the base's digest or the id that was drawn when the checkpoint was written."""
     run, which = session.run, session.run.config.evaluate.checkpoints
     checkpoints = session.store.named("checkpoints_of_run", run_id=run.run_id)
-    if not checkpoints:
+    if not checkpoints and not run.config.is_served:
         logger.warning("run %s has no checkpoint yet: only the base model is evaluated", run.run_id)
     last = max((row["step"] for row in checkpoints), default=0)
     wanted = [

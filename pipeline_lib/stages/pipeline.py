@@ -33,12 +33,14 @@ def run_pipeline(
 
 
 def run_whole(sessions: Sequence[RunSession], do: Do) -> dict[str, Any]:
-    summaries = {entry.name: run_for_all(entry, sessions, do) for entry in STAGES.values()}
+    is_served = sessions[0].run.config.is_served  # elsewhere: there is nothing to train
+    summaries = {entry.name: run_for_all(entry, sessions, do) for entry in STAGES.values() if not (entry.trains and is_served)}
     return {"run_ids": [session.run.run_id for session in sessions], **summaries["report"][0]}
 
 
 def run_for_all(entry: StageEntry, sessions: Sequence[RunSession], do: Do) -> list[Summary]:
-    """One stage of a run and its control, in the way that the table tells."""
+    """One stage of a run and its control, in the way that the table tells. Raises ValueError for one that its model cannot go through."""
+    entry.require_possible(sessions[0].run.config)
     if entry.runs == "together":
         return [do(entry, sessions)]
     if entry.runs == "in turn":

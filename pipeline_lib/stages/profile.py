@@ -6,20 +6,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import RunConfig, digest, stored_config
+from pipeline_lib.config import RunConfig, digest, laconic_home, stored_config
 from pipeline_lib.evaluation.missing_answers import missing_answers
 from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
+from pipeline_lib.files.home import below
+from pipeline_lib.files.tables import FORMATS
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
 from pipeline_lib.prompts.local_copies import content_digests, source_identity
 from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.run import Run
+from pipeline_lib.runs.run_names import resolve_run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
 from pipeline_lib.selection.training_prompts import require_clean_examples
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
+from pipeline_lib.store.rollout_files import read_stage_rollouts, write_rollout_file
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +63,23 @@ def imported_profile(run: Run) -> list[str]:
     return []
 
 
-def rollouts_overrides(path: str) -> list[str]:
-    """What is to be overridden for a profile of the rollouts in a file."""
+def rollouts_overrides(word: str) -> list[str]:
+    """What is to be overridden for a profile of the rollouts in a file, or of those that a run's profile has: of its teacher."""
+    path = word if Path(word).expanduser().exists() or Path(word).suffix in FORMATS else str(_rollouts_of_run(word))
     return ['profile.origin="imported"', f"profile.rollouts_file={json.dumps(path)}"]
+
+
+def _rollouts_of_run(word: str) -> Path:
+    """A file with the rollouts of a run's profile, written anew. Raises ValueError where it has none."""
+    from pipeline_lib.store.database import Store
+
+    home = laconic_home()
+    run_id = resolve_run(word, Store(home).named("named_runs"))
+    rollouts = read_stage_rollouts(below(home, "rollouts", run_id, "profile"), "")
+    if not rollouts:
+        raise ValueError(f"run {run_id} has no rollouts of a profile of its own: 'laconic profile' samples them")
+    order = sorted(rollouts, key=lambda rollout: (rollout.prompt_id, rollout.sample_index))  # so that its digest stays
+    return write_rollout_file(below(home, "profiles", f"{run_id}.parquet"), order)
 
 
 class Profile(StageOfRuns):

@@ -75,6 +75,18 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
         ("tests/e2e/test_ray_clusters.py::test_two_nodes_by_hand", ("howto/ray-clusters.md", "elsewhere")),
     ),
+    # They run the page's blocks; what follows the first line of the server's is its options.
+    **dict.fromkeys(
+        (
+            "python -m vllm.entrypoints.openai.api_server",
+            "laconic check configs/served.toml",
+            "laconic run configs/served.toml",
+            "laconic show served",
+            'laconic sql "select stage, requests',
+            "laconic filter configs/smoke.toml --rollouts served",
+        ),
+        ("tests/e2e/test_served_model.py::test_the_page", ("howto/served-model.md", "elsewhere")),
+    ),
     # .ci/run is a script: the line stands in it.
     "make setup": (".ci/run", ("make setup",)),
     # Sets the path to what `make setup` has made; nothing of ours to run.

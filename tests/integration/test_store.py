@@ -23,9 +23,10 @@ from pipeline_lib.store.database import Store
 from pipeline_lib.store.migrate import Migration, load_migrations, migrate
 from pipeline_lib.store.schema_docs import render_schema
 
-TEXT, WHOLE, REAL, TRUTH, TIME, TREE = (
+TEXT, WHOLE, LARGE, REAL, TRUTH, TIME, TREE = (
     "VARCHAR",
     "INTEGER",
+    "BIGINT",
     "DOUBLE",
     "BOOLEAN",
     "TIMESTAMP WITH TIME ZONE",
@@ -143,6 +144,13 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
         TEXT: ("run_id", "stage", "benchmark"),
         WHOLE: ("step", "budget_tokens"),
         REAL: ("answered_fraction", "accuracy"),
+    },
+    "endpoint_usage": {
+        TEXT: ("run_id", "stage", "model", "currency"),
+        WHOLE: ("requests", "retries"),
+        LARGE: ("input_tokens", "output_tokens"),
+        REAL: ("seconds", "cost"),
+        TIME: ("started_at",),
     },
     "fleet_events": {
         TEXT: ("run_id", "actor", "node", "kind", "version", "reason"),

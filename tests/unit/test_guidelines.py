@@ -86,8 +86,14 @@ TINY_BENCHMARKS = (
     '{name = "b", kind = "tiny", num_prompts = 9, grader = "exact", domain = "tiny", family = "wheel"}]'
 )
 
+ELSEWHERE = ("generation.engine=openai", "generation.endpoint.base_url=http://10.0.0.1:8000/v1")
+WITH_KEY = (*ELSEWHERE, "generation.endpoint.key_variable=NO_SUCH_KEY")
+
 # rule, severity, what is changed in the clean configuration
 BROKEN: list[tuple[str, str, tuple[str, ...]]] = [
+    ("key-in-the-clear", "warning", WITH_KEY),
+    ("key-not-set", "warning", WITH_KEY),
+    ("served-without-price", "note", ELSEWHERE),
     ("hard-prompts", "error", ("filter.subset=hard",)),
     ("hard-prompts", "error", ("filter.subset=band", "filter.min_pass_rate=0.1", "filter.max_pass_rate=0.5")),
     ("hard-prompts", "note", ("filter.subset=all",)),
