@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Stage = Literal["profile", "train", "evaluate"]
 FinishReason = Literal["stop", "length"]
+AnswerFrom = Literal["boxed", "last_number", "after", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,17 @@ class Prompt:
     answer: str
     tests: str | None = None
     tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """Where a response's answer stands; `text` is the mark that it is "after", or the "pattern" that finds it."""
+
+    answer_from: AnswerFrom = "boxed"
+    text: str = ""
+
+
+BOXED = AnswerRule()
 
 
 @dataclass(frozen=True, slots=True)

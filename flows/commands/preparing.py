@@ -7,7 +7,8 @@ import typer
 
 from flows.commands.terminal import ConfigPath, Overrides, Panel, Raw, cell, console, errors, show_summaries, text_table
 from flows.server.temporary import server_starting
-from pipeline_lib.config import laconic_home, load_config
+from pipeline_lib.config import AnswerSettings, laconic_home, load_config, parse_config
+from pipeline_lib.records import AnswerFrom
 
 commands = typer.Typer()
 
@@ -102,13 +103,21 @@ def grade(
     grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
-    strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="As --answer-from boxed: only the last box counts.")] = False,
+    answer_from: Annotated[
+        AnswerFrom | None, typer.Option(help="Where the answer stands, as in training; else it may be bare.")
+    ] = None,
+    answer_mark: Annotated[str | None, typer.Option(metavar="TEXT", help="What the answer is after.")] = None,
+    answer_pattern: Annotated[str | None, typer.Option(metavar="REGEX", help="What finds the answer.")] = None,
     raw: Raw = False,
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.commands.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw)
+    given = {"answer_from": answer_from, "answer_mark": answer_mark, "answer_pattern": answer_pattern}
+    told = {key: value for key, value in given.items() if value is not None} or ({"answer_from": "boxed"} if strict else {})
+    rule = parse_config(told, AnswerSettings, origin="grade").answer_rule if told else None
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, rule, raw)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

@@ -1,10 +1,11 @@
 """Where problems come from and how they are put to the model."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section
+from pipeline_lib.records import AnswerFrom, AnswerRule
+from pipeline_lib.section import CountsWhereGiven, Name, NonNegativeInt, PositiveInt, Section
 
 # The prompt suffix of the paper (protocol table).
 PAPER_PROMPT_SUFFIX = "Let's think step by step and output the final answer within \\boxed{}"
@@ -42,7 +43,49 @@ class LocalCopy(Section):
     num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold.")
 
 
-class PromptSource(Section):
+class AnswerSettings(Section):
+    """Where the answer stands in a response, for the graders that compare it with a gold answer."""
+
+    answer_from: CountsWhereGiven[AnswerFrom] = Field(
+        "boxed",
+        description="Where a response's answer stands: in the last box, the last number, after answer_mark, or where "
+        "answer_pattern matches last; in a response that was cut only a box counts as whole (docs/grading.md).",
+    )
+    answer_mark: CountsWhereGiven[str | None] = Field(
+        None,
+        min_length=1,
+        description="after only: the text, such as '####', whose last occurrence the answer follows on its line.",
+    )
+    answer_pattern: CountsWhereGiven[str | None] = Field(
+        None,
+        min_length=1,
+        description="pattern only: regular expression; its group (?P<answer>…), else its first group, else all of it is the answer.",
+    )
+
+    @property
+    def answer_rule(self) -> AnswerRule:
+        """The three settings in one."""
+        return AnswerRule(self.answer_from, self.answer_mark or self.answer_pattern or "")
+
+    @model_validator(mode="after")
+    def _answer_is_told(self) -> Self:
+        for kind, key, value in (
+            ("after", "answer_mark", self.answer_mark),
+            ("pattern", "answer_pattern", self.answer_pattern),
+        ):
+            if (self.answer_from == kind) != (value is not None):
+                raise ValueError(f"answer_from = '{kind}' and {key} are needed together")
+        if self.answer_pattern is not None:
+            import regex
+
+            try:
+                regex.compile(self.answer_pattern)
+            except regex.error as error:
+                raise ValueError(f"answer_pattern = {self.answer_pattern!r} is no regular expression: {error}") from error
+        return self
+
+
+class PromptSource(AnswerSettings):
     """Where problems with a checkable answer come from: the built-in tiny world, a local file or folder, or the hub."""
 
     name: Name = Field(
@@ -83,7 +126,7 @@ class PromptSource(Section):
     num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold, before any draw.")
     domain: str = Field("math", description="Stored as prompts.domain.")
     grader: Literal["exact", "math", "code"] = Field(
-        "math", description="exact: string in the last box; math: math-verify; code: the last code block, run on tests."
+        "math", description="exact: the answer as a string; math: its value; code: the last code block, run on tests."
     )
     sandbox: Literal["process", "bubblewrap", "docker"] = Field(
         "process", description="code only: what confines the programs; bubblewrap and docker must be installed."
@@ -115,6 +158,8 @@ class PromptSource(Section):
             raise ValueError(f"path is needed for kind = '{self.kind}'")
         if (self.grader == "code") != (self.tests_format is not None):
             raise ValueError("grader = 'code' and tests_format are needed together")
+        if self.grader == "code" and self.answer_from != "boxed":
+            raise ValueError(f"answer_from = '{self.answer_from}' is not for grader = 'code', which reads the last code block")
         if self.tolerance_rule == "olympiadbench" and self.tolerance_field is None:
             raise ValueError("tolerance_rule = 'olympiadbench' needs tolerance_field")
         return self

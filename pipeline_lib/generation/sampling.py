@@ -158,6 +158,7 @@ class GroupGrader:
             tolerances=[prompt.tolerance for prompt in prompts],
             problems=[prompt.problem for prompt in prompts],
             sandbox=self._source.sandbox,
+            answer_rule=self._source.answer_rule,
         )
         self._grades |= zip(numbers, grades, strict=True)
 

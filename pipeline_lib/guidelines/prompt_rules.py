@@ -193,7 +193,7 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     silent = {
         key: source
         for key, source in _sources(plan.config).items()
-        if source.grader == "math" and "\\boxed" not in source.user_suffix
+        if source.grader == "math" and source.answer_from == "boxed" and "\\boxed" not in source.user_suffix
     }
     if not silent:
         return None
