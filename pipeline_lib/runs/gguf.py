@@ -45,7 +45,7 @@ def _read(file: Path, dtype: str) -> tuple[Any, Any]:
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=getattr(torch, dtype))
+        model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=getattr(torch, dtype))
     except Exception as error:  # the reader raises whatever a broken file makes of it
         raise ValueError(f"{file} cannot be read as the GGUF file of a model: {error}") from error
     # What says that the weights are quantised: they are not any more, and transformers refuses to store a model that says so.
