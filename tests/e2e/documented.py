@@ -18,7 +18,9 @@ SUBSTITUTION = re.compile(r"(?P<shown>\S+)=(?P<run>\S+)")
 # Files that a page supposes its reader to have.
 YOUR_OWN = ("my.toml", "mine.toml")
 # A clone without what only a working copy has.
-LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "artifacts", "site", "__pycache__")
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", ".hypothesis", "artifacts", "site", "__pycache__", "wheels", "smollm2-135m"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def write(folder: Path, text: str, configs: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", [*experiment_names(), "real-model"])
 def test_every_shipped_experiment_loads_and_says_what_is_claimed(name: str) -> None:
     experiment = load_experiment(name)
     assert experiment.name == name
