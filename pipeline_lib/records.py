@@ -90,6 +90,7 @@ class DifficultyEstimate:
     num_correct: int
     pass_rate: float
     mean_tokens: float | None  # None when only the pass rate was recorded
+    num_answered: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class TrainingStep:
     logprob_gap_k3: float | None = None
     logprob_gap_p999: float | None = None
     engine_ratio_outside_fraction: float | None = None
+    answered_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ class BudgetPoint:
     mean_tokens_correct: float | None
     mean_tokens_incorrect: float | None
     truncated_fraction: float
+    answered_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`laconic doctor`, `check`, `preview`, `grade`, `import-gguf` and `warmup`: what is done before a run."""
+"""`laconic doctor`, `check`, `prompts`, `preview`, `grade`, `import-gguf` and `warmup`: what is done before a run."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,6 +57,23 @@ def check(
     passed = [check_and_show(config, laconic_home(), card, output_format, strict) for _, config in loaded]
     if not all(passed):
         raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def prompts(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    num_shown: Annotated[int, typer.Option("-n", min=0, metavar="N", help="So many rendered prompts.")] = 3,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source; else of the training prompts.")] = None,
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Show what the model is asked: rendered prompts with their special tokens, lengths, and what cleaning leaves out.
+
+    No model is loaded.
+    """
+    from flows.commands.prompting import show_prompts
+
+    show_prompts(load_config(config, overrides), source, num_shown, output_format)
 
 
 @commands.command(rich_help_panel=Panel.PREPARE)

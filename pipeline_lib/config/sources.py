@@ -1,8 +1,9 @@
 """Where problems come from and how they are put to the model."""
 
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline_lib.records import AnswerFrom, AnswerRule
 from pipeline_lib.section import CountsWhereGiven, Name, NonNegativeInt, PositiveInt, Section
@@ -27,6 +28,8 @@ CHAT_STYLES: dict[str, dict[str, Any]] = {
 }
 ChatStyle = Literal["model", "r1-distill", "qwen3-thinking", "qwen3-non-thinking"]
 
+LARGEST_FILE_BYTES = 1 << 20  # of what becomes part of a configuration
+
 PassRateScale = Literal["fraction", "percent", "failure_percent"]
 
 
@@ -41,6 +44,57 @@ class LocalCopy(Section):
     tolerance_field: str | None = Field(None, description="Column with the absolute error allowed in a problem's answer.")
     pass_rate_field: str | None = Field(None, description="Column with a recorded pass rate or difficulty.")
     num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold.")
+
+
+def with_suffix(problem: str, suffix: str) -> str:
+    """The content of a user turn."""
+    return f"{problem}\n{suffix}" if suffix else problem
+
+
+class Example(Section):
+    """A problem and a response to it, as the turns before the prompt show them."""
+
+    problem: str = Field(min_length=1, description="The problem; the source's suffix follows it.")
+    response: str = Field(min_length=1, description="The whole response, as a model should write it.")
+
+    def turns(self, suffix: str) -> list[dict[str, str]]:
+        """The two turns."""
+        return [
+            {"role": "user", "content": with_suffix(self.problem, suffix)},
+            {"role": "assistant", "content": self.response},
+        ]
+
+
+def _read_examples(value: Any) -> Any:
+    """The rows of the file that is named; read with the configuration, which is then complete. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    from pipeline_lib.files.tables import read_table
+
+    rows = read_table(_given_file(value), ["problem", "response"]).to_pylist()
+    return [{key: row[key] for key in ("problem", "response")} for row in rows]
+
+
+def read_chat_template(value: Any) -> Any:
+    """The content of the file that is named; "plain", and what is a template itself, stay. Raises ValueError."""
+    if not isinstance(value, str) or value == "plain" or "{" in value:
+        return value
+    template = _given_file(value).read_text(encoding="utf-8")
+    if "{" not in template:
+        raise ValueError(f"{value} holds no Jinja template")
+    return template
+
+
+def _given_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ValueError(f"there is no file {name}")
+    if path.stat().st_size > LARGEST_FILE_BYTES:
+        raise ValueError(f"{name} is larger than {LARGEST_FILE_BYTES >> 20} MiB")
+    return path
+
+
+Examples = Annotated[tuple[Example, ...] | None, BeforeValidator(_read_examples)]
 
 
 class AnswerSettings(Section):
@@ -137,6 +191,14 @@ class PromptSource(AnswerSettings):
         "plain", description="What follows the problem in the user turn: nothing, the paper's boxed suffix, or a code request."
     )
     suffix: str | None = Field(None, description="Text of your own instead of the template's, after a newline.")
+    system_prompt: CountsWhereGiven[str | None] = Field(
+        None, description="The system turn; absent: that of the run, or what the chat template itself says."
+    )
+    examples: CountsWhereGiven[Examples] = Field(
+        None,
+        description="Turns before the prompt (few-shot): a JSONL, Parquet or CSV file with problem and response, which is read with "
+        "the configuration, or a list of these. Never a benchmark's or validation's own problems: that is checked.",
+    )
     enable_thinking: bool | None = Field(None, description="Passed to the chat template (Qwen3); absent: not passed.")
     response_prefix: str = Field("", description="Text that starts every response, part of the prompt (R1: '<think>\\n').")
 
