@@ -1,4 +1,4 @@
-"""`laconic doctor`, `check`, `prompts`, `preview`, `grade` and `warmup`: what is done before a run."""
+"""`laconic doctor`, `check`, `prompts`, `preview`, `grade`, `import-gguf` and `warmup`: what is done before a run."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -137,6 +137,20 @@ def grade(
     summary = grade_with_progress(file, out, grader, timeout, sandbox, rule, raw)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
+
+
+@commands.command("import-gguf", rich_help_panel=Panel.PREPARE)
+def import_gguf(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="A model as llama.cpp takes it.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write the model; it must not exist.")],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Number format of the weights; float32 loses nothing.")
+    ] = "float32",
+) -> None:
+    """Make a model folder for base_model from a GGUF file; needs the package gguf (the extra of that name)."""
+    from pipeline_lib.runs.gguf import import_gguf
+
+    show_summaries([import_gguf(file, folder, dtype)])
 
 
 @commands.command(rich_help_panel=Panel.PREPARE)

@@ -78,6 +78,7 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
     children = []
     for row in rows:
         run_id, config = row["run_id"], stored_config(configs[row["run_id"]], RunConfig)
+        in_order = [benchmark.name for benchmark in config.evaluate.benchmarks]  # the first is in front
         child = ChildResult(
             arm=arms[row["arm"]],
             seed=row["seed"],
@@ -86,7 +87,7 @@ def collect_results(store: Store, experiment: ExperimentConfig, seeds: Sequence[
             config=config,
             metrics=metrics.get((row["arm"], row["seed"]), {}),
             curve=_with_styles(store, tables["curves_of_runs"].get(run_id, []), config),
-            budgets=tables["budget_table"].get(run_id, []),
+            budgets=sorted(tables["budget_table"].get(run_id, []), key=lambda budget: in_order.index(budget["benchmark"])),
             alarms=tables["alarms_of_runs"].get(run_id, []),
         )
         children.append(child)

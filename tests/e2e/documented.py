@@ -18,7 +18,9 @@ SUBSTITUTION = re.compile(r"(?P<shown>\S+)=(?P<run>\S+)")
 # Files that a page supposes its reader to have.
 YOUR_OWN = ("my.toml", "mine.toml")
 # A clone without what only a working copy has.
-LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "artifacts", "site", "__pycache__")
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", ".hypothesis", "artifacts", "site", "__pycache__", "wheels", "smollm2-135m"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,13 @@ def hold(words: list[str], folder: Path, home: Path) -> None:
     elif words[0] == "python":
         assert (REPOSITORY / words[1]).is_file(), words
     else:
-        assert words[0] in ("export", "source"), words
+        assert words[0] in ("export", "source", "pip"), words
 
 
 class Checkout:
     """A copy of the checkout in which the commands of pages are run, one page after the other, over one home."""
 
-    def __init__(self, folder: Path, smoke_home: Path, prefect_server: str) -> None:
+    def __init__(self, folder: Path, smoke_home: Path | None, prefect_server: str) -> None:
         self.folder = folder / "laconic"
         shutil.copytree(REPOSITORY, self.folder, ignore=LEFT_BEHIND)
         programs = folder / "bin"
@@ -126,7 +128,7 @@ class Checkout:
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
             # The tutorial's first run is that of `smoke_home`: here it finds everything there.
-            "LACONIC_HOME": str(moved_copy(smoke_home, folder / "home")),
+            "LACONIC_HOME": str(moved_copy(smoke_home, folder / "home") if smoke_home else folder / "home"),
             "PREFECT_HOME": str(folder / "prefect"),
             # One server for all commands: each would start one of its own, a quarter of a minute every time.
             "PREFECT_API_URL": prefect_server,

@@ -7,6 +7,7 @@ A comment `<!-- test: MARK -->` before a block says how:
 | none | run, on the home of the tutorial's smoke run |
 | SHOWN=RUN | run with another file in place of the one shown |
 | minutes, data, gpu | held, since it needs that: the command line is parsed, its configuration is loaded, its SQL is run |
+| wheel | held; tests/e2e/test_real_model.py runs it where the wheel of a pretrained model can be had |
 | refused | run, and refused with exit status 1 |
 | served, gate, prefect, elsewhere | run by another test, named in RUN_BY |
 | containers | held against compose.yaml and the command line |
@@ -27,7 +28,7 @@ from evidence import words_of
 
 DOCS = REPOSITORY / "docs"
 PAGES = ["../README.md", *sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "```bash" in path.read_text())]
-HELD = ("minutes", "data", "gpu")
+HELD = ("minutes", "data", "gpu", "wheel")
 RUN_ELSEWHERE = ("served", "gate", "prefect", "elsewhere")
 
 # Which test runs a command that is not run here, and the words of it that the test hands over. Commands by their first words.
