@@ -6,9 +6,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.loading import apply_override, include_sources, load_config, parse_config
+from pipeline_lib.config.prices import PricesConfig
 from pipeline_lib.config.sources import PromptSource
 from pipeline_lib.files.home import digest
-from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section, name_from
+from pipeline_lib.section import ChangesNoResult, Name, NonNegativeInt, PositiveInt, Section, name_from
 
 
 class RecordedConfig(Section):
@@ -29,6 +30,7 @@ class RecordedConfig(Section):
     )
     bootstrap_resamples: PositiveInt = Field(2000, description="Resamples over prompts for the 95 % intervals.")
     seed: NonNegativeInt = Field(0, description="Seed of the bootstrap.")
+    prices: ChangesNoResult[PricesConfig] = PricesConfig()
 
     @model_validator(mode="after")
     def _ordered(self) -> "RecordedConfig":
@@ -41,7 +43,8 @@ class RecordedConfig(Section):
 
     def run_id(self, file_digest: str) -> str:
         """Name and a digest of the settings and of the file's content."""
-        settings = self.model_dump(mode="json", exclude={"rollouts_file"})
+        settings = self.result_settings()
+        del settings["rollouts_file"]
         return f"{self.name}-{digest([settings, file_digest])[:8]}"
 
 
@@ -61,6 +64,7 @@ def recorded_config(
             "budgets_tokens": list(run.evaluate.budgets_tokens),
             "bootstrap_resamples": run.evaluate.bootstrap_resamples,
             "seed": run.seed,
+            "prices": run.prices.model_dump(),
             "sources": [source.model_dump(mode="json") for source in run.evaluate.benchmarks],
         }
         folder = Path(config).parent

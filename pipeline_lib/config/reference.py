@@ -29,6 +29,7 @@ READERS = {
     "evaluate": "evaluate",
     "control": "train, evaluate, report",
     "tracking": "every stage; register",
+    "prices": "report, `laconic show`",
     "retrain": "`laconic retrain` and its schedule",
     "retrain.gate": "`laconic retrain`, `laconic promote`: the gate",
 }

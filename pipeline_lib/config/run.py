@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.generation import GenerationConfig
+from pipeline_lib.config.prices import PricesConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -167,6 +168,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig
     control: ControlConfig = ControlConfig()
     tracking: ChangesNoResult[TrackingConfig] = TrackingConfig()
+    prices: ChangesNoResult[PricesConfig] = PricesConfig()
     retrain: ChangesNoResult[RetrainConfig | None] = Field(
         None, description="Retraining with a gate; absent: not retrained on a schedule."
     )
