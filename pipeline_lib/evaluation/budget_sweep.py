@@ -39,6 +39,7 @@ def score_budgets(
     outcomes = sample_outcomes(list(group_samples(rollouts, benchmark).values()))
     cuts = [cut_at_budget(outcomes, budget) for budget in budgets_tokens]
     intervals = bootstrap_intervals(np.concatenate([each.pass_rate_P1 for each in cuts], axis=1), resamples, seed)
+    prompt_tokens = [rollout.num_prompt_tokens for rollout in rollouts if rollout.num_prompt_tokens is not None]
     points = []
     for budget, cut, (ci_low, ci_high) in zip(budgets_tokens, cuts, intervals, strict=True):
         points.append(
@@ -51,6 +52,7 @@ def score_budgets(
                 ci_low=float(ci_low),
                 ci_high=float(ci_high),
                 truncated_fraction=float(1.0 - cut.finished_PN.mean()),
+                mean_prompt_tokens=float(np.mean(prompt_tokens)) if prompt_tokens else None,
                 **_score_one_budget(cut),
             )
         )

@@ -102,13 +102,13 @@ def test_without_both_models_there_is_no_headline() -> None:
 
 def test_the_table_has_every_model_and_the_change() -> None:
     (table,) = budget_tables(report())
-    assert table.columns == ("48", "192", "Pass@k", "all", "right", "wrong", "cut")
+    assert table.columns == ("48", "192", "Pass@k", "all", "right", "wrong", "per right", "cut")
     cells = {row.label: [text for text, _ in row.cells] for row in table.rows}
     assert cells == {
-        "before RL": ["25.0", "70.0", "80.0", "80.0", "84.0", "–", "2.0"],
-        "after RL (truncation)": ["50.0", "72.5", "82.5", "36.0", "40.0", "–", "2.0"],
-        "control (vanilla)": ["20.0", "75.0", "85.0", "78.0", "82.0", "–", "2.0"],
-        "change, before → after": ["+25.0", "+2.5", "+2.5", "−55.0 %", "−52.4 %", "–", "0.0"],
+        "before RL": ["25.0", "70.0", "80.0", "80.0", "84.0", "–", "–", "2.0"],
+        "after RL (truncation)": ["50.0", "72.5", "82.5", "36.0", "40.0", "–", "–", "2.0"],
+        "control (vanilla)": ["20.0", "75.0", "85.0", "78.0", "82.0", "–", "–", "2.0"],
+        "change, before → after": ["+25.0", "+2.5", "+2.5", "−55.0 %", "−52.4 %", "–", "–", "0.0"],
     }
     assert table.rows[0].cells[0] == ("25.0", "20.0–30.0")
 
