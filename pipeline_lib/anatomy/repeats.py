@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 
-PHRASE_WORDS = 8
+# So long that a formula or a turn of phrase that comes back does not count: a LaTeX fraction alone has seven words and signs.
+PHRASE_WORDS = 16
 # A word, a sign, or a character of a script that puts no blanks between words.
 _CJK = "぀-ヿ㐀-鿿가-힯"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
@@ -13,7 +14,7 @@ _WEIGHTS = np.random.default_rng(20).integers(1, 2**63, PHRASE_WORDS, dtype=np.u
 
 
 def repeated_fraction(text: str) -> float:
-    """Share of the words and signs (0-1) that stand in a run of eight which has occurred before in the text."""
+    """Share of the words and signs (0-1) that stand in a run of sixteen which has occurred before in the text."""
     words = _WORD.findall(text)
     num_runs = len(words) - PHRASE_WORDS + 1
     if num_runs < 2:

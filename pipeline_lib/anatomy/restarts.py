@@ -1,8 +1,8 @@
 """Where a response restarts: it doubts what it has, goes over it again, or tries another way; by a list of phrases a language.
 
 A phrase counts where a clause begins: at the start of a line, behind what ends a sentence, or behind words such as "but" and "no".
-So "They wait 5 minutes", "await" and "is actually 5" are none. Phrases that follow one upon the other ("Hmm, wait, actually") in a
-paragraph are one restart. All languages are looked for in every text, since models mix them; what means something else in another
+So "They wait 5 minutes", "await" and "is actually 5" are none. Phrases that follow one upon the other in a
+sentence ("Hmm, wait, actually") are one restart. All languages are looked for in every text, since models mix them; what means something else in another
 language is left out.
 """
 
@@ -74,7 +74,7 @@ _LEAD = rf"(?:(?:{_LEADS})[\s,，…-]+)"
 _PHRASE = rf"(?:(?:{_SPACED})(?!\w)|{_UNSPACED})"
 # Behind a comma only with such a word: "he went there, wait".
 _RESTART = re.compile(
-    rf"{_BREAK}(?:(?<!,){_MARKUP}{_LEAD}{{0,3}}|(?<=,)\s*{_LEAD}{{1,3}}){_PHRASE}(?:[ \t,，、.…!！?—–-]{{1,4}}{_LEAD}?{_PHRASE})*"
+    rf"{_BREAK}(?:(?<!,){_MARKUP}{_LEAD}{{0,3}}|(?<=,)\s*{_LEAD}{{1,3}}){_PHRASE}(?:(?:[ \t,，、…—–-]|\.\.){{1,4}}{_LEAD}?{_PHRASE})*"
 )
 
 

@@ -23,7 +23,7 @@ PARTS: tuple[tuple[str, dict[str, Any], str], ...] = (
 NOTE = (
     "Told from the texts. The right answer may stand somewhere by accident, so the tokens until it are a lower bound and those "
     "after it (overthinking) an upper one. Restarts are phrases such as “wait” or “alternatively” at the start of a clause; "
-    "repeated is the share of words in runs of eight that occurred before in the response."
+    "repeated is the share of words in runs of sixteen that occurred before in the response."
 )
 
 

@@ -38,7 +38,7 @@ COMMENT ON COLUMN rollouts.num_prompt_tokens IS 'Length of the prompt as the mod
 COMMENT ON COLUMN rollouts.answer_appears IS 'Whether the right answer stands anywhere in the response; NULL where that cannot be told: long gold answers, code';
 COMMENT ON COLUMN rollouts.tokens_to_answer IS 'Tokens up to where the right answer first stands, in proportion to characters: a lower bound of what was needed; NULL where it does not appear';
 COMMENT ON COLUMN rollouts.restarts IS 'How often the response doubts itself, checks or tries another way, by a list of phrases; NULL in homes older than the column';
-COMMENT ON COLUMN rollouts.repeated_fraction IS 'Share of its words that stand in a run of eight that occurred before in it, 0–1';
+COMMENT ON COLUMN rollouts.repeated_fraction IS 'Share of its words that stand in a run of sixteen that occurred before in it, 0–1';
 COMMENT ON COLUMN rollouts.text IS 'The response';
 CREATE OR REPLACE VIEW rollout_anatomy AS
 SELECT
@@ -59,7 +59,7 @@ COMMENT ON COLUMN rollout_anatomy.num_tokens IS 'Length of the response, end tok
 COMMENT ON COLUMN rollout_anatomy.answer_appears IS 'Whether the right answer stands anywhere in the response; NULL where that cannot be told: long gold answers, code';
 COMMENT ON COLUMN rollout_anatomy.tokens_to_answer IS 'Tokens up to where the right answer first stands, in proportion to characters: a lower bound of what was needed; NULL where it does not appear';
 COMMENT ON COLUMN rollout_anatomy.restarts IS 'How often the response doubts itself, checks or tries another way, by a list of phrases; NULL in homes older than the column';
-COMMENT ON COLUMN rollout_anatomy.repeated_fraction IS 'Share of its words that stand in a run of eight that occurred before in it, 0–1';
+COMMENT ON COLUMN rollout_anatomy.repeated_fraction IS 'Share of its words that stand in a run of sixteen that occurred before in it, 0–1';
 COMMENT ON COLUMN rollout_anatomy.cut IS 'Whether it was cut at its limit';
 COMMENT ON COLUMN rollout_anatomy.tokens_after_answer IS 'Tokens behind the first appearance of the right answer (overthinking): at most so many were not needed';
 CREATE OR REPLACE VIEW anatomy_by_budget AS

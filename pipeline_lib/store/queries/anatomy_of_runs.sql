@@ -9,5 +9,5 @@ SELECT
     avg(restarts) AS restarts, avg(repeated_fraction) AS repeated_fraction, avg(cut::INTEGER) AS cut_fraction
 FROM rollout_anatomy
 WHERE list_contains($run_ids, run_id) AND stage = 'evaluate' AND restarts IS NOT NULL
-GROUP BY ALL
-ORDER BY list_position($run_ids, run_id), benchmark, step, model, correct DESC;
+GROUP BY run_id, step, model, source, correct
+ORDER BY list_position($run_ids, run_id), source, step, model, correct DESC;
