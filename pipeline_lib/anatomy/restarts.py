@@ -1,8 +1,8 @@
 """Where a response restarts: it doubts what it has, goes over it again, or tries another way; by a list of phrases a language.
 
 A phrase counts where a clause begins: at the start of a line, behind what ends a sentence, or behind words such as "but" and "no".
-So "They wait 5 minutes", "await" and "is actually 5" are none. Phrases that follow one upon the other in a
-sentence ("Hmm, wait, actually") are one restart. All languages are looked for in every text, since models mix them; what means something else in another
+So "They wait 5 minutes", "await" and "is actually 5" are none. Phrases that follow one upon the other in a sentence ("Hmm, wait,
+actually") are one restart. All languages are looked for in every text, since models mix them; what means something else in another
 language is left out.
 """
 

@@ -58,7 +58,7 @@ def _draw(panel: "Axes", benchmark: str, bars: Sequence[tuple[Model, Row]]) -> N
     panel.set_yticks(range(len(bars)), names)
     panel.invert_yaxis()
     panel.grid(axis="y", visible=False)
-    panel.set_xlim(right=1.45 * widest)
+    panel.set_xlim(right=1.6 * widest)
     panel.xaxis.set_major_formatter(lambda value, _: tokens_text(value))
     panel.set_title(benchmark)
 

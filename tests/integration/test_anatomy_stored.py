@@ -55,7 +55,7 @@ def test_anatomy_of_recorded_rollouts(home: Path) -> None:
     assert [row[:7] for row in found] == [
         ("p0", True, False, True, 6, 24, 2),
         ("p1", False, False, False, None, None, 0),
-        ("p2", False, False, True, 4, 8, 1),
+        ("p2", False, False, True, 3, 9, 1),
         ("p3", True, False, True, 4, 0, 0),
         ("p4", False, False, None, None, None, 0),
     ]
