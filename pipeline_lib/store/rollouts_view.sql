@@ -76,7 +76,7 @@ SELECT
     run_id, stage, step, model, source, budget_tokens, is_right AS correct, count(*)::INTEGER AS num_rollouts, avg(tokens) AS mean_tokens,
     avg(appears::INTEGER) AS answer_appears_fraction, avg(tokens_to_answer) FILTER (appears) AS tokens_to_answer,
     avg(tokens - tokens_to_answer) FILTER (appears) AS tokens_after_answer, avg(is_cut::INTEGER) AS cut_fraction,
-    avg((appears AND is_cut)::INTEGER) AS cut_after_answer_fraction, avg(restarts) AS restarts,
+    avg((appears AND is_cut)::INTEGER) FILTER (appears IS NOT NULL) AS cut_after_answer_fraction, avg(restarts) AS restarts,
     avg(repeated_fraction) AS repeated_fraction
 FROM shown
 GROUP BY ALL;
@@ -103,7 +103,11 @@ WITH priced AS (
         run_id,
         (config->>'$$.prices.input_per_million_tokens')::DOUBLE / 1e6 AS per_input,
         (config->>'$$.prices.output_per_million_tokens')::DOUBLE / 1e6 AS per_output,
-        (config->>'$$.prices.per_gpu_hour')::DOUBLE / 3600 * (config->>'$$.compute.num_processes')::DOUBLE / (
+        (config->>'$$.prices.per_gpu_hour')::DOUBLE / 3600 * CASE
+            WHEN config->>'$$.fleet.kind' = 'ray' AND config->>'$$.fleet.layout' = 'split'
+            THEN (config->>'$$.fleet.generators')::DOUBLE * (config->>'$$.generation.tensor_parallel')::DOUBLE
+            ELSE (config->>'$$.compute.num_processes')::DOUBLE
+        END / (
             SELECT sum(mean_tokens * num_rollouts) / nullif(sum(mean_tokens * num_rollouts / nullif(tokens_per_second, 0)), 0)
             FROM training_steps WHERE training_steps.run_id = runs.run_id
         ) AS per_generated,

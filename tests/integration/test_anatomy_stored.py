@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from stored_runs import write_runs
 
-from pipeline_lib.config import recorded_config
+from pipeline_lib.config import PricesConfig, recorded_config
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.recorded import evaluate_recorded
 from pipeline_lib.store.compaction import compacted_folder
@@ -93,3 +94,15 @@ def test_the_same_after_another_evaluation_and_compaction_and_without_the_column
     assert {row[3:] for row in store.query(ANATOMY).rows} == {(None,) * 5}
     assert store.named("anatomy_of_runs", run_ids=[run_id]) == []
     assert not list(compacted_folder(path.parent).glob("*"))
+
+
+def test_hours_of_gpus_cost_at_the_speed_of_training(tmp_path: Path) -> None:
+    one, _ = write_runs(tmp_path)
+    store = Store(tmp_path)
+    config = one.model_copy(update={"prices": PricesConfig(per_gpu_hour=7.2, currency="EUR")}).model_dump(mode="json")
+    store.write("runs", [{"run_id": one.run_id, "name": "one", "status": "completed", "config": config}])
+    store.write("training_steps", [{"run_id": one.run_id, "step": step, "tokens_per_second": 50.0} for step in range(1, 7)])
+    for row in store.named("budget_table", run_ids=[one.run_id]):
+        seconds = row["tokens_per_correct"] / 50.0
+        assert row["tokens_per_correct"] == pytest.approx(row["mean_tokens"] / row["mean_at_k"])
+        assert (row["cost_per_1000_correct"], row["currency"]) == (pytest.approx(1000 * seconds * 7.2 / 3600), "EUR")
