@@ -87,6 +87,11 @@ class Rollout:
     policy_lag: int = 0
     mean_logprob: float | None = None
     policy_version: int | None = None
+    num_prompt_tokens: int | None = None
+    answer_appears: bool | None = None
+    tokens_to_answer: int | None = None
+    restarts: int | None = None
+    repeated_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +270,7 @@ class BudgetPoint:
     mean_tokens_incorrect: float | None
     truncated_fraction: float
     answered_fraction: float | None = None
+    mean_prompt_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ FACTS = (
     "masked",
     "policy_lag",
     "mean_logprob",
+    "tokens_to_answer",
+    "restarts",
+    "repeated_fraction",
 )
 TRAINING_FACTS = ("reward", "advantage", "masked", "policy_lag")
 

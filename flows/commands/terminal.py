@@ -77,10 +77,17 @@ def show_results(run_ids: list[str]) -> None:
                 models.setdefault((label, point["step"]), {})[point["budget_tokens"]] = point
         budgets = sorted({budget for by_budget in models.values() for budget in by_budget})
         columns = ["model", "step", *(f"acc @{budget}" for budget in budgets), "mean tokens", "of correct", "of incorrect"]
+        columns += ["tokens per correct", *(["per 1,000 correct"] if any(point["currency"] for point in points) else [])]
         rows = []
         for (label, step), by_budget in models.items():
             widest = by_budget[max(by_budget)]
-            lengths = [widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")]
+            lengths = [
+                widest[key] for key in ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect", "tokens_per_correct")
+            ]
             accuracies = [f"{100 * by_budget[budget]['mean_at_k']:.1f}" for budget in budgets]
-            rows.append([label, str(step), *accuracies, *("–" if value is None else f"{value:.1f}" for value in lengths)])
+            cells = ["–" if value is None else f"{value:.1f}" for value in lengths]
+            if len(columns) > 2 + len(accuracies) + len(cells):
+                cost = widest["cost_per_1000_correct"]
+                cells.append("–" if cost is None else f"{cost:.4g} {widest['currency']}")
+            rows.append([label, str(step), *accuracies, *cells])
         console.print(text_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))

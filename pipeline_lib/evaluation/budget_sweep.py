@@ -40,6 +40,7 @@ def score_budgets(
     cuts = [cut_at_budget(outcomes, budget) for budget in budgets_tokens]
     answered = [each.num_tokens for each in rollouts if each.answer is not None and each.finish_reason == "stop"]
     intervals = bootstrap_intervals(np.concatenate([each.pass_rate_P1 for each in cuts], axis=1), resamples, seed)
+    prompt_tokens = [rollout.num_prompt_tokens for rollout in rollouts if rollout.num_prompt_tokens is not None]
     points = []
     for budget, cut, (ci_low, ci_high) in zip(budgets_tokens, cuts, intervals, strict=True):
         points.append(
@@ -53,6 +54,7 @@ def score_budgets(
                 ci_high=float(ci_high),
                 truncated_fraction=float(1.0 - cut.finished_PN.mean()),
                 answered_fraction=sum(length <= budget for length in answered) / len(rollouts),
+                mean_prompt_tokens=float(np.mean(prompt_tokens)) if prompt_tokens else None,
                 **_score_one_budget(cut),
             )
         )

@@ -1,12 +1,13 @@
 """Rollouts made elsewhere: read from a table, matched with their problems, judged with our grader."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
+from pipeline_lib.anatomy import dissect
 from pipeline_lib.files.markdown import one_line
 from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
 from pipeline_lib.grading import grade_responses
@@ -203,6 +204,7 @@ def judge_recorded(
             correct=grade.correct,
             grade_reason=grade.reason,
             text=rollout.response,
+            **asdict(dissect(rollout.response, rollout.num_tokens, prompt, grade)),
         )
         for (rollout, prompt), grade in zip(pairs, grades, strict=True)
     ]

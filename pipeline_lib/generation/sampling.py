@@ -6,10 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.anatomy import dissect
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.home import below
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
@@ -66,6 +67,8 @@ class Sample:
             grade_reason=self.grade.reason,
             text=self.completion.text,
             mean_logprob=sum(logprobs) / len(logprobs) if (logprobs := self.completion.logprobs) else None,
+            num_prompt_tokens=len(self.prompt_ids) or None,
+            **asdict(dissect(self.completion.text, self.num_tokens, self.prompt, self.grade)),
         )
 
 

@@ -55,6 +55,7 @@ def collect_report(store: Store, run: Run, controls: Sequence[Run], profile: str
         series=series,
         budget_results=budgets,
         length_samples=store.named("length_samples", run_ids=run_ids),
+        anatomy=store.named("anatomy_of_runs", run_ids=run_ids),
         pass_rates=[estimate["pass_rate"] for estimate in store.named("difficulty_of_run", run_id=run.run_id)],
         preview=None if run.config.is_served else preview_of(store, run, profile),
         stage_durations=store.named("stage_durations", run_id=run.run_id),

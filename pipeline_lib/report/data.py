@@ -86,9 +86,10 @@ class ReportData:
     """Everything a report shows; whatever is empty is named in a sentence instead.
 
     `budget_results`: rows of that table for all runs of `series`; `length_samples`: run_id, step, benchmark, correct,
-    num_tokens, one row per response; `pass_rates`: one number per profiled prompt; `stage_durations`: stage, seconds and,
-    optionally, reused_from. In all of them step 0 is the model before training. `rollout_pairs`: responses to the same problem
-    before and after training. `preview`: first steps from the profile. `fleet`: what the actors of a Ray fleet did, if there was one.
+    num_tokens, one row per response; `anatomy`: rows of the query `anatomy_of_runs`; `pass_rates`: one number per profiled
+    prompt; `stage_durations`: stage, seconds and, optionally, reused_from. In all of them step 0 is the model before training.
+    `rollout_pairs`: responses to the same problem before and after training. `preview`: first steps from the profile.
+    `fleet`: what the actors of a Ray fleet did, if there was one.
     """
 
     run: RunFacts
@@ -102,6 +103,7 @@ class ReportData:
     notes: Sequence[str] = ()
     preview: "Preview | None" = None
     fleet: FleetRecord | None = None
+    anatomy: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, slots=True)

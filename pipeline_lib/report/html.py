@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline_lib.files.home import below
 from pipeline_lib.files.whole_files import write_whole
 from pipeline_lib.messages.harmless import visible
+from pipeline_lib.report.anatomy import anatomy_table, token_anatomy
 from pipeline_lib.report.canvas import save_png
 from pipeline_lib.report.data import ReportData, benchmark_names, compared_models
 from pipeline_lib.report.dynamics import training_dynamics
@@ -29,6 +30,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     benchmarks = benchmark_names(data.budget_results)
     models = compared_models(data.series, data.budget_results)
+    dissected = compared_models(data.series, data.anatomy)
     page = page_template("report.html.j2").render(
         data=data,
         headlines=[(benchmark, figures) for benchmark in benchmarks if (figures := headlines(data, benchmark))],
@@ -38,12 +40,14 @@ def write_report(data: ReportData, folder: Path) -> Path:
             folder,
             accuracy_by_budget=accuracy_by_budget(data.series, data.budget_results, data.run.target_tokens),
             length_by_correctness=length_by_correctness(data.series, data.length_samples),
+            token_anatomy=token_anatomy(dissected),
             training_dynamics=training_dynamics(data.series),
             pass_rates=pass_rate_histogram(data.pass_rates),
             first_step=first_step_figure(data.preview) if data.preview else None,
             fleet_steps=fleet_steps(data.fleet) if data.fleet else None,
             fleet_course=fleet_course(data.fleet) if data.fleet else None,
         ),
+        anatomy_table=anatomy_table(dissected),
         fleet_busy=busy_table(data.fleet) if data.fleet else None,
         fleet_losses=loss_sentences(data.fleet) if data.fleet else (),
         step_times=[time for item in data.series if (time := step_time(item))],

@@ -1,11 +1,12 @@
-"""The picture of a sweep of recorded rollouts: accuracy against budget, a panel per benchmark, a line per model."""
+"""The pictures of recorded rollouts: accuracy against budget, a line per model, and where their tokens go; a panel per benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_lib.report.anatomy import token_anatomy
 from pipeline_lib.report.canvas import COLOURS, budget_axes, colour_legend, panel_grid, save_png, styled
-from pipeline_lib.report.data import Row, benchmark_names
+from pipeline_lib.report.data import Model, Row, benchmark_names, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,17 @@ def draw_recorded(table: Sequence[Row], path: Path) -> Path:
     """Draw the rows of the query `budget_table` and write the picture; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = accuracy_of_models(table)
+    assert figure is not None
+    return save_png(figure, path)
+
+
+def draw_recorded_anatomy(table: Sequence[Row], anatomy: Sequence[Row], path: Path) -> Path:
+    """Draw the rows of the query `anatomy_of_runs`, the models in the colours of their curves; returns the picture's path."""
+    colours = _colours(table)
+    models = [
+        Model("after", name, colours.get(name, OTHERS), 0, tuple(rows)) for name, rows in grouped(anatomy, "model").items()
+    ]
+    figure = token_anatomy(models)
     assert figure is not None
     return save_png(figure, path)
 

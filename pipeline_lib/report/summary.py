@@ -3,26 +3,29 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pipeline_lib.report.canvas import tokens_text
 from pipeline_lib.report.data import Model, ReportData, Row, RunSeries, benchmark_names, compared_models
 
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
-LENGTH_COLUMNS = ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect")
-Show = Callable[[float], str]
-Change = Callable[[float, float], str]
+LENGTH_COLUMNS = ("mean_tokens", "mean_tokens_correct", "mean_tokens_incorrect", "tokens_per_correct")
+Show = Callable[[Any], str]
+Change = Callable[[Any, Any], str]
 STEP_PARTS = (("generation", "generation_seconds"), ("update", "update_seconds"), ("weight sync", "sync_seconds"))
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One figure of merit: before → after, the change, and the control's values."""
+    """One figure of merit: before → after, the change, whether that is for the better, and the control's values."""
 
     title: str
     before: str
     after: str
     change: str
+    verdict: Literal["better", "worse", "unchanged", ""] = ""
+    note: str = ""
     controls: tuple[str, ...] = ()
 
 
@@ -65,17 +68,18 @@ def headlines(data: ReportData, benchmark: str) -> list[Headline]:
     if not shared:
         return []
 
-    def headline(title: str, budget: int, column: str, show: Show, change: Change) -> Headline:
-        old, new = before[budget][column], after[budget][column]
+    def headline(title: str, budget: int, column: str, show: Show, change: Change, less_is_better: bool = True) -> Headline:
+        old, new = before[budget].get(column), after[budget].get(column)
         others = tuple(
-            f"{model.label}: {show(row[column])} ({change(old, row[column])})"
+            f"{model.label}: {show(row.get(column))} ({change(old, row.get(column))})"
             for model in models
             if model.role == "control" and (row := _by_budget(model).get(budget))
         )
-        return Headline(title, show(old), show(new), change(old, new), others)
+        note = _price(before[budget], after[budget]) if column == "tokens_per_correct" else ""
+        return Headline(title, show(old), show(new), change(old, new), _verdict(change(old, new), less_is_better), note, others)
 
     def accuracy(budget: int, which: str) -> Headline:
-        return headline(f"Accuracy at {budget:,} tokens, {which}", budget, "mean_at_k", _percent, _points)
+        return headline(f"Accuracy at {budget:,} tokens, {which}", budget, "mean_at_k", _percent, _points, less_is_better=False)
 
     largest, target = shared[-1], data.run.target_tokens
     result = [
@@ -87,7 +91,27 @@ def headlines(data: ReportData, benchmark: str) -> list[Headline]:
         if nearest != largest:
             which = "the target length" if nearest == target else f"nearest the target of {target:,}"
             result.append(accuracy(nearest, which))
+    if after[largest].get("tokens_per_correct") or before[largest].get("tokens_per_correct"):
+        title = f"Tokens per right answer, within {largest:,} tokens"
+        result.append(headline(title, largest, "tokens_per_correct", tokens_cell, percent_change))
     return result
+
+
+def _verdict(change: str, less_is_better: bool) -> Literal["better", "worse", "unchanged", ""]:
+    """What a change means, as it is shown: one that rounds to nothing is none."""
+    if change == MISSING:
+        return ""
+    if not change.startswith(("+", MINUS)):
+        return "unchanged"
+    return "better" if change.startswith(MINUS) == less_is_better else "worse"
+
+
+def _price(before: Row, after: Row) -> str:
+    prices = [row.get("cost_per_1000_correct") for row in (before, after)]
+    if prices == [None, None]:
+        return ""
+    shown = " → ".join(MISSING if price is None else f"{price:,.4g}" for price in prices)
+    return f"1,000 right answers: {shown} {after.get('currency') or ''}".rstrip()
 
 
 def budget_tables(data: ReportData) -> list[BudgetTable]:
@@ -97,10 +121,10 @@ def budget_tables(data: ReportData) -> list[BudgetTable]:
 
 
 def budget_table(benchmark: str, models: Sequence[Model], with_change: bool = False) -> BudgetTable:
-    """Accuracy at every budget, then mean length of all, right and wrong responses and the cut share; a row per model."""
+    """Accuracy at every budget, then mean length of all, right and wrong responses, tokens per right one, cut share; a row per model."""
     own = [shown for model in models if (shown := model.on(benchmark)).rows]
     budgets = sorted({row["budget_tokens"] for model in own for row in model.rows})
-    columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "cut")
+    columns = (*(tokens_text(budget) for budget in budgets), "Pass@k", "all", "right", "wrong", "per right", "cut")
     rows = [BudgetTableRow(model.label, model.colour, _model_cells(model, budgets)) for model in own]
     roles = {model.role: model for model in own}
     if with_change and "before" in roles and "after" in roles:

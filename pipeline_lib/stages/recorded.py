@@ -20,7 +20,7 @@ from pipeline_lib.messages.faults import explain, still_called_running
 from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Prompt
-from pipeline_lib.report.model_curves import draw_recorded
+from pipeline_lib.report.model_curves import draw_recorded, draw_recorded_anatomy
 from pipeline_lib.runs.ledger import Ended, Ledger
 from pipeline_lib.section import name_from
 from pipeline_lib.stages.display import Display
@@ -53,13 +53,18 @@ def evaluate_recorded(config: RecordedConfig, display: Display, flow_run_id: str
             display.table(config.name, "budgets", table, "Accuracy and length at every token budget")
             picture = draw_recorded(table, below(home, "reports", run_id, "accuracy_by_budget.png"))
             display.picture(config.name, picture, "Accuracy at every token budget")
+            anatomy = ledger.store.named("anatomy_of_runs", run_ids=[run_id])
+            display.table(config.name, "anatomy", anatomy, "Where the tokens go")
+            bars = draw_recorded_anatomy(table, anatomy, picture.with_name("token_anatomy.png"))
+            display.picture(config.name, bars, "Where the tokens go")
             give_room(lock)
             ledger.end("completed")
         except BaseException as error:
             give_room(lock)
             _end_early(ledger, error)
             raise
-    return {"run_id": run_id, "rollouts": len(pairs), "without_gold_answer": unmatched, **reasons, "picture": str(picture)}
+    counts = {"rollouts": len(pairs), "without_gold_answer": unmatched, **reasons}
+    return {"run_id": run_id, **counts, "picture": str(picture), "anatomy": str(bars)}
 
 
 def _end_early(ledger: Ledger, error: BaseException) -> None:

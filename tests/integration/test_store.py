@@ -64,9 +64,32 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
             "source",
             "grade_reason",
         ),
-        WHOLE: ("step", "sample_index", "num_tokens", "policy_lag", "policy_version"),
-        TRUTH: ("correct", "masked"),
-        REAL: ("reward", "advantage", "mean_logprob"),
+        WHOLE: (
+            *("step", "sample_index", "num_tokens", "policy_lag", "policy_version"),
+            *("num_prompt_tokens", "tokens_to_answer", "restarts"),
+        ),
+        TRUTH: ("correct", "masked", "answer_appears"),
+        REAL: ("reward", "advantage", "mean_logprob", "repeated_fraction"),
+    },
+    "rollout_anatomy": {
+        TEXT: ("rollout_id", "run_id", "stage", "model", "source", "prompt_id"),
+        WHOLE: ("step", "sample_index", "num_tokens", "tokens_to_answer", "tokens_after_answer", "restarts"),
+        TRUTH: ("correct", "cut", "answer_appears"),
+        REAL: ("repeated_fraction",),
+    },
+    "anatomy_by_budget": {
+        TEXT: ("run_id", "stage", "model", "source"),
+        WHOLE: ("step", "budget_tokens", "num_rollouts"),
+        TRUTH: ("correct",),
+        REAL: (
+            *("mean_tokens", "answer_appears_fraction", "tokens_to_answer", "tokens_after_answer", "cut_fraction"),
+            *("cut_after_answer_fraction", "restarts", "repeated_fraction"),
+        ),
+    },
+    "cost_per_correct": {
+        TEXT: ("run_id", "model", "benchmark", "currency"),
+        WHOLE: ("step", "budget_tokens", "num_correct"),
+        REAL: ("tokens_per_correct", "cost_per_1000_correct"),
     },
     "difficulty": {
         TEXT: ("run_id", "prompt_id"),
@@ -137,6 +160,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "mean_tokens_incorrect",
                 "truncated_fraction",
                 "answered_fraction",
+                "mean_prompt_tokens",
             ),
         ),
     },

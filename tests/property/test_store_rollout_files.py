@@ -36,6 +36,11 @@ ROLLOUTS = st.lists(
         policy_lag=COUNT,
         mean_logprob=st.none() | REAL,
         policy_version=st.none() | COUNT,
+        num_prompt_tokens=st.none() | COUNT,
+        answer_appears=st.none() | st.booleans(),
+        tokens_to_answer=st.none() | COUNT,
+        restarts=st.none() | COUNT,
+        repeated_fraction=st.none() | st.floats(0, 1),
     ),
     max_size=8,
 )

@@ -95,6 +95,37 @@ def test_the_budget_nearest_the_target_is_shown_when_it_is_another(target: int |
     assert headlines(report(target), "tiny-sum")[-1].title == last_title
 
 
+def test_a_loss_is_called_a_loss() -> None:
+    lost = [
+        row | {"mean_at_k": 0.314, "mean_tokens": 90.0} if row["step"] == 40 and row["run_id"] == "demo-1" else row
+        for row in SWEEP
+    ]
+    worse = ReportData(report().run, (CONTROL, MAIN), budget_results=lost)
+    assert [(item.change, item.verdict) for item in headlines(worse, "tiny-sum")] == [
+        ("+12.5 %", "worse"),
+        ("−38.6 points", "worse"),
+        ("+6.4 points", "better"),
+    ]
+    assert [item.verdict for item in headlines(report(), "tiny-sum")] == ["better", "better", "better"]
+    same = [row | {"mean_at_k": 0.7002} if row["step"] == 40 and row["budget_tokens"] == 192 else row for row in SWEEP]
+    unchanged = headlines(ReportData(report().run, (MAIN,), budget_results=same), "tiny-sum")[1]
+    assert (unchanged.change, unchanged.verdict) == ("0.0 points", "unchanged"), "what rounds to nothing is none"
+
+
+def test_tokens_and_money_for_each_right_answer() -> None:
+    costs = {0: (114.3, 0.25), 40: (49.66, None)}
+    priced = [
+        row | {"tokens_per_correct": costs[row["step"]][0], "cost_per_1000_correct": costs[row["step"]][1], "currency": "EUR"}
+        for row in SWEEP
+        if row["run_id"] == "demo-1" and row["step"] in costs
+    ]
+    last = headlines(ReportData(report().run, (MAIN,), budget_results=priced), "tiny-sum")[-1]
+    assert (last.title, last.before, last.after) == ("Tokens per right answer, within 192 tokens", "114.3", "49.7")
+    assert (last.change, last.verdict, last.note) == ("−56.6 %", "better", "1,000 right answers: 0.25 → – EUR")
+    (table,) = budget_tables(ReportData(report().run, (MAIN,), budget_results=priced))
+    assert [row.cells[-2][0] for row in table.rows] == ["114.3", "49.7", "−56.6 %"]
+
+
 def test_without_both_models_there_is_no_headline() -> None:
     assert headlines(report(series=(CONTROL,)), "tiny-sum") == []
     assert headlines(report(), "no-such-benchmark") == []
@@ -102,13 +133,13 @@ def test_without_both_models_there_is_no_headline() -> None:
 
 def test_the_table_has_every_model_and_the_change() -> None:
     (table,) = budget_tables(report())
-    assert table.columns == ("48", "192", "Pass@k", "all", "right", "wrong", "cut")
+    assert table.columns == ("48", "192", "Pass@k", "all", "right", "wrong", "per right", "cut")
     cells = {row.label: [text for text, _ in row.cells] for row in table.rows}
     assert cells == {
-        "before RL": ["25.0", "70.0", "80.0", "80.0", "84.0", "–", "2.0"],
-        "after RL (truncation)": ["50.0", "72.5", "82.5", "36.0", "40.0", "–", "2.0"],
-        "control (vanilla)": ["20.0", "75.0", "85.0", "78.0", "82.0", "–", "2.0"],
-        "change, before → after": ["+25.0", "+2.5", "+2.5", "−55.0 %", "−52.4 %", "–", "0.0"],
+        "before RL": ["25.0", "70.0", "80.0", "80.0", "84.0", "–", "–", "2.0"],
+        "after RL (truncation)": ["50.0", "72.5", "82.5", "36.0", "40.0", "–", "–", "2.0"],
+        "control (vanilla)": ["20.0", "75.0", "85.0", "78.0", "82.0", "–", "–", "2.0"],
+        "change, before → after": ["+25.0", "+2.5", "+2.5", "−55.0 %", "−52.4 %", "–", "–", "0.0"],
     }
     assert table.rows[0].cells[0] == ("25.0", "20.0–30.0")
 
