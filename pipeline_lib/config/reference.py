@@ -27,6 +27,8 @@ READERS = {
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",
     "evaluate": "evaluate",
+    "evaluate.published": "evaluate, report",
+    "evaluate.published.reported": "evaluate, report",
     "control": "train, evaluate, report",
     "tracking": "every stage; register",
     "retrain": "`laconic retrain` and its schedule",

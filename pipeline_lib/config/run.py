@@ -7,13 +7,23 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.generation import GenerationConfig
+from pipeline_lib.config.published import PublishedConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
 from pipeline_lib.files.home import digest
 from pipeline_lib.messages.addresses import remember_address
 from pipeline_lib.rewards import RewardConfig, make_reward
-from pipeline_lib.section import ChangesNoResult, Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.section import (
+    ChangesNoResult,
+    CountsWhereGiven,
+    Fraction,
+    Name,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 # Where a run's configuration holds prompt sources: section and key in it.
 SOURCES: tuple[tuple[str, str | None], ...] = (("prompts", None), ("validation", "source"), ("evaluate", "benchmarks"))
@@ -91,6 +101,9 @@ class EvaluateConfig(Section):
     checkpoints: Literal["best_and_last", "last", "all"] = Field(
         "best_and_last", description="Checkpoints evaluated beside the base; all: every one that was kept."
     )
+    published: CountsWhereGiven[PublishedConfig | None] = Field(
+        None, description="Absent: the run's own checkpoints are judged; `laconic evaluate` alone judges a published model."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "EvaluateConfig":
@@ -99,6 +112,9 @@ class EvaluateConfig(Section):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(names) != len(set(names)):
             raise ValueError(f"benchmarks = {names} must have different names")
+        for row in self.published.reported if self.published else ():
+            if row.benchmark not in names or row.step not in (0, self.published.step):
+                raise ValueError(f"published.reported: {row.benchmark} at step {row.step} is not what is judged")
         return self
 
 
