@@ -19,7 +19,9 @@ class ReportedConfig(Section):
 class PublishedConfig(Section):
     """A model that others trained from the base, evaluated beside it in place of checkpoints of the run's own."""
 
-    model: str = Field(description="Its folder or hub id; it has the base's architecture, and is asked with the base's tokenizer.")
+    model: str = Field(
+        description="Its folder or hub id; it has the base's architecture, and is asked with the base's tokenizer."
+    )
     revision: str | None = Field(None, description="Hub only: its commit or tag.")
     step: PositiveInt = Field(description="How many steps it was trained; the store has its results at this step.")
     reported: ChangesNoResult[tuple[ReportedConfig, ...]] = Field((), description="What its authors report.")

@@ -112,8 +112,9 @@ class EvaluateConfig(Section):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(names) != len(set(names)):
             raise ValueError(f"benchmarks = {names} must have different names")
-        for row in self.published.reported if self.published else ():
-            if row.benchmark not in names or row.step not in (0, self.published.step):
+        published = self.published
+        for row in published.reported if published else ():
+            if row.benchmark not in names or row.step not in (0, published and published.step):
                 raise ValueError(f"published.reported: {row.benchmark} at step {row.step} is not what is judged")
         return self
 

@@ -16,7 +16,11 @@ def beside_reported(published: PublishedConfig | None, points: Sequence[Row]) ->
     for reported in published.reported if published else ():
         own = [row for row in points if (row["benchmark"], row["step"]) == (reported.benchmark, reported.step)]
         measured = max(own, key=lambda row: row["budget_tokens"], default=None)
-        shown = {"benchmark": reported.benchmark, "model": measured["model"] if measured else MISSING, "step": str(reported.step)}
+        shown = {
+            "benchmark": reported.benchmark,
+            "model": measured["model"] if measured else MISSING,
+            "step": str(reported.step),
+        }
         for name, show in (("mean_at_k", _percent), ("pass_at_k", _percent), ("mean_tokens", tokens_cell)):
             stated = getattr(reported, name)
             shown[f"{name} reported"] = MISSING if stated is None else show(stated)

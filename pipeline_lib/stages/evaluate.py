@@ -87,9 +87,9 @@ class Evaluate(Stage[Sweep]):
             forced = [unit for unit in todo if self.is_forced(session)]
             kept = [unit.shard_prefix for unit in units if unit.session is session and unit not in forced]
             session.store.delete_rollout_files(session.run.run_id, "evaluate", keep_prefixes=kept)
-        own = [unit for unit in todo if unit.weights and not unit.session.run.published]
-        for folder, run_id in {(unit.weights, unit.session.run.run_id) for unit in own}:
-            require_model(Path(folder).parent, run_id)
+        for folder, run in {unit.weights: unit.session.run for unit in todo}.items():
+            if folder and not run.published:
+                require_model(Path(folder).parent, run.run_id)
         if todo:
             job = GenerateJob(units=tuple(map(_generation, todo)))
             first = todo[0].session
