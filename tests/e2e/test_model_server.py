@@ -1,15 +1,16 @@
 """A trained model behind vLLM's server: exported, served on loopback, asked by HTTP."""
 
 import json
+import multiprocessing
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
-from driving import LACONIC, REPOSITORY, environment, laconic
+from driving import LACONIC, REPOSITORY, environment
 from loopback import free_port
 
 from pipeline_lib.config import load_config
@@ -18,6 +19,8 @@ from pipeline_lib.generation.vllm_engine import VllmGenerator
 from pipeline_lib.processes import end_in_order
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.release.folder import export_model
+from pipeline_lib.store.database import Store
 
 LIMIT = 96
 
@@ -52,9 +55,9 @@ def engine_answers(folder: Path, problems: list[str]) -> list[str]:
     return [completion.text for completion in completions]
 
 
-def test_the_server_says_what_the_engine_says(smoke_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_says_what_the_engine_says(smoke_home: Path, tmp_path: Path) -> None:
     folder, log, port = tmp_path / "model", tmp_path / "server.log", free_port()
-    laconic(smoke_home, "export-model", "smoke@challenger", str(folder))
+    export_model(Store(smoke_home), "smoke", folder)
     address = f"http://127.0.0.1:{port}"
     with open(log, "wb") as output:
         command = [*LACONIC, "serve", str(folder), "--port", str(port), "--max-num-seqs", "8"]
@@ -64,7 +67,8 @@ def test_the_server_says_what_the_engine_says(smoke_home: Path, tmp_path: Path, 
     try:
         source = load_config(REPOSITORY / "configs" / "smoke.toml").evaluate.benchmarks[0]
         problems = [prompt.problem for prompt in load_prompts(source)[:4]]
-        expected = engine_answers(folder, problems)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # while the server starts
+            expected = pool.submit(engine_answers, folder, problems).result(timeout=240)
         wait_until_ready(process, address, log)
         [model] = ask(f"{address}/v1/models")["data"]
         assert (model["id"], model["max_model_len"]) == ("smoke", 256)
