@@ -37,6 +37,8 @@ def find_served(store: "Store", word: str) -> Served:
             raise ValueError(f"{folder} is no model folder: it holds no config.json")
         facts = read_judged(folder)
         return Served(folder.resolve(), facts.name if facts else folder.resolve().name, facts)
+    if "/" in word and not word.startswith("models:/"):
+        raise ValueError(f"no model folder at {folder}")
     trained = find_trained(store, word)
     facts = judged(store, trained)
     return Served(trained.folder, facts.name, facts)
