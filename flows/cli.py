@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.commands import looking, operating, preparing, stages
+from flows.commands import looking, operating, preparing, releasing, stages
 from flows.commands.ending import end, end_as_told, end_with_error, keep_terminal_quiet
 from flows.server.environment import prepare_environment
 from flows.server.termination import end_when_told, termination_requested
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 # Commands that work on a home that cannot be written; where it can, they first note the runs that a killed command has left.
-READING = ("sql", "show", "results", "export", "promotions")
+READING = ("sql", "show", "results", "export", "promotions", "export-model", "serve")
 # Commands that need no writable home.
 ELSEWHERE = ("check", "doctor", "down", "grade", "preview", "prompts")
 
@@ -73,7 +73,7 @@ def _say_what_is_missing() -> None:
         raise RuntimeError("\n".join(notes))
 
 
-for module in (stages, looking, preparing, operating):
+for module in (stages, looking, preparing, operating, releasing):
     app.add_typer(module.commands)
 
 

@@ -65,16 +65,16 @@ def show_summaries(summaries: list[dict[str, Any]]) -> None:
 
 
 def show_results(run_ids: list[str]) -> None:
-    """Print the table of the budget sweep: a row a model and benchmark."""
+    """Print the table of the budget sweep: a row a model and benchmark; and what is reported of published models beside it."""
     from pipeline_lib.store.database import Store
 
-    points = Store(laconic_home()).named("budget_table", run_ids=run_ids)
+    store = Store(laconic_home())
+    points = store.named("budget_table", run_ids=run_ids)
     for benchmark in dict.fromkeys(point["benchmark"] for point in points):
         models: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
         for point in points:
             if point["benchmark"] == benchmark:
-                label = point["model"] if point["step"] == 0 else point["name"]
-                models.setdefault((label, point["step"]), {})[point["budget_tokens"]] = point
+                models.setdefault((point["model"], point["step"]), {})[point["budget_tokens"]] = point
         budgets = sorted({budget for by_budget in models.values() for budget in by_budget})
         columns = ["model", "step", *(f"acc @{budget}" for budget in budgets), "mean tokens", "of correct", "of incorrect"]
         columns += ["tokens per correct", *(["per 1,000 correct"] if any(point["currency"] for point in points) else [])]
@@ -91,3 +91,14 @@ def show_results(run_ids: list[str]) -> None:
                 cells.append("–" if cost is None else f"{cost:.4g} {widest['currency']}")
             rows.append([label, str(step), *accuracies, *cells])
         console.print(text_table(f"{benchmark}: accuracy (%) within a token budget", columns, rows))
+    for row in store.named("configs_of_runs", run_ids=run_ids):
+        if published := row["config"].get("evaluate", {}).get("published"):
+            _show_reported(published, [point for point in points if point["run_id"] == row["run_id"]])
+
+
+def _show_reported(published: dict[str, Any], points: list[dict[str, Any]]) -> None:
+    from pipeline_lib.config import PublishedConfig, stored_config
+    from pipeline_lib.report.published import TITLE, beside_reported
+
+    if rows := beside_reported(stored_config(published, PublishedConfig), points):
+        console.print(text_table(TITLE, list(rows[0]), [list(row.values()) for row in rows]))

@@ -10,6 +10,7 @@ from pipeline_lib.config.fleet import FleetConfig
 from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.loading import apply_override, load_config, parse_config, stored_config
 from pipeline_lib.config.prices import PricesConfig
+from pipeline_lib.config.published import PublishedConfig
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
 from pipeline_lib.config.run import (

@@ -28,6 +28,8 @@ READERS = {
     "checkpoint": "train (checkpoints)",
     "validation": "train (checkpoints)",
     "evaluate": "evaluate",
+    "evaluate.published": "evaluate, report",
+    "evaluate.published.reported": "evaluate, report",
     "control": "train, evaluate, report",
     "tracking": "every stage; register",
     "prices": "report, `laconic show`",

@@ -8,6 +8,7 @@ from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.prices import PricesConfig
+from pipeline_lib.config.published import PublishedConfig
 from pipeline_lib.config.retraining import RetrainConfig
 from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, Examples, PromptSource, read_chat_template
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
@@ -101,6 +102,9 @@ class EvaluateConfig(Section):
     checkpoints: Literal["best_and_last", "last", "all"] = Field(
         "best_and_last", description="Checkpoints evaluated beside the base; all: every one that was kept."
     )
+    published: CountsWhereGiven[PublishedConfig | None] = Field(
+        None, description="Absent: the run's own checkpoints are judged; `laconic evaluate` alone judges a published model."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "EvaluateConfig":
@@ -109,6 +113,10 @@ class EvaluateConfig(Section):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(names) != len(set(names)):
             raise ValueError(f"benchmarks = {names} must have different names")
+        published = self.published
+        for row in published.reported if published else ():
+            if row.benchmark not in names or row.step not in (0, published and published.step):
+                raise ValueError(f"published.reported: {row.benchmark} at step {row.step} is not what is judged")
         return self
 
 

@@ -34,6 +34,13 @@ def configure_environment() -> None:
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 
+def on_cpu() -> bool:
+    """Whether vLLM runs on the CPU here."""
+    import torch
+
+    return not torch.cuda.is_available()
+
+
 class VllmGenerator:
     """A vLLM engine for one model folder or hub id, or one rank's part of it (`ranks`: those that share it).
 
@@ -51,12 +58,11 @@ class VllmGenerator:
         is_apart: bool = False,
     ) -> None:
         configure_environment()
-        import torch
         from vllm import LLM
 
         self._config, self._ranks = config, ranks or EngineRanks()
         self._model, self._revision, self._version = model, revision, AT_START
-        self._on_cpu = not torch.cuda.is_available()
+        self._on_cpu = on_cpu()
         self._can_sleep, self._sleeps = config.sleep and not self._on_cpu, False
         placement: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
         if self._on_cpu:

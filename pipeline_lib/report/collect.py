@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.report.data import ExtraTable, ReportData, Row, RunFacts, RunSeries, last_trained
 from pipeline_lib.report.fleet import collect_fleet
+from pipeline_lib.report.published import reported_tables
 from pipeline_lib.report.watched import restart_notes, watch_notes
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.spent import spent_words
@@ -60,7 +61,7 @@ def collect_report(store: Store, run: Run, controls: Sequence[Run], profile: str
         preview=None if run.config.is_served else preview_of(store, run, profile),
         stage_durations=store.named("stage_durations", run_id=run.run_id),
         rollout_pairs=example_pairs(store, run),
-        extra_tables=tiny_tables(store, runs),
+        extra_tables=[*reported_tables(run.config.evaluate.published, budgets), *tiny_tables(store, runs)],
         fleet=collect_fleet(store, run.run_id),
         notes=[note for each in runs for note in _notes(store, each, "this run" if each is run else "the control")],
     )

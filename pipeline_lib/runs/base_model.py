@@ -59,6 +59,15 @@ def locate_base_model(config: RunConfig) -> tuple[str, str]:
     return name, name
 
 
+def local_folder(location: str, revision: str | None) -> Path:
+    """The folder of a model; one on the hub is downloaded into the hub's cache."""
+    if Path(location).is_dir():
+        return Path(location)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(location, revision=revision, allow_patterns=list(WEIGHT_PATTERNS)))
+
+
 def pin_version(base_model: str, tracking: TrackingConfig) -> str:
     """`models:/NAME@ALIAS` as the version that the alias stands for now; anything else as it is.
 

@@ -37,6 +37,13 @@ class Run:
     def base(self) -> BaseModel:
         return resolve_base_model(self.config)
 
+    @cached_property
+    def published(self) -> BaseModel | None:
+        """The model that is judged beside the base in place of the run's checkpoints."""
+        published = self.config.evaluate.published
+        named = published and {"base_model": published.model, "model_revision": published.revision}
+        return resolve_base_model(self.config.model_copy(update=named)) if named else None
+
     def rollouts_folder(self, stage: str) -> Path:
         return below(self.home, "rollouts", self.run_id, stage)
 

@@ -12,6 +12,8 @@ from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, read_prompts, write_prompts
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.local_copies import source_identity
+from pipeline_lib.report.published import TITLE, beside_reported
+from pipeline_lib.runs.base_model import local_folder
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.training_prompts import require_clean_examples
 from pipeline_lib.stages.display import Display
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def evaluate_fingerprint(config: RunConfig, weights_digest: str, benchmark: PromptSource) -> str:
     """Digest of one model on one benchmark."""
-    evaluate = config.evaluate.model_dump(mode="json", exclude={"benchmarks", "checkpoints"})
+    evaluate = config.evaluate.model_dump(mode="json", exclude={"benchmarks", "checkpoints", "published"})
     return digest(["evaluate", weights_digest, source_identity(benchmark), evaluate, sampling_identity(config)])
 
 
@@ -50,7 +52,9 @@ class Sweep(Unit):
     @property
     def model(self) -> str:
         run = self.session.run
-        return run.base.label if self.step == 0 else run.config.name
+        if self.step == 0:
+            return run.base.label
+        return run.published.label if run.published else run.config.name
 
 
 class Evaluate(Stage[Sweep]):
@@ -84,8 +88,9 @@ class Evaluate(Stage[Sweep]):
             forced = [unit for unit in todo if self.is_forced(session)]
             kept = [unit.shard_prefix for unit in units if unit.session is session and unit not in forced]
             session.store.delete_rollout_files(session.run.run_id, "evaluate", keep_prefixes=kept)
-        for folder, run_id in {(unit.weights, unit.session.run.run_id) for unit in todo if unit.weights}:
-            require_model(Path(folder).parent, run_id)
+        for folder, run in {unit.weights: unit.session.run for unit in todo}.items():
+            if folder and not run.published:
+                require_model(Path(folder).parent, run.run_id)
         if todo:
             require_clean_examples(todo[0].session.run.config)
             job = GenerateJob(units=tuple(map(_generation, todo)))
@@ -128,6 +133,8 @@ class Evaluate(Stage[Sweep]):
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
         table = session.store.named("budget_table", run_ids=[session.run.run_id])
         display.table(session.run.config.name, "budgets", table, "Accuracy and length at every token budget")
+        if reported := beside_reported(session.run.config.evaluate.published, table):
+            display.table(session.run.config.name, "reported", reported, TITLE)
 
 
 STAGE = Evaluate()
@@ -136,6 +143,8 @@ STAGE = Evaluate()
 def _models(session: RunSession) -> dict[int, tuple[str | None, str]]:
     """By step: the folder of the weights, and the base's digest or the id that was drawn when the checkpoint was written."""
     run, which = session.run, session.run.config.evaluate.checkpoints
+    if run.published and run.config.evaluate.published:
+        return {0: (None, run.base.digest), run.config.evaluate.published.step: (run.published.location, run.published.digest)}
     checkpoints = session.store.named("checkpoints_of_run", run_id=run.run_id)
     if not checkpoints and not run.config.is_served:
         logger.warning("run %s has no checkpoint yet: only the base model is evaluated", run.run_id)
@@ -154,6 +163,7 @@ def _weights_id(run_id: str, checkpoint: dict[str, Any]) -> str:
 
 def _generation(unit: Sweep) -> GenerateUnit:
     run, evaluate = unit.session.run, unit.session.run.config.evaluate
+    revision = evaluate.published.revision if evaluate.published else None
     prompts = load_prompts(unit.benchmark)
     unit.session.store.write("prompts", prompts)
     write_prompts(unit.prompts_file, prompts)
@@ -162,7 +172,7 @@ def _generation(unit: Sweep) -> GenerateUnit:
         stage="evaluate",
         step=unit.step,
         model=unit.model,
-        weights=unit.weights,
+        weights=unit.weights and str(local_folder(unit.weights, revision)),
         source=unit.benchmark,
         prompts_file=str(unit.prompts_file),
         num_samples=evaluate.num_samples,

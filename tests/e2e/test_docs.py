@@ -48,6 +48,8 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "laconic rollback retrain-tiny": ("tests/e2e/test_retraining.py::test_by_hand", ("rollback", "retrain-tiny")),
     "laconic promotions retrain-tiny": ("tests/e2e/test_retraining.py::test_by_hand", ("promotions", "retrain-tiny")),
     "laconic promote RUN_ID": ("tests/e2e/test_retraining.py::test_by_hand", ("promote",)),
+    "laconic export-model smoke@champion": ("tests/integration/test_release.py::test_to_the_hub", ("export-model", "--to")),
+    "laconic serve": ("tests/e2e/test_model_server.py::test_the_server_says_what_the_engine_says", ("serve", "--port")),
     "export PREFECT_API_URL": (
         "tests/e2e/test_served.py::test_cancelled_in_any_phase_a_run_leaves_no_process_and_goes_on",
         ("PREFECT_API_URL",),
@@ -62,6 +64,10 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "curl": (
         "tests/e2e/test_served.py::test_two_pipelines_at_once_complete_and_do_not_mix",
         ("/deployments/", "/create_flow_run", "parameters", "Prefect-Csrf-Client", "Prefect-Csrf-Token"),
+    ),
+    "curl http://127.0.0.1:8000/v1/chat/completions": (
+        "tests/e2e/test_model_server.py::test_the_server_says_what_the_engine_says",
+        ("/v1/chat/completions", "messages", "max_tokens"),
     ),
     # They run the page's blocks.
     **dict.fromkeys(

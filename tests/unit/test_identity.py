@@ -98,6 +98,7 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
         *(f"watch.{key}" for key in ("engine_gap", "engine_gap_factor")),
         *(f"control.{key}" for key in ("side_by_side", "devices")),
         "checkpoint.every_minutes",
+        "evaluate.published",
     }
 
 

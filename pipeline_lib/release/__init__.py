@@ -1,0 +1,1 @@
+"""A trained model leaves the home: as a folder with its card, onto the hub, behind an OpenAI-compatible server."""
