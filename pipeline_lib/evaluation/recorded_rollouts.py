@@ -11,7 +11,7 @@ from pipeline_lib.files.markdown import one_line
 from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.prompts.collecting import digest_problem
-from pipeline_lib.records import FinishReason, Prompt, Rollout, Stage
+from pipeline_lib.records import BOXED, AnswerRule, FinishReason, Prompt, Rollout, Stage
 
 # What a column may be called; the first is the name in our own `rollouts` view or the most common one.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -175,6 +175,7 @@ def judge_recorded(
     run_id: str,
     stage: Stage,
     source: str | None = None,
+    answer_rule: AnswerRule = BOXED,
 ) -> list[Rollout]:
     """Judged rollouts of step 0 in the order given; `source` names them, else the benchmark of each."""
     grades = grade_responses(
@@ -185,6 +186,7 @@ def judge_recorded(
         tests=[prompt.tests for _, prompt in pairs],
         tolerances=[prompt.tolerance for _, prompt in pairs],
         problems=[prompt.problem for _, prompt in pairs],
+        answer_rule=answer_rule,
     )
     return [
         Rollout(

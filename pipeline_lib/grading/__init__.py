@@ -1,4 +1,4 @@
-"""Judging responses: the answer in the last box compared with the gold answer, or the last program run on its tests."""
+"""Judging responses: the answer, most often in the last box, compared with the gold answer, or the last program run on its tests."""
 
 import logging
 import math
@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pipeline_lib.grading.extraction import Found, find_answers
 from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
-from pipeline_lib.records import Grade
+from pipeline_lib.records import BOXED, AnswerRule, Grade
 
-__all__ = ["GRADERS", "extract_last_box", "grade_responses", "read_tolerance"]
+__all__ = ["GRADERS", "extract_last_box", "find_answers", "grade_responses", "read_tolerance"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,13 @@ def grade_responses(
     tolerances: Sequence[float | None] | None = None,
     problems: Sequence[str] | None = None,
     sandbox: Isolation = "process",
+    answer_rule: AnswerRule = BOXED,
 ) -> list[Grade]:
     """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; the texts of the `problems` tell
-    the units that they ask for; `tests` decide for grader "code",
+    whatever it holds. `answer_rule` says where the answer stands, but for code. `tolerances` are absolute errors that the
+    problems allow in numbers; the texts of the `problems` tell the units that they ask for; `tests` decide for grader "code",
     whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running
     out of it, or a crash of the grader, gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences
     differ in length, the grader is unknown, a tolerance is none, or a test is missing.
@@ -53,13 +55,15 @@ def grade_responses(
         raise ValueError(
             f"{len(responses)} responses, {len(answers)} answers and {len(finish_reasons)} finish reasons: need one of each"
         )
-    extracted = _extract(grader, responses)
+    found = _extract(grader, responses, finish_reasons, answer_rule)
     golds = _golds(grader, answers, tests)
     limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
     texts = problems if problems is not None and grader == "math" else [""] * len(responses)
     cases: list[Case | str] = [
-        "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit, text)
-        for answer, gold, limit, text, finish_reason in zip(extracted, golds, limits, texts, finish_reasons, strict=True)
+        "truncated" if finish_reason == "length" else why_none if answer is None else (answer, gold, limit, text)
+        for (answer, why_none), gold, limit, text, finish_reason in zip(
+            found, golds, limits, texts, finish_reasons, strict=True
+        )
     ]
     # Within a rollout group most answers repeat.
     distinct = sorted(
@@ -70,7 +74,7 @@ def grade_responses(
     counts = Counter(reasons)
     if counts["timeout"] or counts["error"]:
         logger.warning("%d of %d answers timed out and %d failed in grading", counts["timeout"], len(cases), counts["error"])
-    return [Grade(answer, reason == "correct", reason) for answer, reason in zip(extracted, reasons, strict=True)]
+    return [Grade(answer, reason == "correct", reason) for (answer, _), reason in zip(found, reasons, strict=True)]
 
 
 def read_tolerance(value: Any) -> float | None:
@@ -91,12 +95,12 @@ def is_exact_match(answer: str, gold: str) -> bool:
     return answer.strip() == gold.strip()
 
 
-def _extract(grader: str, responses: Sequence[str]) -> list[str | None]:
+def _extract(grader: str, responses: Sequence[str], finish_reasons: Sequence[str], rule: AnswerRule) -> list[Found]:
     if grader != "code":
-        return [extract_last_box(response) for response in responses]
+        return find_answers(rule, responses, finish_reasons)
     from pipeline_lib.grading.code import extract_program
 
-    return [extract_program(response) for response in responses]
+    return [(extract_program(response), "no_answer") for response in responses]
 
 
 def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | None) -> Sequence[str]:

@@ -13,11 +13,12 @@ from pipeline_lib.grading import (
     MATHS_TIMEOUT_SECONDS,
     PROGRAM_TIMEOUT_SECONDS,
     Isolation,
-    extract_last_box,
+    find_answers,
     is_exact_match,
     read_tolerance,
 )
 from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
+from pipeline_lib.records import AnswerRule
 
 MOST_SOURCES = 20
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
@@ -33,7 +34,7 @@ def grade_file(
     grader: str = "math",
     timeout_seconds: float | None = None,
     sandbox: Isolation = "process",
-    strict: bool = False,
+    answer_rule: AnswerRule | None = None,
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
     raw: bool = False,
@@ -44,8 +45,9 @@ def grade_file(
     instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `problem`, `source`, and `label` (boolean) to
     compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is compared. Returns
     a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input,
-    such as a file without any gold, before anything is judged or written. `strict` reads mathematics as training does: the last
-    box of the prediction or nothing. `raw` leaves a CSV's cells as they are (see `write_table`).
+    such as a file without any gold, before anything is judged or written. With an `answer_rule` the graders exact and math read
+    predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then truncated. `raw` leaves a
+    CSV's cells as they are (see `write_table`).
     """
     if grader not in GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
@@ -58,7 +60,7 @@ def grade_file(
     taken = [name for name in VERDICT_COLUMNS if name in table.column_names]
     if taken:
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
-    cases = _Cases(table, path, grader, sandbox, strict)
+    cases = _Cases(table, path, grader, sandbox, answer_rule)
     labels = truth_column(table, "label", path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
@@ -75,8 +77,8 @@ def grade_file(
 class _Cases:
     """The rows of a file by grader."""
 
-    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, strict: bool) -> None:
-        self.sandbox, self.strict = sandbox, strict
+    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, rule: AnswerRule | None) -> None:
+        self.sandbox, self.rule = sandbox, rule
 
         def column(name: str, of_answers: bool = False) -> list[str]:
             if name not in table.column_names:
@@ -84,6 +86,7 @@ class _Cases:
             return text_column(table, name, path, nullable=True, of_answers=of_answers)
 
         self.golds, self.predictions = column("gold", of_answers=True), column("prediction")
+        self.finish_reasons = ["length" if given == "length" else "stop" for given in column("finish_reason")]
         # What is no text (a list of messages) tells no unit.
         self.problems = table["problem"].to_pylist() if _is_text(table, "problem") else [None] * table.num_rows
         self.tests = column("tests", of_answers=True)  # JSON, as text or as it is
@@ -104,10 +107,26 @@ class _Cases:
         judges = {"exact": self._exact, "math": self._maths, "code": self._code}
         for grader, judge in judges.items():
             rows = [row for row, name in enumerate(self.graders) if name == grader and self.has_gold[row]]
+            if self.rule and grader != "code":
+                rows = self._read(rows, self.rule, verdicts, on_done)
             if rows:
                 for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
                     verdicts[row] = verdict
         return verdicts
+
+    def _read(self, rows: Sequence[int], rule: AnswerRule, verdicts: list[Verdict], on_done: OnDone) -> list[int]:
+        """Put the answers in place of the predictions; returns the rows that have one, and gives the others their verdict."""
+        cut = [self.finish_reasons[row] for row in rows]
+        found = find_answers(rule, [self.predictions[row] for row in rows], cut)
+        answered = []
+        for row, finish_reason, (answer, why_none) in zip(rows, cut, found, strict=True):
+            if finish_reason == "length" or answer is None:
+                verdicts[row] = (False, "truncated" if finish_reason == "length" else why_none, 0.0)
+            else:
+                self.predictions[row] = answer
+                answered.append(row)
+        on_done(len(rows) - len(answered))
+        return answered
 
     def _exact(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         equal = [is_exact_match(self.predictions[row], self.golds[row]) for row in rows]
@@ -118,9 +137,10 @@ class _Cases:
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
         tolerances, problems = [self.tolerances[row] for row in rows], [self.problems[row] for row in rows]
         seconds = timeout_seconds or MATHS_TIMEOUT_SECONDS
-        if self.strict:
-            pairs = [(extract_last_box(prediction), gold) for prediction, gold in zip(predictions, golds, strict=True)]
-            outcomes = judge_pairs(pairs, seconds, tolerances, lambda *_: on_done(1), problems)
+        if self.rule:
+            outcomes = judge_pairs(
+                list(zip(predictions, golds, strict=True)), seconds, tolerances, lambda *_: on_done(1), problems
+            )
         else:
             outcomes = judge_file_predictions(golds, predictions, seconds, lambda *_: on_done(1), tolerances, problems)
         return [(outcome.correct, outcome.reason, outcome.seconds) for outcome in outcomes]

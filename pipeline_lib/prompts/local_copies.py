@@ -35,7 +35,9 @@ def resolve_source(source: PromptSource) -> PromptSource:
 def source_identity(source: PromptSource) -> list[object]:
     """What a source's prompts depend on: its settings and, for local files, their content; where they lie does not matter."""
     resolved = resolve_source(source)
-    settings = resolved.model_dump(mode="json", exclude={"licence", "local", "num_problems"})
+    settings = {
+        key: value for key, value in resolved.result_settings().items() if key not in ("licence", "local", "num_problems")
+    }
     if resolved.kind != "file" or not resolved.path:
         return [settings]
     return [{**settings, "path": None}, *content_digests(Path(resolved.path))]
