@@ -132,7 +132,7 @@ def run_laconic(name: str, dtype: str, model: str, folder: Path) -> None:
     from pipeline_lib.prompts import load_prompts
     from pipeline_lib.rewards import REWARDS
     from pipeline_lib.rewards.truncation import TruncationReward
-    from pipeline_lib.worker.program import Worker, hidden, own_engine
+    from pipeline_lib.worker.program import UNUSED, Worker, hidden, own_engine
 
     class ShorterIsBetter(TruncationReward):
         def score(self, outcomes: Any) -> Any:
@@ -148,7 +148,7 @@ def run_laconic(name: str, dtype: str, model: str, folder: Path) -> None:
         run_id="beside-trl", config=config, base_folder=model, prompts_file=str(folder / "prompts.json"),
         rollouts_folder=str(folder / "rollouts"), steps_folder=str(folder / "steps"), checkpoints_folder=str(folder / "checkpoints"),
     )  # fmt: skip
-    with hidden("mlflow", "redis", "scipy", "sklearn"):
+    with hidden(*UNUSED):
         worker = Worker(config, model, folder, own_engine)
         from pipeline_lib.training.loop import train
     if SHAPES[name].mean_tokens:

@@ -43,6 +43,16 @@ def python_path() -> str:
     return os.pathsep.join(path for path in paths if path)
 
 
+def thread_environment(num_threads: int) -> dict[str, str]:
+    """What a process that computes on so many threads has in its environment before torch is imported.
+
+    Threads that wait for each other spin for GOMP_SPINCOUNT rounds before they sleep. By default that is milliseconds: beside other
+    work, the core that the awaited thread needs (measured: docs/performance.md).
+    """
+    spin = os.environ.get("GOMP_SPINCOUNT", "1000")
+    return {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(num_threads), "GOMP_SPINCOUNT": spin}
+
+
 def descendants(pid: int) -> list[psutil.Process]:
     """All processes that a process has started, and theirs; empty when it is gone."""
     try:

@@ -29,6 +29,7 @@ from pipeline_lib.fleet.dispatcher import Dispatcher, FleetError
 from pipeline_lib.fleet.placement import num_processes, of_a_process, require_room, trainer_bundles
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, write_json
 from pipeline_lib.messages.faults import explain, one_line, will_repeat
+from pipeline_lib.processes import thread_environment
 from pipeline_lib.records import FleetEvent
 from pipeline_lib.worker.process import WorkerFailed, new_folder, prepare_folder
 
@@ -197,7 +198,7 @@ class RayFleet:
     def _resources(self, number: int) -> dict[str, Any]:
         """What so many processes take of a node, and what must be in the environment before torch is imported."""
         handed_on = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
-        threads = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(self._config.compute.num_threads)}
+        threads = thread_environment(self._config.compute.num_threads)
         taken = {f"num_{kind.lower()}s": number * of_each for kind, of_each in of_a_process(self._config, _has_gpus()).items()}
         return {**taken, "runtime_env": {"env_vars": handed_on | threads}}
 

@@ -21,7 +21,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.files.home import below
 from pipeline_lib.jobs import GenerateJob, TrainJob, read_failure, read_json, reserve_failure, write_json
 from pipeline_lib.messages.faults import LESS_MEMORY, RESUMES, Explained, one_line
-from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree, python_path
+from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree, python_path, thread_environment
 from pipeline_lib.worker.devices import device_environment, visible_devices
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
@@ -224,10 +224,8 @@ def sudden_end(exit_code: int | None, log: str, memory: str) -> str:
 
 
 def _environment(config: RunConfig, devices: Sequence[int]) -> dict[str, str]:
-    # Must be there before torch is imported: threads that spin beside those of a second worker slow both tenfold.
-    threads = str(config.compute.num_threads)
-    settings = {"PYTHONPATH": python_path(), "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": threads}
-    return {**os.environ, **settings, **device_environment(devices)}
+    threads = thread_environment(config.compute.num_threads)
+    return {**os.environ, "PYTHONPATH": python_path(), **threads, **device_environment(devices)}
 
 
 def _free_port() -> int:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
+# The engine's and the trainer's libraries import these because they are there: two fifths of what a worker's start takes.
+UNUSED = ("mlflow", "redis", "scipy", "sklearn")
 
 logger = logging.getLogger(__name__)
 
@@ -68,22 +70,30 @@ def serve(folder: Path) -> None:
     started = time.perf_counter()
     settings = read_json(folder / "worker.json")
     config = stored_config(settings["config"], RunConfig)
-    # The engine's and the trainer's libraries import these because they are there: two fifths of what a worker's start takes.
-    with hidden("mlflow", "redis", "scipy", "sklearn"):
+    with hidden(*UNUSED):
         worker = Worker(config, settings["base_folder"], folder, own_engine)
-        logger.info("engine ready after %.1f s", time.perf_counter() - started)
-        if settings["will_train"]:
-            import pipeline_lib.training.loop  # noqa: F401  (slow to import: done while no job waits)
+    logger.info("engine ready after %.1f s", time.perf_counter() - started)
     keep_what_has_come()
-    number = 0
+    number, is_prepared = 0, not settings["will_train"]
     while not (folder / "close").exists():
         path = folder / f"{number:04d}.json"
         if not path.exists():
-            time.sleep(POLL_SECONDS)
+            if is_prepared:
+                time.sleep(POLL_SECONDS)
+            else:
+                import_training()
+                is_prepared = True
             continue
         worker.run(number, path)
         number += 1
     worker.close()
+
+
+def import_training() -> None:
+    """What takes seconds to import, while no job waits."""
+    with hidden(*UNUSED):
+        import pipeline_lib.training.loop  # noqa: F401
+    keep_what_has_come()
 
 
 @contextmanager
@@ -138,6 +148,7 @@ class Worker:
     def _dispatch(self, number: int, job: Job) -> Any:
         if isinstance(job, GenerateJob):
             return self._generate(number, job)
+        import_training()
         from pipeline_lib.training.loop import train
 
         self._weights = "training"  # whatever the engine holds afterwards, it is no known folder
