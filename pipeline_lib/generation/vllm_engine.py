@@ -1,5 +1,6 @@
 """vLLM in this process: seeded sampling with exact log-probs, in-place weight updates that are checked, and sleep beside a trainer."""
 
+import gc
 import os
 import uuid
 from collections import Counter
@@ -57,8 +58,11 @@ class VllmGenerator:
     ) -> None:
         configure_environment()
         import torch
+        import vllm.v1.engine.core
         from vllm import LLM
 
+        # It collects garbage three times before it freezes what is left: half a second of a start that has made none.
+        vllm.v1.engine.core.freeze_gc_heap = gc.freeze
         self._config, self._ranks = config, ranks or EngineRanks()
         self._model, self._revision, self._version = model, revision, AT_START
         self._on_cpu = not torch.cuda.is_available()
