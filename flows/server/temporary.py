@@ -61,6 +61,7 @@ def _service(listening: int, address: str, password: str) -> Service:
         PASSWORD_VARIABLE: password,
         HOSTS_VARIABLE: "127.0.0.1",
         "PREFECT_UI_ENABLED": "false",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",  # which no flow of ours uses
         "PYTHONPATH": python_path(),
     }
     command = [sys.executable, "-m", "flows.server.program", "--temporary-socket", str(listening)]

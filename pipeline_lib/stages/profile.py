@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline_lib.files.home import below
 from pipeline_lib.files.tables import FORMATS
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
+from pipeline_lib.prompts.chat_templates import load_tokenizer
 from pipeline_lib.prompts.local_copies import content_digests, source_identity
 from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.run import Run
@@ -159,10 +161,17 @@ def _sample(session: RunSession, content: SourceContent, shard_prefix: str, disp
         shard_prefix=shard_prefix,
         output_folder=str(run.rollouts_folder("profile")),
     )
+    # The filter comes next, and this process waits: half of what a filter takes of a new process is to import a tokenizer.
+    threading.Thread(target=_import_tokenizer, args=(session,), daemon=True).start()
     with display.progress(run.config.name, "profile") as progress:
         job = GenerateJob(units=(unit,))
         result: Summary = generate(session, "profile", job, progress)
     return result
+
+
+def _import_tokenizer(session: RunSession) -> None:
+    with suppress(Exception):  # whoever needs it says what is wrong with it
+        load_tokenizer(session.run.base.location, session.run.config)
 
 
 def _take_recorded(session: RunSession, content: SourceContent) -> Summary:
