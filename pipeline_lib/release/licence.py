@@ -1,10 +1,12 @@
 """The licence of a base model, as its own card and files tell it; nobody's is guessed."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline_lib.runs.base_model import BaseModel
 
 LARGEST_BYTES = 1 << 20
+HUB_SECONDS = 5.0
 LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*")
 # Of a card's metadata.
 KEYS = ("license", "license_name", "license_link")
@@ -12,32 +14,29 @@ KEYS = ("license", "license_name", "license_link")
 
 def licence_metadata(base: BaseModel | None) -> dict[str, str]:
     """`license`, and where it is one of its own `license_name` and `license_link`; empty where nobody says."""
-    from huggingface_hub import ModelCard
-
-    card = _card(base) if base else None
-    if card is None:
-        return {}
     try:
-        found = vars(ModelCard(card, ignore_metadata_errors=True).data)
-    except Exception:  # whatever somebody's YAML does to a library: the licence is then not known
-        return {}
+        found = _card_data(base.location) if base else {}
+    except Exception:  # no network, no such model, or what somebody's YAML does to a library: then nobody says
+        found = {}
     return {key: value for key in KEYS if isinstance(value := found.get(key), str) and 0 < len(value) <= 200}
 
 
-def _card(base: BaseModel) -> str | None:
-    path = Path(base.location) / "README.md"
-    if not Path(base.location).is_dir():
-        from huggingface_hub import hf_hub_download
+def _card_data(location: str) -> dict[str, Any]:
+    """The metadata of a base's card: in its folder, in the hub's cache, else asked of the hub once."""
+    from huggingface_hub import ModelCard, model_info, try_to_load_from_cache
 
-        try:
-            path = Path(hf_hub_download(base.location, "README.md"))  # from the cache, else from the hub
-        except Exception:  # no network, no such model, no permission: then nobody says
-            return None
+    path = Path(location) / "README.md"
+    if not Path(location).is_dir():
+        cached = try_to_load_from_cache(location, "README.md")
+        if not isinstance(cached, str):
+            data = model_info(location, timeout=HUB_SECONDS).card_data
+            return vars(data) if data else {}
+        path = Path(cached)
     elif path.is_symlink():
-        return None
-    if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
-        return None
-    return path.read_text(encoding="utf-8", errors="replace")
+        return {}
+    if path.stat().st_size > LARGEST_BYTES:
+        return {}
+    return vars(ModelCard(path.read_text(encoding="utf-8", errors="replace"), ignore_metadata_errors=True).data)
 
 
 def licence_files(folder: Path) -> list[Path]:
