@@ -44,6 +44,8 @@ def surely_fits(source: PromptSource, problem: str, limit_tokens: int, chat_temp
     """Whether a problem fits without asking the tokenizer: none makes more tokens of a text than it has bytes."""
     room = max(TEMPLATE_BYTES, len(chat_template or ""))
     return sum(len(turn["content"].encode()) + room for turn in turns(source, problem)) <= limit_tokens
+
+
 def template_arguments(source: PromptSource) -> dict[str, Any]:
     """What the chat template is told beside the turns."""
     return {} if source.enable_thinking is None else {"enable_thinking": source.enable_thinking}

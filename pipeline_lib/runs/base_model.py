@@ -31,6 +31,8 @@ def resolve_base_model(config: RunConfig) -> BaseModel:
     A registered model lies where MLflow keeps it, or is copied into the home once; one that is served elsewhere lies nowhere.
     """
     location, label = locate_base_model(config)
+    if endpoint := config.generation.endpoint:
+        return BaseModel(location, label, digest(["served", label, endpoint.result_settings()]))
     is_of_hub = location == label  # a folder's location is its whole path
     return BaseModel(location, label, digest([label, config.model_revision]) if is_of_hub else _folder_digest(Path(location)))
 
@@ -39,7 +41,7 @@ def locate_base_model(config: RunConfig) -> tuple[str, str]:
     """Location and label of `resolve_base_model`: what a digest of all weights is not needed for."""
     name = config.base_model
     if config.generation.endpoint:
-        return BaseModel("", name, digest(["served", name, config.generation.endpoint.result_settings()]))
+        return "", name
     if name.startswith("models:"):
         from pipeline_lib.tracking import Registry
 
