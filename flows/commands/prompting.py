@@ -65,7 +65,8 @@ def _show_lengths(surveys: list[SourceSurvey]) -> None:
 def _consequence(survey: SourceSurvey) -> str:
     if not survey.num_too_long:
         return ""
-    return "those are left out" if survey.used_for == "training" else "refused: raise generation.max_prompt_tokens"
+    met_by = {"training": "those are left out", "validation": "may not fit beside a response", "benchmark": "refused"}
+    return met_by[survey.used_for] + ("" if survey.used_for == "training" else ": raise generation.max_prompt_tokens")
 
 
 def _show_left_out(survey: SourceSurvey) -> None:

@@ -116,7 +116,7 @@ def _kind(schema: dict[str, Any]) -> str:
 def _one_kind(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{_escape(value)}`" for value in schema.get("enum", [schema.get("const")]))
-    kind = str(schema.get("type", "any"))
+    kind = str(schema.get("type", "object" if "$ref" in schema else "any"))
     if kind == "array":
         fixed = schema.get("prefixItems")
         items = ", ".join(_one_kind(item) for item in fixed) if fixed else _one_kind(schema.get("items", {}))

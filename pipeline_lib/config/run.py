@@ -175,11 +175,10 @@ class RunConfig(Section):
         description="A Jinja file to render with, or 'plain' (Question: … Answer: …), for a base model without a template or in "
         "place of its own; read with the configuration, and saved with the trained model.",
     )
-    # They count in the sources, which have them then.
-    system_prompt: ChangesNoResult[str | None] = Field(
+    system_prompt: CountsWhereGiven[str | None] = Field(
         None, description="The system turn of all sources that do not set it themselves ('' for none)."
     )
-    examples: ChangesNoResult[Examples] = Field(
+    examples: CountsWhereGiven[Examples] = Field(
         None, description="The example turns of all sources that do not set them themselves ([] for none)."
     )
     model_revision: str | None = Field(None, description="Hub only: commit or tag of the base model.")

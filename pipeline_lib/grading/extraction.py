@@ -24,7 +24,8 @@ PATTERN_TIMEOUT_SECONDS = 0.25
 START_TIMEOUT_SECONDS = 60.0
 OVERRUN = 20
 MAX_PROCESSES = 8
-TEXTS_A_PROCESS = 64
+# A process is started for so many texts: fewer are not worth its start, more might not fit its memory.
+FEWEST_TEXTS, MOST_TEXTS = 64, 256
 
 # An answer, or None with the reason that there is none: no_answer, timeout or error.
 Found = tuple[str | None, str]
@@ -74,8 +75,8 @@ def find_pattern(pattern: str, texts: Sequence[str]) -> list[Found]:
     """
     if not texts:
         return []
-    num_processes = min(MAX_PROCESSES, os.cpu_count() or 1, 1 + len(texts) // TEXTS_A_PROCESS)
-    size = -(-len(texts) // num_processes)
+    num_processes = min(MAX_PROCESSES, os.cpu_count() or 1)
+    size = min(MOST_TEXTS, max(FEWEST_TEXTS, -(-len(texts) // num_processes)))
     parts = [texts[start : start + size] for start in range(0, len(texts), size)]
     with ThreadPoolExecutor(num_processes) as threads:
         return list(chain.from_iterable(threads.map(lambda part: _search(pattern, part), parts)))
@@ -90,7 +91,8 @@ def _search(pattern: str, texts: Sequence[str]) -> list[Found]:
         missing = "error"
     except subprocess.TimeoutExpired as overrun:
         written, missing = overrun.stdout or b"", "timeout"
-    found: list[Found] = [(answer, reason) for answer, reason in map(json.loads, written.splitlines()[: len(texts)])]
+    lines = written.split(b"\n")[:-1]  # the last may be half of one
+    found: list[Found] = [(answer, reason) for answer, reason in map(json.loads, lines)]
     return found + [(None, missing)] * (len(texts) - len(found))
 
 

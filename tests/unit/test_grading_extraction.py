@@ -99,8 +99,8 @@ def test_a_process_that_is_killed_keeps_what_it_has_found(monkeypatch):
 
 
 def test_many_texts_are_dealt_over_processes_in_order():
-    texts = [f"it is {number}" for number in range(150)]
-    assert extraction.find_pattern(r"is (\d+)", texts) == [(str(number), "") for number in range(150)]
+    texts = [f"it is {number}" for number in range(600)]
+    assert extraction.find_pattern(r"is (\d+)", texts) == [(str(number), "") for number in range(600)]
 
 
 @pytest.mark.parametrize("rule", [LAST_NUMBER, AnswerRule("after", "is"), AnswerRule("pattern", r"\d+")])
