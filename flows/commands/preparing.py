@@ -99,7 +99,10 @@ def grade(
         Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, problem, source).")
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
-    grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
+    grader: Annotated[str, typer.Option(help="math, exact, choice, code or gym; for rows without a column grader.")] = "math",
+    function: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="Judge by your own function (docs/howto/own-grader.md).")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
     strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
@@ -108,7 +111,7 @@ def grade(
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.commands.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw)
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw, function)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

@@ -184,6 +184,8 @@ def benchmark_in_training(plan: PlannedRun) -> Advice | None:
 def _carrier(source: PromptSource) -> tuple[object, ...]:
     if source.kind == "tiny":
         return ("tiny", source.family, source.split)
+    if source.kind == "gym":
+        return ("gym", *sorted(source.tasks), source.seed)
     return (source.kind, source.path, source.subset, source.split, source.data_files)
 
 
@@ -191,9 +193,7 @@ def _carrier(source: PromptSource) -> tuple[object, ...]:
 def no_boxed_request(plan: PlannedRun) -> Advice | None:
     """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""
     silent = {
-        key: source
-        for key, source in _sources(plan.config).items()
-        if source.grader == "math" and "\\boxed" not in source.user_suffix
+        key: source for key, source in plan.sources.items() if source.grader == "math" and "\\boxed" not in source.user_suffix
     }
     if not silent:
         return None
@@ -201,9 +201,3 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     found += ", ".join(f"{key}.suffix = {source.suffix!r}" for key, source in silent.items() if source.suffix is not None)
     settings = tuple(f"{key}.template=boxed" for key, source in silent.items() if source.suffix is None)
     return Advice("warning", found, "Ask for the box.", settings)
-
-
-def _sources(config: RunConfig) -> dict[str, PromptSource]:
-    held_out = {"validation.source": config.validation.source} if config.validation else {}
-    benchmarks = {f"evaluate.benchmarks.{number}": benchmark for number, benchmark in enumerate(config.evaluate.benchmarks)}
-    return {"prompts": config.prompts, **held_out, **benchmarks}

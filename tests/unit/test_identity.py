@@ -86,6 +86,8 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     assert left_out == {
         "train.lora",
         "train.batches_ahead",
+        *(f"prompts.{key}" for key in ("task", "parameters", "choices_field", "metadata_fields")),
+        *(f"prompts.{key}" for key in ("function", "correct_score", "grading_seconds")),
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),
         *(f"generation.{key}" for key in ("gpu_memory_utilization_alone", "tensor_parallel", "sleep", "kl_tolerance")),
