@@ -46,7 +46,7 @@ class LocalCopy(Section):
 
 
 class PromptSource(Section):
-    """Where problems with a checkable answer come from: the built-in tiny world, a local file or folder, or the hub."""
+    """Where problems with a checkable answer come from: the built-in tiny world, Reasoning Gym, a local file or folder, or the hub."""
 
     name: Name = Field(
         description="Name under which the prompts are stored (prompts.source, budget_results.benchmark), of the form of a run's."

@@ -72,16 +72,19 @@ def test_it_is_graded_by_its_own_scorer() -> None:
 CODE = "__import__('pathlib').Path({path!r}).touch()"
 
 
-@pytest.mark.parametrize("task", ["spiral_matrix", "simple_integration", "countdown"])
-def test_an_answer_that_is_code_is_wrong_and_not_run(task: str, tmp_path: Path) -> None:
-    source = gym(task=task, num_prompts=1, grading_seconds=1)
-    (prompt,) = load_prompts(source)
+def test_an_answer_that_is_code_is_wrong_and_not_run(tmp_path: Path) -> None:
+    """By `eval`, by sympy's parser, and by the same under a name of the module's own."""
     written = tmp_path / "written"
-    attacks = [CODE.format(path=str(written)), "exec(chr(112))", "(1).__class__", "9**9**9**9", prompt.answer]
-    responses = [f"<answer>{attack}</answer>" for attack in attacks]
-    grades = grade_prompts(source, responses, [prompt] * len(responses), ["stop"] * len(responses))
-    assert [grade.correct for grade in grades] == [False] * 4 + [True]
-    assert not written.exists()
+    attacks = [CODE.format(path=str(written)), "exec(chr(112))", "(1).__class__", "x.free_symbols", "[].append(1)"]
+    for task in ("spiral_matrix", "simple_integration", "countdown"):
+        source = gym(task=task, num_prompts=1, grading_seconds=1)
+        (prompt,) = load_prompts(source)
+        endless = ["9**9**9**9"] if task == "countdown" else []
+        responses = [f"<answer>{attack}</answer>" for attack in [*attacks, *endless, prompt.answer]]
+        grades = grade_prompts(source, responses, [prompt] * len(responses), ["stop"] * len(responses))
+        assert [grade.correct for grade in grades] == [False] * (len(responses) - 1) + [True]
+        assert [grade.reason for grade in grades[5:-1]] == ["timeout"] * len(endless)
+        assert not written.exists()
 
 
 def test_problems_of_several_right_answers_have_no_gold_one_and_tuples_survive() -> None:

@@ -8,6 +8,7 @@ import ast
 import builtins
 import json
 import re
+import site
 import sys
 from difflib import get_close_matches
 from functools import cache
@@ -22,7 +23,7 @@ _TRIES = 20  # draws for each problem that is wanted, before a family counts as 
 
 def start() -> None:
     """Import Reasoning Gym, then give up what scoring does not need: files to write, the network, other programs."""
-    import reasoning_gym  # noqa: F401
+    import reasoning_gym
 
     _guard_evaluation()
     sys.path.insert(0, str(Path(__file__).parents[1] / "code"))
@@ -30,7 +31,8 @@ def start() -> None:
 
     sys.path.pop(0)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    landlock.restrict([*namespaces.readable_paths(), *(path for path in sys.path if path)], None)
+    packages = [*site.getsitepackages(), str(Path(reasoning_gym.__file__).parents[1])]
+    landlock.restrict([*namespaces.readable_paths(), *packages], None)
     seccomp.install(False)
 
 
