@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Stage = Literal["profile", "train", "evaluate"]
 FinishReason = Literal["stop", "length"]
+AnswerFrom = Literal["boxed", "last_number", "after", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,17 @@ class Prompt:
     answer: str
     tests: str | None = None
     tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """Where a response's answer stands; `text` is the mark that it is "after", or the "pattern" that finds it."""
+
+    answer_from: AnswerFrom = "boxed"
+    text: str = ""
+
+
+BOXED = AnswerRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,7 @@ class DifficultyEstimate:
     num_correct: int
     pass_rate: float
     mean_tokens: float | None  # None when only the pass rate was recorded
+    num_answered: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,7 @@ class TrainingStep:
     logprob_gap_k3: float | None = None
     logprob_gap_p999: float | None = None
     engine_ratio_outside_fraction: float | None = None
+    answered_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +239,7 @@ class BudgetPoint:
     mean_tokens_correct: float | None
     mean_tokens_incorrect: float | None
     truncated_fraction: float
+    answered_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline_lib.grading import Isolation
 from pipeline_lib.grading.files import grade_file
 from pipeline_lib.messages.harmless import HarmlessConsole
+from pipeline_lib.records import AnswerRule
 
 
 def grade_with_progress(
@@ -16,7 +17,7 @@ def grade_with_progress(
     grader: str,
     timeout_seconds: float | None,
     sandbox: Isolation,
-    strict: bool,
+    answer_rule: AnswerRule | None,
     raw: bool = False,
     function: str | None = None,
 ) -> list[dict[str, Any]]:
@@ -30,7 +31,7 @@ def grade_with_progress(
             grader,
             timeout_seconds,
             sandbox,
-            strict,
+            answer_rule,
             on_start=lambda total: progress.update(bar, total=total, visible=True),
             on_done=lambda count: progress.advance(bar, count),
             raw=raw,

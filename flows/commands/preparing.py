@@ -1,4 +1,4 @@
-"""`laconic doctor`, `check`, `preview`, `grade` and `warmup`: what is done before a run."""
+"""`laconic doctor`, `check`, `prompts`, `preview`, `grade` and `warmup`: what is done before a run."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,8 @@ import typer
 
 from flows.commands.terminal import ConfigPath, Overrides, Panel, Raw, cell, console, errors, show_summaries, text_table
 from flows.server.temporary import server_starting
-from pipeline_lib.config import laconic_home, load_config
+from pipeline_lib.config import AnswerSettings, laconic_home, load_config, parse_config
+from pipeline_lib.records import AnswerFrom
 
 commands = typer.Typer()
 
@@ -59,6 +60,23 @@ def check(
 
 
 @commands.command(rich_help_panel=Panel.PREPARE)
+def prompts(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    num_shown: Annotated[int, typer.Option("-n", min=0, metavar="N", help="So many rendered prompts.")] = 3,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source; else of the training prompts.")] = None,
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Show what the model is asked: rendered prompts with their special tokens, lengths, and what cleaning leaves out.
+
+    No model is loaded.
+    """
+    from flows.commands.prompting import show_prompts
+
+    show_prompts(load_config(config, overrides), source, num_shown, output_format)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
 def preview(
     config: ConfigPath,
     overrides: Overrides = [],  # noqa: B006
@@ -105,13 +123,21 @@ def grade(
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
-    strict: Annotated[bool, typer.Option("--strict", help="Only the last box counts, as in training.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="As --answer-from boxed: only the last box counts.")] = False,
+    answer_from: Annotated[
+        AnswerFrom | None, typer.Option(help="Where the answer stands, as in training; else it may be bare.")
+    ] = None,
+    answer_mark: Annotated[str | None, typer.Option(metavar="TEXT", help="What the answer is after.")] = None,
+    answer_pattern: Annotated[str | None, typer.Option(metavar="REGEX", help="What finds the answer.")] = None,
     raw: Raw = False,
 ) -> None:
     """Judge predictions with our grader; no model, store or server is needed."""
     from flows.commands.grading import grade_with_progress
 
-    summary = grade_with_progress(file, out, grader, timeout, sandbox, strict, raw, function)
+    given = {"answer_from": answer_from, "answer_mark": answer_mark, "answer_pattern": answer_pattern}
+    told = {key: value for key, value in given.items() if value is not None} or ({"answer_from": "boxed"} if strict else {})
+    rule = parse_config(told, AnswerSettings, origin="grade").answer_rule if told else None
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, rule, raw, function)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

@@ -17,7 +17,7 @@ from pipeline_lib.config.run import (
     RunConfig,
     TrackingConfig,
 )
-from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, PromptSource
+from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, AnswerSettings, PromptSource, with_suffix
 from pipeline_lib.config.training import LoraConfig, NegativeStrategy, TrainConfig, WatchConfig
 from pipeline_lib.config.warmup import WarmupConfig
 from pipeline_lib.files.home import digest, laconic_home

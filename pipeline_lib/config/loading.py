@@ -79,12 +79,15 @@ def include_sources(tree: Any, folder: Path, key: str = "") -> Any:
 
     A source is a name (`"aime25"`), or a table with `include = NAME` whose other keys win over the file's. A name means
     `benchmarks/NAME.toml` beside the configuration (`folder`) or among the shipped ones; a path ending in .toml is relative to
-    `folder`. So what is stored with a run is complete. Raises ValueError for a file that is not there.
+    `folder`, and so are files of `examples` and `chat_template` that are not there as given. So what is stored with a run is
+    complete. Raises ValueError for a file that is not there.
     """
     if isinstance(tree, list):
         return [include_sources(item, folder, key) for item in tree]
     if isinstance(tree, str) and key in _SOURCE_KEYS:
         return read_toml(_source_file(tree, folder))
+    if isinstance(tree, str) and key in ("examples", "chat_template") and "{" not in tree:
+        return str(folder / tree) if not Path(tree).expanduser().is_file() and (folder / tree).is_file() else tree
     if not isinstance(tree, dict) or key in _WITHOUT_SOURCES:
         return tree
     own = {name: include_sources(value, folder, name) for name, value in tree.items() if name != "include"}

@@ -6,12 +6,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.loading import apply_override, include_sources, load_config, parse_config
-from pipeline_lib.config.sources import PromptSource
+from pipeline_lib.config.sources import AnswerSettings, PromptSource
 from pipeline_lib.files.home import digest
-from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, Section, name_from
+from pipeline_lib.section import Name, NonNegativeInt, PositiveInt, name_from
 
 
-class RecordedConfig(Section):
+class RecordedConfig(AnswerSettings):
     """A budget sweep of recorded rollouts: a file with a row per rollout, judged by our grader."""
 
     name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")

@@ -1,19 +1,28 @@
 """One run: a section per stage, each with the paper's default where the paper gives one."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipeline_lib.config.compute import ComputeConfig
 from pipeline_lib.config.fleet import FleetConfig, require_possible_ahead
 from pipeline_lib.config.generation import GenerationConfig
 from pipeline_lib.config.retraining import RetrainConfig
-from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, PromptSource
+from pipeline_lib.config.sources import CHAT_STYLES, ChatStyle, Examples, PromptSource, read_chat_template
 from pipeline_lib.config.training import CheckpointConfig, TrainConfig, ValidationConfig, WatchConfig
 from pipeline_lib.files.home import digest
 from pipeline_lib.messages.addresses import remember_address
 from pipeline_lib.rewards import RewardConfig, make_reward
-from pipeline_lib.section import ChangesNoResult, Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from pipeline_lib.section import (
+    ChangesNoResult,
+    CountsWhereGiven,
+    Fraction,
+    Name,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 # Where a run's configuration holds prompt sources: section and key in it.
 SOURCES: tuple[tuple[str, str | None], ...] = (("prompts", None), ("validation", "source"), ("evaluate", "benchmarks"))
@@ -152,6 +161,18 @@ class RunConfig(Section):
     chat_style: ChatStyle = Field(
         "model", description="How the model is told to think, for all sources that do not say it themselves."
     )
+    chat_template: CountsWhereGiven[Annotated[str | None, BeforeValidator(read_chat_template)]] = Field(
+        None,
+        description="A Jinja file to render with, or 'plain' (Question: … Answer: …), for a base model without a template or in "
+        "place of its own; read with the configuration, and saved with the trained model.",
+    )
+    # They count in the sources, which have them then.
+    system_prompt: ChangesNoResult[str | None] = Field(
+        None, description="The system turn of all sources that do not set it themselves ('' for none)."
+    )
+    examples: ChangesNoResult[Examples] = Field(
+        None, description="The example turns of all sources that do not set them themselves ([] for none)."
+    )
     model_revision: str | None = Field(None, description="Hub only: commit or tag of the base model.")
     prompts: PromptSource
     generation: GenerationConfig = GenerationConfig()
@@ -174,9 +195,12 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread_chat_style(cls, tree: Any) -> Any:
-        """Give every source the settings of the chat style that it does not set itself."""
-        style = CHAT_STYLES.get(tree.get("chat_style", "model"), {}) if isinstance(tree, dict) else {}
-        return _with_defaults(tree, style) if style else tree
+        """Give every source what it does not set itself: the settings of the chat style, system prompt and examples."""
+        if not isinstance(tree, dict):
+            return tree
+        given = {key: tree[key] for key in ("system_prompt", "examples") if tree.get(key) is not None}
+        defaults = CHAT_STYLES.get(tree.get("chat_style", "model"), {}) | given
+        return _with_defaults(tree, defaults) if defaults else tree
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":

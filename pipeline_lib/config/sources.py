@@ -1,9 +1,11 @@
 """Where problems come from and how they are put to the model."""
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from pipeline_lib.records import AnswerFrom, AnswerRule
 from pipeline_lib.section import CountsWhereGiven, Fraction, Name, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 # The prompt suffix of the paper (protocol table).
@@ -28,6 +30,7 @@ CHAT_STYLES: dict[str, dict[str, Any]] = {
 ChatStyle = Literal["model", "r1-distill", "qwen3-thinking", "qwen3-non-thinking"]
 
 LAST_GYM_SEED = 4000  # numpy takes 32 bits, a million of which are each seed's
+LARGEST_FILE_BYTES = 1 << 20  # of what becomes part of a configuration
 
 PassRateScale = Literal["fraction", "percent", "failure_percent"]
 
@@ -45,7 +48,100 @@ class LocalCopy(Section):
     num_problems: PositiveInt | None = Field(None, description="Problems with an answer that it must hold.")
 
 
-class PromptSource(Section):
+def with_suffix(problem: str, suffix: str) -> str:
+    """The content of a user turn."""
+    return f"{problem}\n{suffix}" if suffix else problem
+
+
+class Example(Section):
+    """A problem and a response to it, as the turns before the prompt show them."""
+
+    problem: str = Field(min_length=1, description="The problem; the source's suffix follows it.")
+    response: str = Field(min_length=1, description="The whole response, as a model should write it.")
+
+    def turns(self, suffix: str) -> list[dict[str, str]]:
+        """The two turns."""
+        return [
+            {"role": "user", "content": with_suffix(self.problem, suffix)},
+            {"role": "assistant", "content": self.response},
+        ]
+
+
+def _read_examples(value: Any) -> Any:
+    """The rows of the file that is named; read with the configuration, which is then complete. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    from pipeline_lib.files.tables import read_table
+
+    rows = read_table(_given_file(value), ["problem", "response"]).to_pylist()
+    return [{key: row[key] for key in ("problem", "response")} for row in rows]
+
+
+def read_chat_template(value: Any) -> Any:
+    """The content of the file that is named; "plain", and what is a template itself, stay. Raises ValueError."""
+    if not isinstance(value, str) or value == "plain" or "{" in value:
+        return value
+    template = _given_file(value).read_text(encoding="utf-8")
+    if "{" not in template:
+        raise ValueError(f"{value} holds no Jinja template")
+    return template
+
+
+def _given_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ValueError(f"there is no file {name}")
+    if path.stat().st_size > LARGEST_FILE_BYTES:
+        raise ValueError(f"{name} is larger than {LARGEST_FILE_BYTES >> 20} MiB")
+    return path
+
+
+Examples = Annotated[tuple[Example, ...] | None, BeforeValidator(_read_examples)]
+
+
+class AnswerSettings(Section):
+    """Where the answer stands in a response, for the graders that compare it with a gold answer."""
+
+    answer_from: CountsWhereGiven[AnswerFrom] = Field(
+        "boxed",
+        description="Where a response's answer stands: in the last box, the last number, after answer_mark, or where "
+        "answer_pattern matches last; in a response that was cut only a box counts as whole (docs/grading.md).",
+    )
+    answer_mark: CountsWhereGiven[str | None] = Field(
+        None,
+        min_length=1,
+        description="after only: the text, such as '####', whose last occurrence the answer follows on its line.",
+    )
+    answer_pattern: CountsWhereGiven[str | None] = Field(
+        None,
+        min_length=1,
+        description="pattern only: regular expression; its group (?P<answer>…), else its first group, else all of it is the answer.",
+    )
+
+    @property
+    def answer_rule(self) -> AnswerRule:
+        """The three settings in one."""
+        return AnswerRule(self.answer_from, self.answer_mark or self.answer_pattern or "")
+
+    @model_validator(mode="after")
+    def _answer_is_told(self) -> Self:
+        for kind, key, value in (
+            ("after", "answer_mark", self.answer_mark),
+            ("pattern", "answer_pattern", self.answer_pattern),
+        ):
+            if (self.answer_from == kind) != (value is not None):
+                raise ValueError(f"answer_from = '{kind}' and {key} are needed together")
+        if self.answer_pattern is not None:
+            import regex
+
+            try:
+                regex.compile(self.answer_pattern)
+            except regex.error as error:
+                raise ValueError(f"answer_pattern = {self.answer_pattern!r} is no regular expression: {error}") from error
+        return self
+
+
+class PromptSource(AnswerSettings):
     """Where problems with a checkable answer come from: the built-in tiny world, Reasoning Gym, a local file or folder, or the hub."""
 
     name: Name = Field(
@@ -102,7 +198,7 @@ class PromptSource(Section):
     domain: str = Field("math", description="Stored as prompts.domain.")
     grader: Literal["exact", "math", "code", "choice", "python", "gym"] = Field(
         "math",
-        description="exact: string in the last box; math: math-verify; code: the last code block, run on tests; choice: the letter "
+        description="exact: the answer as a string; math: its value; code: the last code block, run on tests; choice: the letter "
         "of an option; python: `function`; gym (given by kind = 'gym'): the family's own scorer.",
     )
     function: CountsWhereGiven[str | None] = Field(
@@ -126,6 +222,14 @@ class PromptSource(Section):
         "for <answer> tags (given by kind = 'gym').",
     )
     suffix: str | None = Field(None, description="Text of your own instead of the template's, after a newline.")
+    system_prompt: CountsWhereGiven[str | None] = Field(
+        None, description="The system turn; absent: that of the run, or what the chat template itself says."
+    )
+    examples: CountsWhereGiven[Examples] = Field(
+        None,
+        description="Turns before the prompt (few-shot): a JSONL, Parquet or CSV file with problem and response, which is read with "
+        "the configuration, or a list of these. Never a benchmark's or validation's own problems: that is checked.",
+    )
     enable_thinking: bool | None = Field(None, description="Passed to the chat template (Qwen3); absent: not passed.")
     response_prefix: str = Field("", description="Text that starts every response, part of the prompt (R1: '<think>\\n').")
 
@@ -178,6 +282,8 @@ class PromptSource(Section):
             raise ValueError("grader = 'python' needs function = 'module:name'")
         if self.grader == "gym" and self.kind != "gym":
             raise ValueError(f"grader = 'gym' is for kind = 'gym', not '{self.kind}'")
+        if self.grader == "code" and self.answer_from != "boxed":
+            raise ValueError(f"answer_from = '{self.answer_from}' is not for grader = 'code', which reads the last code block")
         if self.tolerance_rule == "olympiadbench" and self.tolerance_field is None:
             raise ValueError("tolerance_rule = 'olympiadbench' needs tolerance_field")
         return self

@@ -38,6 +38,7 @@ def score_budgets(
         raise ValueError(f"budgets_tokens = {list(budgets_tokens)} must be one or more positive numbers")
     outcomes = sample_outcomes(list(group_samples(rollouts, benchmark).values()))
     cuts = [cut_at_budget(outcomes, budget) for budget in budgets_tokens]
+    answered = [each.num_tokens for each in rollouts if each.answer is not None and each.finish_reason == "stop"]
     intervals = bootstrap_intervals(np.concatenate([each.pass_rate_P1 for each in cuts], axis=1), resamples, seed)
     points = []
     for budget, cut, (ci_low, ci_high) in zip(budgets_tokens, cuts, intervals, strict=True):
@@ -51,6 +52,7 @@ def score_budgets(
                 ci_low=float(ci_low),
                 ci_high=float(ci_high),
                 truncated_fraction=float(1.0 - cut.finished_PN.mean()),
+                answered_fraction=sum(length <= budget for length in answered) / len(rollouts),
                 **_score_one_budget(cut),
             )
         )

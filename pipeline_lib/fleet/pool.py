@@ -81,4 +81,4 @@ def _with_one_share(config: RunConfig) -> RunConfig:
 def _engine_key(config: RunConfig) -> str:
     compute = config.compute
     parts = [config.base_model, config.model_revision, config.generation.model_dump(), compute.num_processes, compute.launcher]
-    return digest([*parts, compute.num_threads, config.fleet.model_dump()])
+    return digest([*parts, compute.num_threads, config.fleet.model_dump(), config.chat_template])

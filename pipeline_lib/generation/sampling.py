@@ -22,8 +22,8 @@ from pipeline_lib.store.rollout_files import stage_files, whole_groups, write_ro
 
 # Rollouts a shard: what a crash can lose, and how long the engine's tail of long responses may idle the rest of its batch.
 SHARD_ROLLOUTS = 2048
-# Room for the chat template when lengths are judged by bytes alone.
-TEMPLATE_BYTES = 512
+# Tokens that a problem may cost in what stands around it.
+JOINED_TOKENS = 8
 
 logger = logging.getLogger(__name__)
 
@@ -163,11 +163,6 @@ def logprob_problem(samples: Sequence[Sample]) -> str | None:
     return None
 
 
-def surely_fits(source: PromptSource, prompt: Prompt, limit_tokens: int) -> bool:
-    """Whether a prompt fits without asking the tokenizer: none makes more tokens of a text than it has bytes."""
-    return len(prompt.problem.encode()) + TEMPLATE_BYTES + len(source.user_suffix) <= limit_tokens
-
-
 def prompts_that_fit(
     tokenizer: Any, source: PromptSource, prompts: Sequence[Prompt], limit_tokens: int, skip: bool
 ) -> list[Prompt]:
@@ -177,8 +172,10 @@ def prompts_that_fit(
     """
     fitting: list[Prompt] = []
     too_long: list[Prompt] = []
+    # A text has no more tokens than bytes.
+    around = len(render_prompt(tokenizer, source, ".")) + JOINED_TOKENS if prompts else 0
     for prompt in prompts:
-        fits = surely_fits(source, prompt, limit_tokens)
+        fits = around + len(prompt.problem.encode()) <= limit_tokens
         length = 0 if fits else len(render_prompt(tokenizer, source, prompt.problem))
         (too_long if length > limit_tokens else fitting).append(prompt)
         if too_long and not skip:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pipeline_lib.grading.choice import choice_of, extract_choice, options_in
+from pipeline_lib.grading.extraction import Found, find_answers
 from pipeline_lib.grading.functions import FunctionSettings, answer_in_tags, judge_by_function
 from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
-from pipeline_lib.records import Grade, Prompt
+from pipeline_lib.records import BOXED, AnswerRule, Grade, Prompt
 
-__all__ = ["FUNCTIONS", "GRADERS", "extract_last_box", "grade_prompts", "grade_responses", "read_tolerance"]
+__all__ = ["FUNCTIONS", "GRADERS", "extract_last_box", "find_answers", "grade_prompts", "grade_responses", "read_tolerance"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class GraderSettings(FunctionSettings, Protocol):
 
     @property
     def sandbox(self) -> Isolation: ...
+    @property
+    def answer_rule(self) -> AnswerRule: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Grading:
     correct_score: float = 1.0
     grading_seconds: float = FUNCTION_TIMEOUT_SECONDS
     sandbox: Isolation = "process"
+    answer_rule: AnswerRule = BOXED
 
 
 def grade_prompts(
@@ -65,18 +69,23 @@ def grade_prompts(
         tolerances=[prompt.tolerance for prompt in prompts],
         problems=[prompt.problem for prompt in prompts],
         sandbox=settings.sandbox,
+        answer_rule=settings.answer_rule,
     )
 
 
 def _grade_by_function(
     settings: GraderSettings, responses: Sequence[str], prompts: Sequence[Prompt], finish_reasons: Sequence[str]
 ) -> list[Grade]:
-    """The box is for readers where a user's function judges the whole response; Reasoning Gym scores the answer alone."""
+    """What is extracted is for readers where a user's function judges the whole response; Reasoning Gym scores it alone."""
     is_gym = settings.grader == "gym"
-    answers = [extract_gym_answer(text) if is_gym else extract_last_box(text) for text in responses]
+    if is_gym and settings.answer_rule == BOXED:
+        found: list[Found] = [(extract_gym_answer(text), "no_answer") for text in responses]
+    else:
+        found = find_answers(settings.answer_rule, responses, finish_reasons)
+    answers = [answer for answer, _ in found]
     reasons = [
-        "truncated" if finish == "length" else "no_answer" if is_gym and answer is None else ""
-        for answer, finish in zip(answers, finish_reasons, strict=True)
+        "truncated" if finish == "length" else why_none if is_gym and answer is None else ""
+        for (answer, why_none), finish in zip(found, finish_reasons, strict=True)
     ]
     open_ones = [number for number, reason in enumerate(reasons) if not reason]
     texts = [(answers if is_gym else responses)[number] or "" for number in open_ones]
@@ -104,12 +113,13 @@ def grade_responses(
     tolerances: Sequence[float | None] | None = None,
     problems: Sequence[str] | None = None,
     sandbox: Isolation = "process",
+    answer_rule: AnswerRule = BOXED,
 ) -> list[Grade]:
     """One Grade a response: the extracted answer (or program), whether it is right, and the reason (see `Grade`).
 
     `answers` are the gold answers, `finish_reasons` "stop" or "length". A response cut off at its token limit is never correct,
-    whatever it holds. `tolerances` are absolute errors that the problems allow in numbers; the texts of the `problems` tell
-    the units that they ask for; `tests` decide for grader "code",
+    whatever it holds. `answer_rule` says where the answer stands, but for code. `tolerances` are absolute errors that the
+    problems allow in numbers; the texts of the `problems` tell the units that they ask for; `tests` decide for grader "code",
     whose programs run in the `sandbox`. `timeout_seconds` is the wall time for one comparison or one test of a program; running
     out of it, or a crash of the grader, gives the reason "timeout" or "error", not "wrong". Raises ValueError when the sequences
     differ in length, the grader is unknown, a tolerance is none, or a test is missing.
@@ -120,13 +130,15 @@ def grade_responses(
         raise ValueError(
             f"{len(responses)} responses, {len(answers)} answers and {len(finish_reasons)} finish reasons: need one of each"
         )
-    extracted = _extract(grader, responses, problems)
+    found = _extract(grader, responses, finish_reasons, answer_rule, problems)
     golds = _golds(grader, answers, tests, problems)
     limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
     texts = problems if problems is not None and grader == "math" else [""] * len(responses)
     cases: list[Case | str] = [
-        "truncated" if finish_reason == "length" else "no_answer" if answer is None else (answer, gold, limit, text)
-        for answer, gold, limit, text, finish_reason in zip(extracted, golds, limits, texts, finish_reasons, strict=True)
+        "truncated" if finish_reason == "length" else why_none if answer is None else (answer, gold, limit, text)
+        for (answer, why_none), gold, limit, text, finish_reason in zip(
+            found, golds, limits, texts, finish_reasons, strict=True
+        )
     ]
     # Within a rollout group most answers repeat.
     distinct = sorted(
@@ -135,7 +147,7 @@ def grade_responses(
     verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds, sandbox), strict=True))
     reasons = [case if isinstance(case, str) else verdicts[case] for case in cases]
     _warn(reasons)
-    return [Grade(answer, reason == "correct", reason) for answer, reason in zip(extracted, reasons, strict=True)]
+    return [Grade(answer, reason == "correct", reason) for (answer, _), reason in zip(found, reasons, strict=True)]
 
 
 def _kind(reason: str) -> str:
@@ -169,15 +181,24 @@ def is_exact_match(answer: str, gold: str) -> bool:
     return answer.strip() == gold.strip()
 
 
-def _extract(grader: str, responses: Sequence[str], problems: Sequence[str] | None) -> list[str | None]:
+def _extract(
+    grader: str, responses: Sequence[str], finish_reasons: Sequence[str], rule: AnswerRule, problems: Sequence[str] | None
+) -> list[Found]:
     if grader == "choice":
-        given = problems if problems is not None else [""] * len(responses)
-        return [extract_choice(response, problem) for response, problem in zip(responses, given, strict=True)]
+        options = [options_in(problem) for problem in problems] if problems is not None else [{}] * len(responses)
+        if rule == BOXED:
+            chosen = [extract_choice(response, given) for response, given in zip(responses, options, strict=True)]
+            return [(letter, "no_answer") for letter in chosen]
+        answers = find_answers(rule, responses, finish_reasons)
+        return [
+            (None if answer is None else choice_of(answer, given), why_none)
+            for (answer, why_none), given in zip(answers, options, strict=True)
+        ]
     if grader != "code":
-        return [extract_last_box(response) for response in responses]
+        return find_answers(rule, responses, finish_reasons)
     from pipeline_lib.grading.code import extract_program
 
-    return [extract_program(response) for response in responses]
+    return [(extract_program(response), "no_answer") for response in responses]
 
 
 def _golds(

@@ -39,13 +39,13 @@ def options_in(problem: str) -> dict[str, str]:
     return {}
 
 
-def extract_choice(response: str, problem: str) -> str | None:
+def extract_choice(response: str, options: dict[str, str]) -> str | None:
     """The letter that a response chooses; None where it chooses none, or more than one. What it thinks before </think> is left out.
 
     The first that there is of: the last box; the last <answer> tag; the statements "the answer is (B)", which must agree; a last
     line that is a letter, where no other line is another. A box, tag or last line may hold the text of one option instead.
     """
-    options, response = options_in(problem), response.rpartition("</think>")[2]
+    response = response.rpartition("</think>")[2]
     if (box := extract_last_box(response)) is not None:
         return choice_of(box, options)
     before, closed, _ = response.rpartition("</answer>")

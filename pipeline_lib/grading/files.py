@@ -27,14 +27,14 @@ from pipeline_lib.grading import (
     Grading,
     Isolation,
     extract_gym_answer,
-    extract_last_box,
+    find_answers,
     is_exact_match,
     read_tolerance,
 )
 from pipeline_lib.grading.choice import choice_of, extract_choice, options_in
 from pipeline_lib.grading.functions import judge_by_function
 from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
-from pipeline_lib.records import Prompt
+from pipeline_lib.records import AnswerRule, Prompt
 
 MOST_SOURCES = 20
 ALL_GRADERS = (*GRADERS, *FUNCTIONS)
@@ -51,7 +51,7 @@ def grade_file(
     grader: str = "math",
     timeout_seconds: float | None = None,
     sandbox: Isolation = "process",
-    strict: bool = False,
+    answer_rule: AnswerRule | None = None,
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
     raw: bool = False,
@@ -63,9 +63,10 @@ def grade_file(
     instead of gold; optionally `grader` (one of ALL_GRADERS) a row, `tolerance` (absolute), `problem`, `source`, and `label`
     (boolean) to compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is
     compared. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError
-    for bad input, such as a file without any gold, before anything is judged or written. `strict` reads mathematics as training
-    does: the last box of the prediction or nothing. `function` ("module:name") is grader "python", which gets the row's columns
-    as metadata and needs no gold. `raw` leaves a CSV's cells as they are (see `write_table`).
+    for bad input, such as a file without any gold, before anything is judged or written. With an `answer_rule` the graders exact
+    and math read predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then
+    truncated. `function` ("module:name") is grader "python", which gets the row's columns as metadata and needs no gold. `raw`
+    leaves a CSV's cells as they are (see `write_table`).
     """
     if function is not None:
         grader = "python"
@@ -80,7 +81,7 @@ def grade_file(
     taken = [name for name in VERDICT_COLUMNS if name in table.column_names]
     if taken:
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
-    cases = _Cases(table, path, grader, sandbox, strict, function)
+    cases = _Cases(table, path, grader, sandbox, answer_rule, function)
     labels = truth_column(table, "label", path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
@@ -98,9 +99,9 @@ class _Cases:
     """The rows of a file by grader."""
 
     def __init__(
-        self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, strict: bool, function: str | None
+        self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, rule: AnswerRule | None, function: str | None
     ) -> None:
-        self.table, self.sandbox, self.strict, self.function = table, sandbox, strict, function
+        self.table, self.sandbox, self.rule, self.function = table, sandbox, rule, function
 
         def column(name: str, of_answers: bool = False) -> list[str]:
             if name not in table.column_names:
@@ -108,6 +109,7 @@ class _Cases:
             return text_column(table, name, path, nullable=True, of_answers=of_answers)
 
         self.golds, self.predictions = column("gold", of_answers=True), column("prediction")
+        self.finish_reasons = ["length" if given == "length" else "stop" for given in column("finish_reason")]
         # What is no text (a list of messages) tells no unit.
         self.problems = table["problem"].to_pylist() if _is_text(table, "problem") else [None] * table.num_rows
         self.tests = column("tests", of_answers=True)  # JSON, as text or as it is
@@ -134,10 +136,26 @@ class _Cases:
         judges |= {name: partial(self._function, name) for name in FUNCTIONS}
         for grader, judge in judges.items():
             rows = [row for row, name in enumerate(self.graders) if name == grader and self.has_gold[row]]
+            if self.rule and grader in ("exact", "math"):
+                rows = self._read(rows, self.rule, verdicts, on_done)
             if rows:
                 for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
                     verdicts[row] = verdict
         return verdicts
+
+    def _read(self, rows: Sequence[int], rule: AnswerRule, verdicts: list[Verdict], on_done: OnDone) -> list[int]:
+        """Put the answers in place of the predictions; returns the rows that have one, and gives the others their verdict."""
+        cut = [self.finish_reasons[row] for row in rows]
+        found = find_answers(rule, [self.predictions[row] for row in rows], cut)
+        answered = []
+        for row, finish_reason, (answer, why_none) in zip(rows, cut, found, strict=True):
+            if finish_reason == "length" or answer is None:
+                verdicts[row] = (False, "truncated" if finish_reason == "length" else why_none, 0.0)
+            else:
+                self.predictions[row] = answer
+                answered.append(row)
+        on_done(len(rows) - len(answered))
+        return answered
 
     def _exact(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         equal = [is_exact_match(self.predictions[row], self.golds[row]) for row in rows]
@@ -147,8 +165,8 @@ class _Cases:
     def _choice(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         verdicts: list[Verdict] = []
         for row in rows:
-            problem = self.problems[row] or ""
-            chosen, options = extract_choice(self.predictions[row], problem), options_in(problem)
+            options = options_in(self.problems[row] or "")
+            chosen = extract_choice(self.predictions[row], options)
             right = chosen is not None and chosen == (choice_of(self.golds[row], options) or self.golds[row])
             verdicts.append((right, "no_answer" if chosen is None else "correct" if right else "wrong", 0.0))
         on_done(len(rows))
@@ -179,9 +197,10 @@ class _Cases:
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
         tolerances, problems = [self.tolerances[row] for row in rows], [self.problems[row] for row in rows]
         seconds = timeout_seconds or MATHS_TIMEOUT_SECONDS
-        if self.strict:
-            pairs = [(extract_last_box(prediction), gold) for prediction, gold in zip(predictions, golds, strict=True)]
-            outcomes = judge_pairs(pairs, seconds, tolerances, lambda *_: on_done(1), problems)
+        if self.rule:
+            outcomes = judge_pairs(
+                list(zip(predictions, golds, strict=True)), seconds, tolerances, lambda *_: on_done(1), problems
+            )
         else:
             outcomes = judge_file_predictions(golds, predictions, seconds, lambda *_: on_done(1), tolerances, problems)
         return [(outcome.correct, outcome.reason, outcome.seconds) for outcome in outcomes]

@@ -9,6 +9,7 @@ from pipeline_lib.config import PromptSource, RunConfig
 from pipeline_lib.guidelines.profile import Profile, stored_profile
 from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
 from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan
+from pipeline_lib.prompts.chat_templates import has_chat_template
 
 # The smallest model that the paper trains has 0.6 billion parameters; what is far below is a toy with scales of its own.
 TOY_PARAMETERS = 0.1e9
@@ -88,6 +89,11 @@ class PlannedRun:
     def architecture(self) -> Architecture | None:
         """What the base model is made of; None where that is not known here."""
         return architecture_of(self.config.base_model)
+
+    @cached_property
+    def has_chat_template(self) -> bool | None:
+        """Whether prompts can be rendered; None where the base model's tokenizer is not known here."""
+        return True if self.config.chat_template else has_chat_template(self.config.base_model)
 
     @cached_property
     def memory(self) -> MemoryPlan | None:

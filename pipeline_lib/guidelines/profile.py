@@ -1,10 +1,11 @@
-"""The stored difficulty profile of a planned run: pass rates, and the lengths behind them. DuckDB is imported only for a store."""
+"""The stored difficulty profile of a planned run: pass rates, lengths, missing answers. DuckDB is imported only for a store."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_lib.config import FilterConfig, RunConfig
+from pipeline_lib.evaluation.missing_answers import MissingAnswers, missing_answers
 from pipeline_lib.records import DifficultyEstimate
 from pipeline_lib.rewards import Outcomes, make_reward
 from pipeline_lib.runs.base_model import resolve_base_model
@@ -31,6 +32,7 @@ class Profile:
     run_id: str
     estimates: tuple[DifficultyEstimate, ...]
     groups: tuple[ProfiledGroup, ...] = ()
+    missing_answers: MissingAnswers | None = None
 
     @property
     def description(self) -> str:
@@ -104,9 +106,10 @@ def stored_profile(config: RunConfig, home: Path) -> Profile | str:
             return "no profile was used: none is stored for these inputs; run 'laconic profile' and check again"
         rows = store.named("difficulty_of_run", run_id=found[0]["run_id"])
         groups = store.named("profile_groups", **inputs)
+        missing = missing_answers(store, groups[0]["run_id"], config.prompts) if groups else None
     except (ValueError, StoreBusyError) as error:
         return f"no profile was used: {error}"
     estimates = tuple(DifficultyEstimate(**{key: row[key] for key in DifficultyEstimate.__slots__}) for row in rows)
     lists = ("lengths", "correct", "finished")
     known = tuple(ProfiledGroup(row["prompt_id"], *(tuple(row[name]) for name in lists)) for row in groups)
-    return Profile(found[0]["run_id"], estimates, known)
+    return Profile(found[0]["run_id"], estimates, known, missing)

@@ -1,6 +1,7 @@
 """Guidelines on the prompts: how hard they are for the model, how that was measured, and how clean they are."""
 
 from pipeline_lib.config import PromptSource, RunConfig
+from pipeline_lib.evaluation.missing_answers import settings_of
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import Advice, rule
 
@@ -189,11 +190,22 @@ def _carrier(source: PromptSource) -> tuple[object, ...]:
     return (source.kind, source.path, source.subset, source.split, source.data_files)
 
 
+@rule(["error"], basis="docs/data.md", fires="the base model's tokenizer has no chat template, and none is configured")
+def no_chat_template(plan: PlannedRun) -> Advice | None:
+    """Base models that were never taught turns come without one, and then no prompt can be rendered."""
+    if plan.has_chat_template is not False:
+        return None
+    remedy = "Give one as a Jinja file (chat_template = 'turns.jinja'), or take the plain style: Question: … Answer: …"
+    return Advice("error", f"base_model = '{plan.config.base_model}' has no chat template", remedy, ("chat_template=plain",))
+
+
 @rule(["warning"], basis="protocol", fires="mathematics is graded, but what follows the problem does not ask for \\boxed{}")
 def no_boxed_request(plan: PlannedRun) -> Advice | None:
     """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""
     silent = {
-        key: source for key, source in plan.sources.items() if source.grader == "math" and "\\boxed" not in source.user_suffix
+        key: source
+        for key, source in plan.sources.items()
+        if source.grader == "math" and source.answer_from == "boxed" and "\\boxed" not in source.user_suffix
     }
     if not silent:
         return None
@@ -201,3 +213,18 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     found += ", ".join(f"{key}.suffix = {source.suffix!r}" for key, source in silent.items() if source.suffix is not None)
     settings = tuple(f"{key}.template=boxed" for key, source in silent.items() if source.suffix is None)
     return Advice("warning", found, "Ask for the box.", settings)
+
+
+@rule(["warning"], basis="docs/grading.md", fires="by the profile, fewer than half of the finished responses have an answer")
+def missing_answers(plan: PlannedRun) -> Advice | None:
+    """What has no answer cannot be right: the reward then teaches where to put the answer, if it teaches anything."""
+    missing = plan.profile.missing_answers if plan.profile else None
+    if missing is None:
+        return None
+    found = missing.text(plan.config.prompts.answer_from)
+    if missing.best is None:
+        return Advice("warning", found, "Ask for the place, by suffix, system prompt or example turns ('laconic prompts').")
+    keys = [key for key, source in plan.sources.items() if source.grader == plan.config.prompts.grader]
+    given = settings_of(missing.best)
+    settings = tuple(f"{key}.{name}={value}" for key in keys for name, value in given.items())
+    return Advice("warning", found, "Look for the answer there, or ask for the place that is looked at.", settings)

@@ -30,25 +30,31 @@ def resolve_base_model(config: RunConfig) -> BaseModel:
 
     A registered model lies where MLflow keeps it, or is copied into the home once.
     """
+    location, label = locate_base_model(config)
+    is_of_hub = location == label  # a folder's location is its whole path
+    return BaseModel(location, label, digest([label, config.model_revision]) if is_of_hub else _folder_digest(Path(location)))
+
+
+def locate_base_model(config: RunConfig) -> tuple[str, str]:
+    """Location and label of `resolve_base_model`: what a digest of all weights is not needed for."""
     name = config.base_model
     if name.startswith("models:"):
         from pipeline_lib.tracking import Registry
 
         label = pin_version(name, config.tracking)
         parts = _registered(label)
-        folder = Registry(config.tracking, laconic_home()).folder(parts["name"], int(parts["version"]))
-        return BaseModel(str(folder), label, _folder_digest(folder))
+        return str(Registry(config.tracking, laconic_home()).folder(parts["name"], int(parts["version"]))), label
     if name == BUILTIN_TINY:
-        return BaseModel(str(BASE_FOLDER), name, _folder_digest(BASE_FOLDER))
+        return str(BASE_FOLDER), name
     folder = Path(name).expanduser()
     if (folder / "config.json").is_file():
-        return BaseModel(str(folder.resolve()), folder.resolve().name, _folder_digest(folder))
+        return str(folder.resolve()), folder.resolve().name
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ValueError(
             f"base_model = {name!r} is neither a model folder (no config.json there), a hub id, models:/NAME/VERSION, "
             f"nor '{BUILTIN_TINY}'"
         )
-    return BaseModel(name, name, digest([name, config.model_revision]))
+    return name, name
 
 
 def pin_version(base_model: str, tracking: TrackingConfig) -> str:

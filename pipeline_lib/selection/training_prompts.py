@@ -1,18 +1,15 @@
 """The filter stage: cleaning and pass rates decide together which prompts are trained on, with a reason for each."""
 
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pipeline_lib.config import PromptSource, RunConfig
 from pipeline_lib.prompts import SourceContent, load_prompts
+from pipeline_lib.prompts.chat_templates import load_tokenizer
+from pipeline_lib.prompts.rendering import surely_fits
 from pipeline_lib.records import DifficultyEstimate, Prompt, Selection
 from pipeline_lib.selection.cleaning import CleaningVerdict, clean_prompts
+from pipeline_lib.selection.decontamination import BenchmarkIndex
 from pipeline_lib.selection.difficulty import difficulty_class, select_prompts
-from pipeline_lib.tiny_world import BUILTIN_TINY
-
-# The lazy modules of transformers break when two threads (runs side by side) import from them for the first time together.
-_transformers_lock = threading.Lock()
 
 
 def contaminating_sources(config: RunConfig) -> list[PromptSource]:
@@ -23,23 +20,59 @@ def contaminating_sources(config: RunConfig) -> list[PromptSource]:
     cleaning = config.filter.cleaning
     if config.prompts.kind == "tiny" or not (cleaning.enabled and cleaning.decontaminate):
         return []
+    return _held_out_sources(config)
+
+
+def _held_out_sources(config: RunConfig) -> list[PromptSource]:
     validation = [config.validation.source] if config.validation else []
-    sources = [*config.evaluate.benchmarks, *validation, *cleaning.benchmarks]
+    sources = [*config.evaluate.benchmarks, *validation, *config.filter.cleaning.benchmarks]
     return list({source.model_dump_json(): source for source in sources}.values())
+
+
+def _held_out_problems(config: RunConfig, sources: Sequence[PromptSource]) -> dict[str, list[Prompt]]:
+    """The problems of some sources by name. A draw of a benchmark is not the benchmark: all of its problems are meant.
+
+    The validation prompts, which may be drawn from the training data, are just these.
+    """
+    validation = config.validation.source if config.validation else None
+    problems: dict[str, list[Prompt]] = {}
+    for source in sources:
+        as_drawn = source.is_generated or source == validation
+        whole = source if as_drawn else source.model_copy(update={"num_prompts": None})
+        problems.setdefault(source.name, []).extend(load_prompts(whole))
+    return problems
+
+
+def require_clean_examples(config: RunConfig) -> None:
+    """Raises ValueError for example turns that hold a problem of a benchmark or of the validation prompts.
+
+    They are looked for as training prompts are (docs/cleaning.md), whether cleaning is on or not.
+    """
+    validation = [config.validation.source] if config.validation else []
+    shown = {
+        example.problem: None
+        for source in (config.prompts, *validation, *config.evaluate.benchmarks)
+        for example in source.examples or ()
+    }
+    if not shown:
+        return
+    cleaning = config.filter.cleaning
+    problems = _held_out_problems(config, _held_out_sources(config))
+    index = BenchmarkIndex(problems, cleaning.ngram_words, cleaning.ngram_overlap)
+    for number, problem in enumerate(shown, start=1):
+        found = index.find(Prompt(f"example {number}", "examples", "", problem, ""))
+        if found:
+            raise ValueError(
+                f"examples: {problem[:60]!r} is {found[0].benchmark_id} of {found[0].benchmark}, or holds much of its text: an "
+                "example must not be a problem that a model is judged on"
+            )
 
 
 def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerdict]:
     """A verdict on every prompt of the source and every row left out of it. Raises ValueError for an unreadable benchmark."""
     if config.prompts.kind == "tiny" or not config.filter.cleaning.enabled:
         return [CleaningVerdict(prompt_id, True, "kept", "") for prompt_id in content.prompts]
-    # A draw of a benchmark is not the benchmark: all of its problems are kept out of training. The validation prompts, which may
-    # be drawn from the training data, are just these.
-    validation = config.validation.source if config.validation else None
-    benchmarks: dict[str, list[Prompt]] = {}
-    for source in contaminating_sources(config):
-        as_drawn = source.is_generated or source == validation
-        whole = source if as_drawn else source.model_copy(update={"num_prompts": None})
-        benchmarks.setdefault(source.name, []).extend(load_prompts(whole))
+    benchmarks = _held_out_problems(config, contaminating_sources(config))
     repeats = [left.prompt for left in content.left_out if left.prompt.problem and left.cause != "empty_answer"]
     settings = config.filter.cleaning
     if config.prompts.kind == "gym":  # problems of a family share its wording: only the same problem is one of a benchmark
@@ -89,21 +122,13 @@ def _dropped(run_id: str, prompt_id: str, estimate: DifficultyEstimate | None, c
 
 def overlong_prompts(config: RunConfig, base_location: str, prompts: Sequence[Prompt]) -> dict[str, str]:
     """Why a prompt does not fit `generation.max_prompt_tokens`, by id of those that do not. Reads the base's tokenizer."""
-    from pipeline_lib.generation.sampling import prompts_that_fit, surely_fits
+    from pipeline_lib.generation.sampling import prompts_that_fit
 
     limit = config.generation.max_prompt_tokens
-    doubtful = [prompt for prompt in prompts if not surely_fits(config.prompts, prompt, limit)]
+    doubtful = [prompt for prompt in prompts if not surely_fits(config.prompts, prompt.problem, limit, config.chat_template)]
     if not doubtful:
         return {}
-    with _transformers_lock:
-        if config.base_model == BUILTIN_TINY:  # AutoTokenizer chooses this class, but imports torch and more for it: 10 s
-            from transformers import PreTrainedTokenizerFast
-
-            tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(base_location)
-        else:
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(base_location, revision=config.model_revision)
+    tokenizer = load_tokenizer(base_location, config)
     fitting = {prompt.prompt_id for prompt in prompts_that_fit(tokenizer, config.prompts, doubtful, limit, skip=True)}
     text = f"longer than generation.max_prompt_tokens = {limit}"
     return {prompt.prompt_id: text for prompt in doubtful if prompt.prompt_id not in fitting}

@@ -13,6 +13,7 @@ from pipeline_lib.jobs import GenerateJob, GenerateUnit, read_prompts, write_pro
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.runs.session import RunSession
+from pipeline_lib.selection.training_prompts import require_clean_examples
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import Stage, Summary, Unit, sampling_identity
@@ -86,6 +87,7 @@ class Evaluate(Stage[Sweep]):
         for folder, run_id in {(unit.weights, unit.session.run.run_id) for unit in todo if unit.weights}:
             require_model(Path(folder).parent, run_id)
         if todo:
+            require_clean_examples(todo[0].session.run.config)
             job = GenerateJob(units=tuple(map(_generation, todo)))
             first = todo[0].session
             with display.progress(first.run.config.name, "evaluate") as progress:

@@ -1,11 +1,13 @@
 """The profile stage: N rollouts per prompt, sampled or imported, or recorded pass rates → how hard every prompt is."""
 
 import json
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig, digest, stored_config
+from pipeline_lib.evaluation.missing_answers import missing_answers
 from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, judge_recorded, read_recorded_rollouts
 from pipeline_lib.jobs import GenerateJob, GenerateUnit, write_prompts
 from pipeline_lib.prompts import SourceContent, load_source, resolve_source
@@ -14,9 +16,12 @@ from pipeline_lib.records import DifficultyEstimate, Prompt
 from pipeline_lib.runs.run import Run
 from pipeline_lib.runs.session import RunSession
 from pipeline_lib.selection.difficulty import pass_rate_histogram, recorded_difficulty
+from pipeline_lib.selection.training_prompts import require_clean_examples
 from pipeline_lib.stages.display import Display
 from pipeline_lib.stages.restarting import generate
 from pipeline_lib.stages.stage import StageOfRuns, Summary, Unit, sampling_identity
+
+logger = logging.getLogger(__name__)
 
 
 def profile_fingerprint(config: RunConfig, base_digest: str) -> str:
@@ -82,6 +87,7 @@ class Profile(StageOfRuns):
         """Come by the rollouts or pass rates in the configured way."""
         session, run, shard_prefix = unit.session, unit.session.run, unit.fingerprint[:12]
         content = load_source(run.config.prompts)
+        require_clean_examples(run.config)
         session.store.write("prompts", list(content.prompts.values()))
         # Shards of other inputs would count in the pass rates; those of these inputs are an interrupted profile, to be resumed.
         kept = [] if self.is_forced(session) else [shard_prefix]
@@ -95,7 +101,16 @@ class Profile(StageOfRuns):
             session.store.replace("difficulty", {"run_id": run.run_id}, rows)
         estimates = stored_estimates(session)
         pass_rate = sum(estimate.pass_rate for estimate in estimates) / len(estimates)
-        return {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
+        result = {**found, "num_prompts": len(estimates), "mean_pass_rate": pass_rate}
+        if origin == "recorded":
+            return result
+        answered = sum(estimate.num_answered or 0 for estimate in estimates)
+        result["answered_fraction"] = answered / sum(estimate.num_rollouts for estimate in estimates)
+        missing = missing_answers(session.store, run.run_id, run.config.prompts)
+        if missing:
+            result["answers"] = missing.text(run.config.prompts.answer_from)
+            logger.warning("%s", result["answers"])
+        return result
 
     def show(self, session: RunSession, child: str | None, display: Display) -> None:
         histogram = "\n".join(pass_rate_histogram(stored_estimates(session)))

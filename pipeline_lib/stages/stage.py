@@ -97,4 +97,5 @@ class StageOfRuns(Stage[Unit]):
 
 def sampling_identity(config: RunConfig) -> list[object]:
     """What sampling depends on beside prompts, weights and its own settings; how fast it runs (memory, threads) is left out."""
-    return [config.generation.engine, config.generation.dtype, config.seed]
+    template = [config.chat_template] if config.chat_template else []
+    return [config.generation.engine, config.generation.dtype, config.seed, *template]

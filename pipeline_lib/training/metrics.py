@@ -107,6 +107,7 @@ def measure(
         logprob_gap_k3=update.logprob_gap_k3,
         logprob_gap_p999=update.logprob_gap_p999,
         engine_ratio_outside_fraction=update.engine_ratio_outside_fraction,
+        answered_fraction=sums["answered"] / num,
     )
 
 
@@ -119,6 +120,9 @@ def _sums(groups: RolloutGroups) -> dict[str, float]:
         "tokens": lengths_PN.sum(),
         "tokens_correct": lengths_PN[correct_PN].sum(),
         "logprob": sum(sum(sample.completion.logprobs) for sample in groups.samples),
+        "answered": sum(
+            sample.grade.answer is not None and sample.completion.finish_reason == "stop" for sample in groups.samples
+        ),
         "truncated": (~outcomes.finished_PN).sum(),
         "reward": float(groups.rewards_PN.sum()),
         "positive": float((groups.rewards_PN > 0).sum()),

@@ -14,6 +14,7 @@ from pipeline_lib.generation.protocol import Generator, Sampling
 from pipeline_lib.generation.sampling import Sample, logprob_problem, sample_and_judge
 from pipeline_lib.jobs import TrainJob, read_prompts
 from pipeline_lib.messages.finite import stop_for
+from pipeline_lib.prompts.chat_templates import served_tokenizer
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.records import Prompt, TrainingStep
 from pipeline_lib.rewards import Reward, make_reward
@@ -151,6 +152,10 @@ class Trainer:
         require_parity(differences, self.config.generation, is_float32, f"after the weight sync of step {step}")
         return float(np.max(np.abs(differences)))
 
+    @property
+    def _served_tokenizer(self) -> Any:
+        return served_tokenizer(self.tokenizer, self.config.prompts)
+
     def _version(self, step: int) -> str:
         return f"step {step} ({self.policy.optimizer_steps} optimiser steps)"
 
@@ -181,7 +186,7 @@ class Trainer:
             )
             # Before the checkpoint, too: a run killed right after it must not miss the step.
             self.folder.write_step(record)
-            self.checkpoints.save(self.policy, self.tokenizer, progress, validation.accuracy, validation.mean_tokens)
+            self.checkpoints.save(self.policy, self._served_tokenizer, progress, validation.accuracy, validation.mean_tokens)
         return progress, replace(record, checkpoint_seconds=clock.seconds("checkpoint"), other_seconds=clock.rest())
 
     def save_to_resume(self, progress: Progress, record: TrainingStep, clock: StepClock) -> tuple[Progress, TrainingStep]:
@@ -189,7 +194,7 @@ class Trainer:
         with clock.measure("checkpoint"):
             progress = replace(progress, step=record.step, reward_state=self.reward.state())
             self.folder.write_step(record)
-            self.checkpoints.save(self.policy, self.tokenizer, progress, None, only_to_resume=True)
+            self.checkpoints.save(self.policy, self._served_tokenizer, progress, None, only_to_resume=True)
         return progress, replace(record, checkpoint_seconds=clock.seconds("checkpoint"), other_seconds=clock.rest())
 
     def roll_back(self, progress: Progress, step: int) -> Progress:

@@ -117,13 +117,13 @@ class Worker:
         from pipeline_lib.training.ranks import init_distributed
 
         self._rank, self._world_size = init_distributed()
-        from transformers import AutoTokenizer
+        from pipeline_lib.prompts.chat_templates import load_tokenizer
 
         self._folder = folder
         self._base_folder = base_folder
         self._max_prompt_tokens = config.generation.max_prompt_tokens
         self._weights: str | None = "as loaded"  # nothing that a job names: the first asks for a proof, whatever it names
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(base_folder, revision=config.model_revision)
+        self._tokenizer: Any = load_tokenizer(base_folder, config)
         self._generator = make_generator(config, base_folder, self._world_size)
 
     def run(self, number: int, path: Path) -> None:

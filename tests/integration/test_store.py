@@ -69,7 +69,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "difficulty": {
         TEXT: ("run_id", "prompt_id"),
-        WHOLE: ("num_rollouts", "num_correct"),
+        WHOLE: ("num_rollouts", "num_correct", "num_answered"),
         REAL: ("pass_rate", "mean_tokens"),
     },
     "selections": {
@@ -116,7 +116,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "validation_mean_tokens",
             ),
             *("target_tokens", "masked_fraction", "engine_ratio_capped_fraction", "validation_full_accuracy"),
-            *("logprob_gap_mean", "logprob_gap_k3", "logprob_gap_p999", "engine_ratio_outside_fraction"),
+            *("logprob_gap_mean", "logprob_gap_k3", "logprob_gap_p999", "engine_ratio_outside_fraction", "answered_fraction"),
         ),
     },
     "checkpoints": {
@@ -135,8 +135,14 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
                 "mean_tokens_correct",
                 "mean_tokens_incorrect",
                 "truncated_fraction",
+                "answered_fraction",
             ),
         ),
+    },
+    "answers_found": {
+        TEXT: ("run_id", "stage", "benchmark"),
+        WHOLE: ("step", "budget_tokens"),
+        REAL: ("answered_fraction", "accuracy"),
     },
     "fleet_events": {
         TEXT: ("run_id", "actor", "node", "kind", "version", "reason"),
@@ -657,10 +663,13 @@ def test_difficulty_comes_from_profile_rollouts_only(store: Store) -> None:
     store.write_rollouts([make_rollout(stage="train", step=1, correct=False)], "a", "train", "step-1")
     rows = store.named("difficulty_from_rollouts", run_id="a")
     assert [DifficultyEstimate(**row) for row in rows] == [
-        DifficultyEstimate("a", "p1", 4, 4, 1.0, 2.5),
-        DifficultyEstimate("a", "p2", 4, 1, 0.25, 2.5),
+        DifficultyEstimate("a", "p1", 4, 4, 1.0, 2.5, 4),
+        DifficultyEstimate("a", "p2", 4, 1, 0.25, 2.5, 4),
     ]
     assert store.write("difficulty", rows) == 2
+    assert store.query("SELECT stage, step, answered_fraction, accuracy FROM answers_found").rows == [
+        ("profile", 0, 1.0, 0.625)
+    ]
 
 
 def test_selected_prompts_are_those_kept(store: Store) -> None:

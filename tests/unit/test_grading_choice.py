@@ -6,6 +6,7 @@ from pipeline_lib.grading import grade_responses
 from pipeline_lib.grading.choice import extract_choice, gold_letter, options_in, render_options
 
 PROBLEM = "What is the capital of France?\nA. London\nB. Paris\nC. Rome\nD. Paris, Texas"
+OPTIONS = options_in(PROBLEM)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ PROBLEM = "What is the capital of France?\nA. London\nB. Paris\nC. Rome\nD. Pari
     ],
 )
 def test_the_letter_that_is_chosen(response: str) -> None:
-    assert extract_choice(response, PROBLEM) == "B"
+    assert extract_choice(response, OPTIONS) == "B"
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,14 @@ def test_the_letter_that_is_chosen(response: str) -> None:
     ],
 )
 def test_what_is_ambiguous_or_unknown_chooses_nothing(response: str) -> None:
-    assert extract_choice(response, PROBLEM) is None
+    assert extract_choice(response, OPTIONS) is None
 
 
 def test_an_option_that_stands_twice_is_no_answer_by_its_text() -> None:
     twice = "Which?\n(A) red\n(B) blue\n(C) red"
-    assert extract_choice("\\boxed{red}", twice) is None
-    assert extract_choice("\\boxed{blue}", twice) == "B"
-    assert extract_choice("\\boxed{C}", twice) == "C"
+    assert extract_choice("\\boxed{red}", options_in(twice)) is None
+    assert extract_choice("\\boxed{blue}", options_in(twice)) == "B"
+    assert extract_choice("\\boxed{C}", options_in(twice)) == "C"
 
 
 def test_options_are_read_from_the_problem() -> None:

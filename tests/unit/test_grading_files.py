@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_lib.files.tables import read_table
 from pipeline_lib.grading.files import grade_file
+from pipeline_lib.records import BOXED
 
 ADD_TESTS = json.dumps({"type": "program", "entry_point": "add", "preamble": "", "code": "assert add(1, 2) == 3"})
 
@@ -61,7 +62,7 @@ def test_labels_are_compared(tmp_path: Path) -> None:
     assert (everything["false positives"], everything["false negatives"]) == (1, 1)
 
 
-def test_strict_reads_as_training_does_and_a_row_may_allow_an_error(tmp_path: Path) -> None:
+def test_a_rule_reads_as_training_does_and_a_row_may_allow_an_error(tmp_path: Path) -> None:
     rows = [
         {"gold": "2", "prediction": "\\boxed{1} and \\boxed{2}"},
         {"gold": "5", "prediction": "\\boxed{4}. Wait, the final answer is 5."},
@@ -69,8 +70,8 @@ def test_strict_reads_as_training_does_and_a_row_may_allow_an_error(tmp_path: Pa
         {"gold": "9.8", "prediction": "\\boxed{9.8001}"},
     ]
     out = tmp_path / "out.jsonl"
-    for strict, expected in [(True, [True, False, True, False]), (False, [False, True, True, False])]:
-        grade_file(write(tmp_path, rows), out, strict=strict)
+    for rule, expected in [(BOXED, [True, False, True, False]), (None, [False, True, True, False])]:
+        grade_file(write(tmp_path, rows), out, answer_rule=rule)
         assert [row["correct"] for row in read_table(out).to_pylist()] == expected
     with pytest.raises(ValueError, match="timeout = 0 is not allowed"):
         grade_file(write(tmp_path, rows), timeout_seconds=0.0)

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from pipeline_lib.config import RunConfig, apply_override, load_config, parse_config
+from pipeline_lib.grading import extract_last_box
 from pipeline_lib.guidelines import RULES, SEVERITIES, PlannedRun, Remark, check_run, render_rules
 from pipeline_lib.guidelines.plan import model_size
 from pipeline_lib.guidelines.profile import DATABASE_FILE
 from pipeline_lib.guidelines.reward_shape import probe_reward
-from pipeline_lib.records import DifficultyEstimate, Rollout, StageResult
+from pipeline_lib.records import DifficultyEstimate, Prompt, Rollout, StageResult
 from pipeline_lib.rewards import REWARDS
 from pipeline_lib.runs.base_model import resolve_base_model
 from pipeline_lib.stages.profile import profile_fingerprint
@@ -195,6 +196,8 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
     ("cleaning-off", (TINY_PROMPTS, "filter.cleaning.enabled=false")),
     ("benchmark-in-training", (TINY_PROMPTS, TINY_BENCHMARKS % "test")),
     ("benchmark-in-training", ("prompts.path=org/maths",)),
+    ("no-boxed-request", ("prompts.template=plain", "prompts.answer_from=last_number")),
+    ("no-chat-template", ("base_model=builtin:tiny",)),
     ("limit-above-target", ("reward.target_tokens=6144", "train.rollout_limit_tokens=8192", "base_model=a/b-4B-Instruct-2507")),
     ("limit-above-target", ("reward.name=kimi", LONG_LIMIT)),
     ("limit-above-target", ("reward.name=laser", LONG_LIMIT)),
@@ -231,6 +234,17 @@ HARMLESS: list[tuple[str, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("rule_id", "overrides"), HARMLESS, ids=lambda value: str(value)[:50])
 def test_a_rule_is_silent_on_the_right_side_of_its_edge(rule_id: str, overrides: tuple[str, ...]) -> None:
     assert remark_of(check_run(PlannedRun(planned(*overrides))), rule_id) is None
+
+
+def test_a_base_model_without_a_chat_template_has_two_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    (tmp_path / "turns.jinja").write_text("{{ messages[0].content }}")
+    remark = remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}"))), "no-chat-template")
+    assert remark is not None and remark.advice.severity == "error" and "chat_template = 'turns.jinja'" in remark.advice.remedy
+    for cure in (*remark.advice.settings, f"chat_template={tmp_path}/turns.jinja"):
+        assert remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}", cure))), "no-chat-template") is None
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert remark_of(check_run(PlannedRun(planned(f"base_model={tmp_path}"))), "no-chat-template") is None
 
 
 Groups = dict[str, list[tuple[int, bool]]]
@@ -321,6 +335,36 @@ def test_a_reward_that_presses_elsewhere_may_have_a_loose_target(home: Path, rew
     assert remark_of(remarks, "target-too-loose") is None
 
 
+@pytest.mark.parametrize(
+    ("texts", "found", "settings"),
+    [
+        (["It is 8.", "8 of 9"], "answer_from = 'last_number' finds one in 100%, right in 50%", ["answer_from=last_number"]),
+        (["Answer: 8\n(of 9)"], "answer_mark = 'Answer:' finds one in 100%, right in 100%", ["answer_mark=Answer:"]),
+        (["no", "nothing"], "none is right wherever it is looked for", []),
+        (["\\boxed{8}", "so 8"], None, []),
+    ],
+)
+def test_where_answers_are_missing_another_place_is_named(
+    home: Path, texts: list[str], found: str, settings: list[str]
+) -> None:
+    config = planned()
+    store = store_profile(config, home, {"a": [(100, False)] * 8}, rollouts=False)
+    store.write("prompts", [Prompt("a", "train", "math", "How many?", "8")])
+    answers = [extract_last_box(text) for text in texts]
+    rollouts = [
+        Rollout(config.run_id, "profile", 0, "m", "train", "a", number, 9, "stop", answer, False, "", text)
+        for number, (text, answer) in enumerate(zip(texts, answers, strict=True))
+    ]
+    store.write_rollouts(rollouts, config.run_id, "profile", "x")
+    remarks, _ = check_config(config, home)
+    remark = remark_of(remarks, "missing-answers")
+    assert (remark and remark.advice.found) is None if found is None else found in remark.advice.found  # type: ignore[union-attr]
+    for setting in settings:
+        assert {f"{key}.{setting}" for key in ("prompts", "validation.source", "evaluate.benchmarks.0")} <= {
+            *remark.advice.settings  # type: ignore[union-attr]
+        }
+
+
 def test_a_good_profile_brings_no_remark(home: Path) -> None:
     # Two of sixteen rollouts were cut, the rest is right and short.
     store_profile(planned(), home, {"a": SOLVED, "b": SOLVED})
@@ -379,6 +423,7 @@ def test_the_store_is_looked_for_where_it_is() -> None:
 
 def test_every_rule_and_each_of_its_severities_is_tested() -> None:
     tested = {(rule_id, severity) for rule_id, severity, *_ in [*BROKEN, *PROFILED]}
+    tested |= {("no-chat-template", "error"), ("missing-answers", "warning")}  # by tests of their own
     assert tested == {(rule.id, severity) for rule in RULES for severity in rule.severities}
     assert len({rule.id for rule in RULES}) == len(RULES)
 

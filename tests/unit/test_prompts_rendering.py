@@ -1,11 +1,17 @@
 """Rendering: suffix, chat template, response prefix exactly once, on templates of the kinds in use."""
 
+from pathlib import Path
+
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from pipeline_lib.config import PAPER_PROMPT_SUFFIX, PromptSource
-from pipeline_lib.prompts.rendering import append_prefix, render_prompt
+from pipeline_lib.config import PAPER_PROMPT_SUFFIX, PromptSource, load_config, parse_config
+from pipeline_lib.config.sources import Example
+from pipeline_lib.prompts.chat_templates import load_tokenizer, served_tokenizer
+from pipeline_lib.prompts.local_copies import source_identity
+from pipeline_lib.prompts.rendering import append_prefix, render_prompt, turns
+from pipeline_lib.stages.stage import sampling_identity
 from pipeline_lib.tiny_world.tokenizer import build_tokenizer
 
 CHATML = (
@@ -96,8 +102,120 @@ def test_a_prefix_does_not_open_the_thinking_that_the_template_has_closed(tokeni
 
 def test_a_tokenizer_without_chat_template_is_refused(tokenizer):
     tokenizer.chat_template = None
-    with pytest.raises(ValueError, match="has no chat template"):
+    with pytest.raises(ValueError, match="has no chat template, .* or to 'plain'"):
         render_prompt(tokenizer, source(), "7a+3")
+
+
+EXAMPLES = [{"problem": "1+1", "response": 'So "2" {{ x }} 😀.'}]
+SMOKE = Path(__file__).resolve().parents[2] / "configs" / "smoke.toml"
+
+
+def test_system_prompt_and_example_turns_stand_before_the_problem(tokenizer):
+    text = tokenizer.decode(
+        render_prompt(tokenizer, source(system_prompt="Be brief.", examples=EXAMPLES, suffix="Think."), "7a+3")
+    )
+    assert text == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1+1\nThink.<|im_end|>\n"
+        '<|im_start|>assistant\nSo "2" {{ x }} 😀.<|im_end|>\n' + USER_TURN
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"system_prompt": "Say \"yes\"\n%} 'no' \\\\n."},
+        {"examples": EXAMPLES},
+        {"system_prompt": "Be brief.", "examples": EXAMPLES},
+        {},
+    ],
+)
+def test_a_served_model_renders_a_bare_problem_as_it_was_trained(tokenizer, settings):
+    asked = source(suffix="Think.", **settings)
+    served = served_tokenizer(tokenizer, asked)
+    expected = render_prompt(tokenizer, asked, "7a+3")
+    assert render_prompt(served, source(suffix="Think."), "7a+3") == expected
+    assert render_prompt(served, asked, "7a+3") == expected  # as the base of another run with the same settings
+    assert tokenizer.chat_template == CHATML
+    assert served_tokenizer(served, asked).chat_template == served.chat_template
+
+
+def test_a_served_model_leaves_a_conversation_of_its_own_alone(tokenizer):
+    served = served_tokenizer(tokenizer, source(system_prompt="Be brief.", examples=EXAMPLES))
+    roles = ["system", "user", "assistant", "user"]
+    conversation = [{"role": role, "content": f"{number}"} for number, role in enumerate(roles)]
+    assert served.apply_chat_template(conversation, tokenize=False) == tokenizer.apply_chat_template(
+        conversation, tokenize=False
+    )
+
+
+def folder_without_template(tokenizer, folder: Path) -> str:
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_base_without_a_template_is_rendered_as_plain_text(tokenizer, tmp_path):
+    folder = folder_without_template(tokenizer, tmp_path)
+    config = load_config(SMOKE, [f"base_model={folder}", "chat_template=plain", 'system_prompt="Sums."'])
+    plain = load_tokenizer(folder, config)
+    asked = config.prompts.model_copy(update={"examples": (Example(**EXAMPLES[0]),)})
+    token_ids = render_prompt(plain, asked, "7a+3")
+    assert plain.decode(token_ids) == (
+        '<s>Sums.\n\nQuestion: 1+1\nAnswer: So "2" {{ x }} 😀.<|im_end|>\n\nQuestion: 7a+3\nAnswer:'
+    )
+    assert token_ids.count(plain.bos_token_id) == 1
+    plain.save_pretrained(tmp_path / "saved")
+    assert PreTrainedTokenizerFast.from_pretrained(tmp_path / "saved").chat_template == plain.chat_template
+
+
+def test_a_template_from_a_file_is_part_of_the_configuration_and_of_its_run(tokenizer, tmp_path):
+    (tmp_path / "turns.jinja").write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}")
+    (tmp_path / "run.toml").write_text('extends = "smoke"\nchat_template = "turns.jinja"\n')
+    config, smoke = load_config(tmp_path / "run.toml"), load_config(SMOKE)
+    (tmp_path / "turns.jinja").unlink()
+    assert config.run_id != smoke.run_id and sampling_identity(config) != sampling_identity(smoke)
+    assert parse_config(config.model_dump(mode="json"), type(config)) == config
+    folder = folder_without_template(tokenizer, tmp_path / "base")
+    loaded = load_tokenizer(folder, config.model_copy(update={"base_model": folder}))
+    assert loaded.decode(render_prompt(loaded, config.prompts, "7a+3")) == "[user] 7a+3\n"
+
+
+def test_a_template_that_refuses_is_named_in_one_line(tokenizer):
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(ValueError, match="the chat template of '.*' fails: TemplateError: System role not supported"):
+        render_prompt(tokenizer, source(), "7a+3")
+
+
+def test_what_is_given_to_the_run_holds_for_every_source_that_does_not_override_it(tmp_path):
+    (tmp_path / "shots.jsonl").write_text('{"problem": "1+1", "response": "2"}\n')
+    (tmp_path / "run.toml").write_text('extends = "smoke"\nsystem_prompt = "Be brief."\nexamples = "shots.jsonl"\n')
+    config = load_config(tmp_path / "run.toml", ['validation.source.system_prompt=""', "evaluate.benchmarks.0.examples=[]"])
+    benchmark, validation = config.evaluate.benchmarks[0], config.validation.source
+    shots = (Example(problem="1+1", response="2"),)
+    assert (config.prompts.system_prompt, config.prompts.examples) == ("Be brief.", shots)
+    assert (validation.system_prompt, validation.examples) == ("", shots)
+    assert (benchmark.system_prompt, benchmark.examples) == ("Be brief.", ())
+    assert [turn["role"] for turn in turns(benchmark, "7a")] == ["system", "user"]
+    assert source_identity(config.prompts) != source_identity(load_config(SMOKE).prompts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("examples", "none.jsonl", "examples = 'none.jsonl': there is no file none.jsonl"),
+        ("examples", "bad.jsonl", "bad.jsonl.*response"),
+        ("examples", "empty.jsonl", "examples.0.response = '': String should have at least 1 character"),
+        ("chat_template", "none.jinja", "chat_template = 'none.jinja': there is no file none.jinja"),
+        ("chat_template", "bare.jinja", "holds no Jinja template"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, key, value, complaint):
+    (tmp_path / "bad.jsonl").write_text('{"problem": "1+1", "answer": "2"}\n')
+    (tmp_path / "empty.jsonl").write_text('{"problem": "1+1", "response": ""}\n')
+    (tmp_path / "bare.jinja").write_text("Question:")
+    (tmp_path / "run.toml").write_text(f'extends = "smoke"\n{key} = "{value}"\n')
+    with pytest.raises(ValueError, match=complaint):
+        load_config(tmp_path / "run.toml")
 
 
 def test_the_tiny_worlds_own_tokenizer_is_rendered_alike():
