@@ -13,7 +13,8 @@ AnswerFrom = Literal["boxed", "last_number", "after", "pattern"]
 class Prompt:
     """A problem with a checkable answer. `problem` is the bare statement, before suffix and chat template.
 
-    Code is checked by `tests` (JSON, see pipeline_lib.grading.code); `tolerance` is the absolute error the problem allows.
+    `tests` is what its grader needs beside the answer (JSON): of code the tests (see pipeline_lib.grading.code), else metadata;
+    `tolerance` is the absolute error the problem allows.
     """
 
     prompt_id: str
@@ -42,7 +43,7 @@ class Grade:
 
     answer: str | None
     correct: bool
-    reason: str  # correct | wrong | no_answer | truncated | timeout | error; code also runtime_error, *_limit
+    reason: str  # correct | wrong | no_answer | truncated | timeout | error; code also runtime_error, *_limit; functions add ": text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,9 @@ class Section(BaseModel):
         hide_input_in_errors=True,  # of pydantic's own text, which tracebacks repeat: it may be a password or a key
     )
 
-    def result_settings(self) -> dict[str, Any]:
+    def result_settings(self, exclude: set[str] | None = None) -> dict[str, Any]:
         """What results depend on: the settings as plain JSON values, without those that change none, at any depth."""
-        return self.model_dump(mode="json", context=_FOR_RESULTS)
+        return self.model_dump(mode="json", exclude=exclude, context=_FOR_RESULTS)
 
     @model_serializer(mode="wrap")
     def _leave_out_marked(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Section(BaseModel):
         if info.context is not _FOR_RESULTS:
             return settings
         fields = type(self).model_fields
-        absent = {name for name, value in settings.items() if value == fields[name].default and _LATER in fields[name].metadata}
+        absent = {name for name in settings if getattr(self, name) == fields[name].default and _LATER in fields[name].metadata}
         counted = {
             name: value for name, value in settings.items() if name not in absent and not changes_no_result(fields[name])
         }

@@ -19,6 +19,7 @@ def grade_with_progress(
     sandbox: Isolation,
     answer_rule: AnswerRule | None,
     raw: bool = False,
+    function: str | None = None,
 ) -> list[dict[str, Any]]:
     """Grade a file (see `grade_file`) and show how far it is; returns a row a source and one for all."""
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -34,4 +35,5 @@ def grade_with_progress(
             on_start=lambda total: progress.update(bar, total=total, visible=True),
             on_done=lambda count: progress.advance(bar, count),
             raw=raw,
+            function=function,
         )

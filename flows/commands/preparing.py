@@ -117,7 +117,10 @@ def grade(
         Path, typer.Argument(help="Parquet, JSONL or CSV with columns gold, prediction (grader, tests, problem, source).")
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write all columns plus correct, reason, seconds.")] = None,
-    grader: Annotated[str, typer.Option(help="math, exact or code; for rows without a column grader.")] = "math",
+    grader: Annotated[str, typer.Option(help="math, exact, choice, code or gym; for rows without a column grader.")] = "math",
+    function: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="Judge by your own function (docs/howto/own-grader.md).")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one answer, or one test of a program.")] = None,
     sandbox: Annotated[Literal["process", "bubblewrap", "docker"], typer.Option(help="What confines programs.")] = "process",
     strict: Annotated[bool, typer.Option("--strict", help="As --answer-from boxed: only the last box counts.")] = False,
@@ -134,7 +137,7 @@ def grade(
     given = {"answer_from": answer_from, "answer_mark": answer_mark, "answer_pattern": answer_pattern}
     told = {key: value for key, value in given.items() if value is not None} or ({"answer_from": "boxed"} if strict else {})
     rule = parse_config(told, AnswerSettings, origin="grade").answer_rule if told else None
-    summary = grade_with_progress(file, out, grader, timeout, sandbox, rule, raw)
+    summary = grade_with_progress(file, out, grader, timeout, sandbox, rule, raw, function)
     rows = [[cell(value) for value in row.values()] for row in summary]
     console.print(text_table(f"{file.name}: verdicts by source", list(summary[0]), rows))
 

@@ -17,7 +17,9 @@ class RecordedConfig(AnswerSettings):
 
     name: Name = Field(description="Name of the run: lower case, digits, '.', '_', '-'.")
     rollouts_file: str = Field(description="Parquet, JSONL or CSV; the columns are described in docs/data.md.")
-    grader: Literal["exact", "math"] = Field("math", description="For the file's own gold answers; sources have theirs.")
+    grader: Literal["exact", "math", "choice"] = Field(
+        "math", description="For the file's own gold answers; sources have theirs."
+    )
     sources: tuple[PromptSource, ...] = Field(
         (),
         description="Benchmarks that know the gold answers, by their names in the file (a file's 'MATH 500' is math-500); needed "
@@ -43,8 +45,7 @@ class RecordedConfig(AnswerSettings):
 
     def run_id(self, file_digest: str) -> str:
         """Name and a digest of the settings and of the file's content."""
-        settings = self.result_settings()
-        del settings["rollouts_file"]
+        settings = self.result_settings({"rollouts_file"})
         return f"{self.name}-{digest([settings, file_digest])[:8]}"
 
 

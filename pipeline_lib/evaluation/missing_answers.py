@@ -52,8 +52,8 @@ def settings_of(rule: AnswerRule) -> dict[str, str]:
 
 
 def missing_answers(store: "Store", run_id: str, source: PromptSource) -> MissingAnswers | None:
-    """Of the profile that a run has sampled; None where at least half of what ended has an answer, and for programs."""
-    if source.grader == "code":
+    """Of the profile that a run has sampled; None where at least half of what ended has an answer, and where none is compared."""
+    if source.grader not in ("exact", "math"):  # others find their answers by rules of their own
         return None
     rows = store.named("answers_of_profile", run_id=run_id, few=FEW, limit=MOST_TEXTS)
     if not rows:

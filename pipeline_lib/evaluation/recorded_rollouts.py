@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
 from pipeline_lib.anatomy import dissect
 from pipeline_lib.files.markdown import one_line
 from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
-from pipeline_lib.grading import grade_responses
+from pipeline_lib.grading import GraderSettings, grade_prompts
 from pipeline_lib.prompts.collecting import digest_problem
 from pipeline_lib.records import BOXED, AnswerRule, FinishReason, Prompt, Rollout, Stage
 
@@ -172,23 +171,15 @@ def own_prompts(recorded: Sequence[RecordedRollout]) -> list[Prompt]:
 
 def judge_recorded(
     pairs: Sequence[tuple[RecordedRollout, Prompt]],
-    grader: Literal["exact", "math", "code"],
+    settings: GraderSettings,
     run_id: str,
     stage: Stage,
     source: str | None = None,
     answer_rule: AnswerRule = BOXED,
 ) -> list[Rollout]:
     """Judged rollouts of step 0 in the order given; `source` names them, else the benchmark of each."""
-    grades = grade_responses(
-        grader,
-        [rollout.response for rollout, _ in pairs],
-        [prompt.answer for _, prompt in pairs],
-        [rollout.finish_reason for rollout, _ in pairs],
-        tests=[prompt.tests for _, prompt in pairs],
-        tolerances=[prompt.tolerance for _, prompt in pairs],
-        problems=[prompt.problem for _, prompt in pairs],
-        answer_rule=answer_rule,
-    )
+    texts, finishes = [rollout.response for rollout, _ in pairs], [rollout.finish_reason for rollout, _ in pairs]
+    grades = grade_prompts(settings, texts, [prompt for _, prompt in pairs], finishes)
     return [
         Rollout(
             run_id=run_id,

@@ -14,7 +14,7 @@ from pipeline_lib.anatomy import dissect
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.home import below
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
-from pipeline_lib.grading import grade_responses
+from pipeline_lib.grading import grade_prompts
 from pipeline_lib.jobs import GenerateUnit
 from pipeline_lib.messages.finite import NotFiniteError
 from pipeline_lib.prompts.rendering import render_prompt
@@ -152,17 +152,8 @@ class GroupGrader:
         if not numbers:  # graded with those before
             return
         completions, prompts = [self._completions[number] for number in numbers], [self._prompts[number] for number in numbers]
-        grades = grade_responses(
-            self._source.grader,
-            [completion.text for completion in completions],
-            [prompt.answer for prompt in prompts],
-            [completion.finish_reason for completion in completions],
-            tests=[prompt.tests for prompt in prompts],
-            tolerances=[prompt.tolerance for prompt in prompts],
-            problems=[prompt.problem for prompt in prompts],
-            sandbox=self._source.sandbox,
-            answer_rule=self._source.answer_rule,
-        )
+        texts, finishes = zip(*((each.text, each.finish_reason) for each in completions), strict=True)
+        grades = grade_prompts(self._source, texts, prompts, finishes)
         self._grades |= zip(numbers, grades, strict=True)
 
 

@@ -1,25 +1,31 @@
-"""Judging responses: the answer, most often in the last box, compared with the gold answer, or the last program run on its tests."""
+"""Judging responses: an answer compared with the gold answer, a program run on its tests, or what a function says of the response."""
 
 import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
+from pipeline_lib.grading.choice import choice_of, extract_choice, options_in
 from pipeline_lib.grading.extraction import Found, find_answers
+from pipeline_lib.grading.functions import FunctionSettings, answer_in_tags, judge_by_function
 from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
-from pipeline_lib.records import BOXED, AnswerRule, Grade
+from pipeline_lib.records import BOXED, AnswerRule, Grade, Prompt
 
-__all__ = ["GRADERS", "extract_last_box", "find_answers", "grade_responses", "read_tolerance"]
+__all__ = ["FUNCTIONS", "GRADERS", "extract_last_box", "find_answers", "grade_prompts", "grade_responses", "read_tolerance"]
 
 logger = logging.getLogger(__name__)
 
-GRADERS = ("exact", "math", "code")
+GRADERS = ("exact", "math", "code", "choice")
+# These are called with the response and its prompt.
+FUNCTIONS = ("python", "gym")
 
 MATHS_TIMEOUT_SECONDS = 5.0
 # A test of a program, as LiveCodeBench allows.
 PROGRAM_TIMEOUT_SECONDS = 6.0
+FUNCTION_TIMEOUT_SECONDS = 5.0
 
 Isolation = Literal["process", "bubblewrap", "docker"]
 
@@ -27,8 +33,77 @@ Isolation = Literal["process", "bubblewrap", "docker"]
 Case = tuple[str, str, float | None, str]
 
 
+class GraderSettings(FunctionSettings, Protocol):
+    """What a source says of its grader."""
+
+    @property
+    def sandbox(self) -> Isolation: ...
+    @property
+    def answer_rule(self) -> AnswerRule: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """A grader without a source."""
+
+    grader: str
+    function: str | None = None
+    correct_score: float = 1.0
+    grading_seconds: float = FUNCTION_TIMEOUT_SECONDS
+    sandbox: Isolation = "process"
+    answer_rule: AnswerRule = BOXED
+
+
+def grade_prompts(
+    settings: GraderSettings, responses: Sequence[str], prompts: Sequence[Prompt], finish_reasons: Sequence[str]
+) -> list[Grade]:
+    """One Grade a response to each of the prompts, by the grader of their source. Raises as `grade_responses` does."""
+    if settings.grader in FUNCTIONS:
+        return _grade_by_function(settings, responses, prompts, finish_reasons)
+    return grade_responses(
+        settings.grader,
+        responses,
+        [prompt.answer for prompt in prompts],
+        finish_reasons,
+        tests=[prompt.tests for prompt in prompts],
+        tolerances=[prompt.tolerance for prompt in prompts],
+        problems=[prompt.problem for prompt in prompts],
+        sandbox=settings.sandbox,
+        answer_rule=settings.answer_rule,
+    )
+
+
+def _grade_by_function(
+    settings: GraderSettings, responses: Sequence[str], prompts: Sequence[Prompt], finish_reasons: Sequence[str]
+) -> list[Grade]:
+    """What is extracted is for readers where a user's function judges the whole response; Reasoning Gym scores it alone."""
+    is_gym = settings.grader == "gym"
+    if is_gym and settings.answer_rule == BOXED:
+        found: list[Found] = [(extract_gym_answer(text), "no_answer") for text in responses]
+    else:
+        found = find_answers(settings.answer_rule, responses, finish_reasons)
+    answers = [answer for answer, _ in found]
+    reasons = [
+        "truncated" if finish == "length" else why_none if is_gym and answer is None else ""
+        for (answer, why_none), finish in zip(found, finish_reasons, strict=True)
+    ]
+    open_ones = [number for number, reason in enumerate(reasons) if not reason]
+    texts = [(answers if is_gym else responses)[number] or "" for number in open_ones]
+    outcomes = judge_by_function(settings, texts, [prompts[number] for number in open_ones])
+    for number, outcome in zip(open_ones, outcomes, strict=True):
+        reasons[number] = outcome.reason
+    _warn(reasons)
+    return [Grade(answer, _kind(reason) == "correct", reason) for answer, reason in zip(answers, reasons, strict=True)]
+
+
+def extract_gym_answer(response: str) -> str | None:
+    """What stands in the last <answer> tag, or in the last box where there is no tag."""
+    answer = answer_in_tags(response)
+    return extract_last_box(response) if answer is None else answer
+
+
 def grade_responses(
-    grader: Literal["exact", "math", "code"],
+    grader: str,
     responses: Sequence[str],
     answers: Sequence[str],
     finish_reasons: Sequence[str],
@@ -55,8 +130,8 @@ def grade_responses(
         raise ValueError(
             f"{len(responses)} responses, {len(answers)} answers and {len(finish_reasons)} finish reasons: need one of each"
         )
-    found = _extract(grader, responses, finish_reasons, answer_rule)
-    golds = _golds(grader, answers, tests)
+    found = _extract(grader, responses, finish_reasons, answer_rule, problems)
+    golds = _golds(grader, answers, tests, problems)
     limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
     texts = problems if problems is not None and grader == "math" else [""] * len(responses)
     cases: list[Case | str] = [
@@ -71,10 +146,21 @@ def grade_responses(
     )
     verdicts = dict(zip(distinct, _judge(grader, distinct, timeout_seconds, sandbox), strict=True))
     reasons = [case if isinstance(case, str) else verdicts[case] for case in cases]
-    counts = Counter(reasons)
-    if counts["timeout"] or counts["error"]:
-        logger.warning("%d of %d answers timed out and %d failed in grading", counts["timeout"], len(cases), counts["error"])
+    _warn(reasons)
     return [Grade(answer, reason == "correct", reason) for (answer, _), reason in zip(found, reasons, strict=True)]
+
+
+def _kind(reason: str) -> str:
+    """A reason without what a function says of it."""
+    return reason.partition(":")[0]
+
+
+def _warn(reasons: Sequence[str]) -> None:
+    counts = Counter(map(_kind, reasons))
+    if counts["timeout"] or counts["error"]:
+        first = next((reason for reason in reasons if reason.startswith("error: ")), "")
+        message = "%d of %d answers timed out and %d failed in grading" + (first and "; the first: %s")
+        logger.warning(message, counts["timeout"], len(reasons), counts["error"], *([first] if first else []))
 
 
 def read_tolerance(value: Any) -> float | None:
@@ -95,7 +181,19 @@ def is_exact_match(answer: str, gold: str) -> bool:
     return answer.strip() == gold.strip()
 
 
-def _extract(grader: str, responses: Sequence[str], finish_reasons: Sequence[str], rule: AnswerRule) -> list[Found]:
+def _extract(
+    grader: str, responses: Sequence[str], finish_reasons: Sequence[str], rule: AnswerRule, problems: Sequence[str] | None
+) -> list[Found]:
+    if grader == "choice":
+        options = [options_in(problem) for problem in problems] if problems is not None else [{}] * len(responses)
+        if rule == BOXED:
+            chosen = [extract_choice(response, given) for response, given in zip(responses, options, strict=True)]
+            return [(letter, "no_answer") for letter in chosen]
+        answers = find_answers(rule, responses, finish_reasons)
+        return [
+            (None if answer is None else choice_of(answer, given), why_none)
+            for (answer, why_none), given in zip(answers, options, strict=True)
+        ]
     if grader != "code":
         return find_answers(rule, responses, finish_reasons)
     from pipeline_lib.grading.code import extract_program
@@ -103,7 +201,12 @@ def _extract(grader: str, responses: Sequence[str], finish_reasons: Sequence[str
     return [(extract_program(response), "no_answer") for response in responses]
 
 
-def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | None) -> Sequence[str]:
+def _golds(
+    grader: str, answers: Sequence[str], tests: Sequence[str | None] | None, problems: Sequence[str] | None
+) -> Sequence[str]:
+    if grader == "choice":
+        given = problems if problems is not None else [""] * len(answers)
+        return [choice_of(answer, options_in(problem)) or answer for answer, problem in zip(answers, given, strict=True)]
     if grader != "code":
         return answers
     if tests is None or len(tests) != len(answers) or not all(tests):
@@ -112,7 +215,7 @@ def _golds(grader: str, answers: Sequence[str], tests: Sequence[str | None] | No
 
 
 def _judge(grader: str, cases: Sequence[Case], timeout_seconds: float | None, sandbox: Isolation) -> list[str]:
-    if grader == "exact":
+    if grader in ("exact", "choice"):
         return ["correct" if is_exact_match(answer, gold) else "wrong" for answer, gold, *_ in cases]
     if grader == "math":
         pairs, limits, problems = [case[:2] for case in cases], [case[2] for case in cases], [case[3] for case in cases]

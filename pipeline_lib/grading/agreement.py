@@ -19,9 +19,9 @@ from pipeline_lib.files.tables import read_table
 from pipeline_lib.grading import extract_last_box
 from pipeline_lib.grading.maths.answer_in_text import read_gold, read_pair
 from pipeline_lib.grading.maths.answers import read, whole
-from pipeline_lib.grading.maths.grader import is_same_text, judge_answers, judge_file_predictions
+from pipeline_lib.grading.maths.grader import MATHS, is_same_text, judge_answers, judge_file_predictions
 from pipeline_lib.grading.maths.lexer import lex
-from pipeline_lib.grading.maths.pool import Outcome, maths_pool
+from pipeline_lib.grading.pool import Outcome, worker_pool
 
 COLUMNS = ("gold", "prediction", "label")
 REPEATS_OF_EQUAL = 20
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(str(error))
         for title, (header, lines) in tables.items():
             print(f"\n{title}\n\n{markdown.table(header, lines)}")
-    print(f"\n{os.cpu_count()} cores, {maths_pool().num_workers} workers; math-verify in one process.")
+    print(f"\n{os.cpu_count()} cores, {worker_pool(MATHS).num_workers} workers; math-verify in one process.")
     return 0
 
 

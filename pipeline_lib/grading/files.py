@@ -1,26 +1,43 @@
 """Grading a table: a verdict for every row of a file with gold answers (or tests) and predictions."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline_lib.files.tables import check_output, column_values, read_table, text_column, truth_column, write_table
+from pipeline_lib.files.tables import (
+    check_output,
+    column_values,
+    read_table,
+    table_rows,
+    text_column,
+    truth_column,
+    write_table,
+)
 from pipeline_lib.grading import (
+    FUNCTION_TIMEOUT_SECONDS,
+    FUNCTIONS,
     GRADERS,
     MATHS_TIMEOUT_SECONDS,
     PROGRAM_TIMEOUT_SECONDS,
+    Grading,
     Isolation,
+    extract_gym_answer,
     find_answers,
     is_exact_match,
     read_tolerance,
 )
+from pipeline_lib.grading.choice import choice_of, extract_choice, options_in
+from pipeline_lib.grading.functions import judge_by_function
 from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
-from pipeline_lib.records import AnswerRule
+from pipeline_lib.records import AnswerRule, Prompt
 
 MOST_SOURCES = 20
+ALL_GRADERS = (*GRADERS, *FUNCTIONS)
 VERDICT_COLUMNS = ("correct", "reason", "seconds")
 
 # Correct or not (None: there is nothing to compare with), why, and the seconds it took.
@@ -38,29 +55,33 @@ def grade_file(
     on_start: Callable[[int], None] | None = None,
     on_done: OnDone | None = None,
     raw: bool = False,
+    function: str | None = None,
 ) -> list[dict[str, Any]]:
     """Judge every row of a .parquet, .jsonl or .csv file and write all its columns plus correct, reason and seconds to `out`.
 
     Columns: `prediction` (a whole response or a bare answer), `gold`; for code `tests` (JSON, see docs/code_grading.md)
-    instead of gold; optionally `grader` (exact, math, code) a row, `tolerance` (absolute), `problem`, `source`, and `label` (boolean) to
-    compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is compared. Returns
-    a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError for bad input,
-    such as a file without any gold, before anything is judged or written. With an `answer_rule` the graders exact and math read
-    predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then truncated. `raw` leaves a
-    CSV's cells as they are (see `write_table`).
+    instead of gold; optionally `grader` (one of ALL_GRADERS) a row, `tolerance` (absolute), `problem`, `source`, and `label`
+    (boolean) to compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is
+    compared. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError
+    for bad input, such as a file without any gold, before anything is judged or written. With an `answer_rule` the graders exact
+    and math read predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then
+    truncated. `function` ("module:name") is grader "python", which gets the row's columns as metadata and needs no gold. `raw`
+    leaves a CSV's cells as they are (see `write_table`).
     """
-    if grader not in GRADERS:
-        raise ValueError(f"grader = {grader!r} is not one of {', '.join(GRADERS)}")
+    if function is not None:
+        grader = "python"
+    if grader not in ALL_GRADERS:
+        raise ValueError(f"grader = {grader!r} is not one of {', '.join(ALL_GRADERS)}")
     if timeout_seconds is not None and not timeout_seconds > 0:
         raise ValueError(f"timeout = {timeout_seconds:g} is not allowed: seconds above 0")
     if out is not None:
         check_output(out)
-    required = ["prediction"] if grader == "code" else ["gold", "prediction"]
+    required = ["prediction"] if grader in ("code", *FUNCTIONS) else ["gold", "prediction"]
     table = read_table(path, required)
     taken = [name for name in VERDICT_COLUMNS if name in table.column_names]
     if taken:
         raise ValueError(f"{path} already has the column {', '.join(taken)}, which the verdict would replace: rename it")
-    cases = _Cases(table, path, grader, sandbox, answer_rule)
+    cases = _Cases(table, path, grader, sandbox, answer_rule, function)
     labels = truth_column(table, "label", path) if "label" in table.column_names else None
     sources = text_column(table, "source", path, nullable=True) if "source" in table.column_names else [""] * table.num_rows
     if on_start:
@@ -77,8 +98,10 @@ def grade_file(
 class _Cases:
     """The rows of a file by grader."""
 
-    def __init__(self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, rule: AnswerRule | None) -> None:
-        self.sandbox, self.rule = sandbox, rule
+    def __init__(
+        self, table: pa.Table, path: Path, grader: str, sandbox: Isolation, rule: AnswerRule | None, function: str | None
+    ) -> None:
+        self.table, self.sandbox, self.rule, self.function = table, sandbox, rule, function
 
         def column(name: str, of_answers: bool = False) -> list[str]:
             if name not in table.column_names:
@@ -93,10 +116,15 @@ class _Cases:
         self.tolerances = _tolerances(table, path) if "tolerance" in table.column_names else [None] * table.num_rows
         self.graders = [given or grader for given in column("grader")]
         for row, name in enumerate(self.graders, start=1):
-            if name not in GRADERS:
-                raise ValueError(f"{path}: grader = {name!r} in row {row} is not one of {', '.join(GRADERS)}")
+            if name not in ALL_GRADERS:
+                raise ValueError(f"{path}: grader = {name!r} in row {row} is not one of {', '.join(ALL_GRADERS)}")
+        if "python" in self.graders and function is None:
+            raise ValueError(f"{path}: grader = 'python' needs a function, such as --function my_package.judge:grade")
         known = zip(self.graders, self.golds, self.tests, strict=True)
-        self.has_gold = [bool((tests if name == "code" else gold).strip()) for name, gold, tests in known]
+        # What a function needs, it knows.
+        self.has_gold = [
+            name == "python" or bool((tests if name in ("code", "gym") else gold).strip()) for name, gold, tests in known
+        ]
         if not any(self.has_gold):
             needed = "tests, which grader = 'code' needs" if set(self.graders) == {"code"} else "a gold answer"
             raise ValueError(f"{path}: no row has {needed}")
@@ -104,10 +132,11 @@ class _Cases:
     def judge(self, timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         verdicts: list[Verdict] = [(None, "no_gold", 0.0)] * len(self.graders)
         on_done(self.has_gold.count(False))
-        judges = {"exact": self._exact, "math": self._maths, "code": self._code}
+        judges = {"exact": self._exact, "math": self._maths, "code": self._code, "choice": self._choice}
+        judges |= {name: partial(self._function, name) for name in FUNCTIONS}
         for grader, judge in judges.items():
             rows = [row for row, name in enumerate(self.graders) if name == grader and self.has_gold[row]]
-            if self.rule and grader != "code":
+            if self.rule and grader in ("exact", "math"):
                 rows = self._read(rows, self.rule, verdicts, on_done)
             if rows:
                 for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
@@ -132,6 +161,37 @@ class _Cases:
         equal = [is_exact_match(self.predictions[row], self.golds[row]) for row in rows]
         on_done(len(rows))
         return [(right, "correct" if right else "wrong", 0.0) for right in equal]
+
+    def _choice(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for row in rows:
+            options = options_in(self.problems[row] or "")
+            chosen = extract_choice(self.predictions[row], options)
+            right = chosen is not None and chosen == (choice_of(self.golds[row], options) or self.golds[row])
+            verdicts.append((right, "no_answer" if chosen is None else "correct" if right else "wrong", 0.0))
+        on_done(len(rows))
+        return verdicts
+
+    def _function(self, grader: str, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
+        held = table_rows(self.table.take(rows)) if grader == "python" else [{}] * len(rows)
+        prompts = [
+            Prompt(
+                prompt_id=str(row),
+                source="",
+                domain="",
+                problem=self.problems[row] or "",
+                answer=self.golds[row],
+                tests=self.tests[row] if grader == "gym" else json.dumps(cells, default=str),
+                tolerance=self.tolerances[row],
+            )
+            for row, cells in zip(rows, held, strict=True)
+        ]
+        texts = [self.predictions[row] for row in rows]
+        if grader == "gym":
+            texts = [extract_gym_answer(text) or text for text in texts]
+        seconds = timeout_seconds or FUNCTION_TIMEOUT_SECONDS
+        outcomes = judge_by_function(Grading(grader, self.function), texts, prompts, seconds, on_done)
+        return [(outcome.reason.partition(":")[0] == "correct", outcome.reason, outcome.seconds) for outcome in outcomes]
 
     def _maths(self, rows: Sequence[int], timeout_seconds: float | None, on_done: OnDone) -> list[Verdict]:
         golds, predictions = [self.golds[row] for row in rows], [self.predictions[row] for row in rows]
@@ -181,7 +241,7 @@ def _summary(verdicts: Sequence[Verdict], sources: Sequence[str], labels: Sequen
 
 
 def _count(source: str, rows: Sequence[int], verdicts: Sequence[Verdict], labels: Sequence[bool] | None) -> dict[str, Any]:
-    reasons = Counter(verdicts[row][1] for row in rows)
+    reasons = Counter(verdicts[row][1].partition(":")[0] for row in rows)
     counted: dict[str, Any] = {"source": source, "answers": len(rows), "correct": reasons.pop("correct", 0)}
     counted["not correct"] = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "–"
     if labels is not None:

@@ -7,18 +7,20 @@ mind when the results are read. A new rule is one function in a `*_rules.py` mod
 
 from pipeline_lib.files.markdown import table
 from pipeline_lib.guidelines import (
+    grader_rules,
     judgement_rules,
     length_rules,
     machine_rules,
     mask_rules,
     optimisation_rules,
     prompt_rules,
-    served_rules,
 )
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import SEVERITIES, Remark, Rule
 
-MODULES = (prompt_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules, served_rules)
+MODULES = (
+    prompt_rules, grader_rules, length_rules, mask_rules, optimisation_rules, judgement_rules, machine_rules, served_rules,
+)  # fmt: skip
 RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
 # Of a model that is served elsewhere nothing is trained.
 RULES_OF_SERVED = (

@@ -89,6 +89,8 @@ def one_domain(plan: PlannedRun) -> Advice | None:
 
 
 def _kind(source: PromptSource) -> tuple[str, ...]:
+    if source.kind == "gym":
+        return ("gym", *sorted(source.tasks))
     return (source.domain, source.family) if source.kind == "tiny" else (source.domain,)
 
 

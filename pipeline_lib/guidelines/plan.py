@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline_lib.config import RunConfig
+from pipeline_lib.config import PromptSource, RunConfig
 from pipeline_lib.guidelines.profile import Profile, stored_profile
 from pipeline_lib.guidelines.reward_shape import RewardShape, probe_reward
 from pipeline_lib.memory import H100, Architecture, Card, MemoryPlan, architecture_of, memory_plan
@@ -72,6 +72,14 @@ class PlannedRun:
         """A run on such cards, with the profile that the store in `home` holds for its inputs, if there is one."""
         found = stored_profile(config, home)
         return cls(config, found, card=card) if isinstance(found, Profile) else cls(config, None, found, card)
+
+    @property
+    def sources(self) -> dict[str, PromptSource]:
+        """Where its prompts come from, by their keys in the configuration."""
+        config = self.config
+        held_out = {"validation.source": config.validation.source} if config.validation else {}
+        benchmarks = {f"evaluate.benchmarks.{number}": benchmark for number, benchmark in enumerate(config.evaluate.benchmarks)}
+        return {"prompts": config.prompts, **held_out, **benchmarks}
 
     @cached_property
     def model(self) -> ModelSize:

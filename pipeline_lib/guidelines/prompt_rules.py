@@ -185,6 +185,8 @@ def benchmark_in_training(plan: PlannedRun) -> Advice | None:
 def _carrier(source: PromptSource) -> tuple[object, ...]:
     if source.kind == "tiny":
         return ("tiny", source.family, source.split)
+    if source.kind == "gym":
+        return ("gym", *sorted(source.tasks), source.seed)
     return (source.kind, source.path, source.subset, source.split, source.data_files)
 
 
@@ -202,7 +204,7 @@ def no_boxed_request(plan: PlannedRun) -> Advice | None:
     """The grader reads the last box and the paper's suffix asks for one. A right answer without a box earns nothing."""
     silent = {
         key: source
-        for key, source in _sources(plan.config).items()
+        for key, source in plan.sources.items()
         if source.grader == "math" and source.answer_from == "boxed" and "\\boxed" not in source.user_suffix
     }
     if not silent:
@@ -222,13 +224,7 @@ def missing_answers(plan: PlannedRun) -> Advice | None:
     found = missing.text(plan.config.prompts.answer_from)
     if missing.best is None:
         return Advice("warning", found, "Ask for the place, by suffix, system prompt or example turns ('laconic prompts').")
-    keys = [key for key, source in _sources(plan.config).items() if source.grader == plan.config.prompts.grader]
+    keys = [key for key, source in plan.sources.items() if source.grader == plan.config.prompts.grader]
     given = settings_of(missing.best)
     settings = tuple(f"{key}.{name}={value}" for key in keys for name, value in given.items())
     return Advice("warning", found, "Look for the answer there, or ask for the place that is looked at.", settings)
-
-
-def _sources(config: RunConfig) -> dict[str, PromptSource]:
-    held_out = {"validation.source": config.validation.source} if config.validation else {}
-    benchmarks = {f"evaluate.benchmarks.{number}": benchmark for number, benchmark in enumerate(config.evaluate.benchmarks)}
-    return {"prompts": config.prompts, **held_out, **benchmarks}

@@ -133,7 +133,7 @@ def _own_judgements(
     pairs, _ = attach_prompts(recorded, own_prompts(recorded) or load_prompts(config.prompts))
     if not pairs:
         raise ValueError(f"{path} holds no rollout of a problem of prompt source {config.prompts.name!r}, nor gold answers")
-    judged = judge_recorded(pairs, config.prompts.grader, config.run_id, "profile", answer_rule=config.prompts.answer_rule)
+    judged = judge_recorded(pairs, config.prompts, config.run_id, "profile")
     return ((rollout, judgement.correct) for (rollout, _), judgement in zip(pairs, judged, strict=True))
 
 

@@ -59,7 +59,7 @@ def _prompts(planned: RunConfig, retrain: RetrainConfig, number: int, store: "St
     source = planned.prompts
     if retrain.prompts == "all":
         return source
-    if source.kind == "tiny":
+    if source.is_generated:
         return source.model_copy(update={"seed": source.seed + number})
     name = planned.registered_model
     seen = store.named(

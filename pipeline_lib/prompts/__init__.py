@@ -1,4 +1,4 @@
-"""Where problems come from: the built-in tiny world, a local Parquet, JSONL or CSV file, or the hub; and how they are rendered."""
+"""Where problems come from: the built-in tiny world, Reasoning Gym, a local file, or the hub; and how they are rendered."""
 
 import hashlib
 import logging
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.prompts.collecting import SourceContent, collect_prompts
+from pipeline_lib.prompts.gym import draw_gym_prompts
 from pipeline_lib.prompts.local_copies import resolve_source
 from pipeline_lib.prompts.rendering import render_prompt
 from pipeline_lib.prompts.tables import read_rows
@@ -34,6 +35,8 @@ def load_source(source: PromptSource) -> SourceContent:
     """As `load_prompts`, with the rows that were left out and the pass rates recorded with the drawn prompts."""
     if source.kind == "tiny":
         return SourceContent({prompt.prompt_id: prompt for prompt in _draw_tiny_prompts(source)})
+    if source.kind == "gym":
+        return SourceContent({prompt.prompt_id: prompt for prompt in draw_gym_prompts(source)})
     source = resolve_source(source)
     content = collect_prompts(read_rows(source), source)
     if not content.prompts:

@@ -1,6 +1,7 @@
 """Rows become prompts: what a row holds, what cannot be used, and what is left out with a cause."""
 
 import hashlib
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.tables import is_missing, text_of
 from pipeline_lib.grading import read_tolerance
+from pipeline_lib.grading.choice import choice_of, gold_letter, options_in, render_options
 from pipeline_lib.grading.maths.tolerances import minerva_tolerance, olympiadbench_tolerance
 from pipeline_lib.prompts.code_problems import code_problem, code_tests
 from pipeline_lib.records import Prompt
@@ -82,7 +84,11 @@ def to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
         )
     problem = _text(value, "problem_field", source)
     tests = None
-    if source.tests_format is None:
+    if source.grader == "python":  # what is right is the function's business, which may need no answer
+        answer = _text(row.get(source.answer_field), "answer_field", source)
+        fields = {name: _named_column(row, name, "metadata_fields", source) for name in source.metadata_fields}
+        tests = json.dumps(fields, default=str)
+    elif source.tests_format is None:
         answer = _text(_column(row, "answer_field", source), "answer_field", source)
     else:
         # The reference solution, where there is one, is for readers: the tests decide.
@@ -90,6 +96,8 @@ def to_prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
         problem, tests = code_problem(problem, row, source.tests_format), code_tests(row, source)
     if source.answer_after and source.answer_after in answer:
         answer = answer.rpartition(source.answer_after)[2].strip()
+    if source.grader == "choice" and answer and problem:
+        problem, answer = _with_options(problem, answer, row, source)
     given_id = None if source.id_field is None else _text(_column(row, "id_field", source), "id_field", source)
     prompt_id = digest_problem(problem) if given_id is None else given_id
     if not prompt_id:
@@ -121,8 +129,31 @@ def _text(value: Any, key: str, source: PromptSource) -> str:
         ) from error
 
 
+def _with_options(problem: str, answer: str, row: dict[str, Any], source: PromptSource) -> tuple[str, str]:
+    """The problem with its options below it where a column holds them, and the letter of the right one."""
+    if source.choices_field is None:
+        letter = choice_of(answer, options_in(problem))
+        if letter is None:
+            raise ValueError(
+                f"prompt source {source.name!r}: answer_field = {source.answer_field!r} holds {answer[:40]!r}, which is no option of "
+                f"the problem {problem[:40]!r}: lines A. to J., or name the column with the options (choices_field)"
+            )
+        return problem, letter
+    held = _column(row, "choices_field", source)
+    texts, labels = (held.get("text", ()), held.get("label", ())) if isinstance(held, dict) else (held, ())
+    raw = row[source.answer_field] if not source.answer_after else answer
+    try:
+        options = [str(text) for text in texts]
+        return render_options(problem, options), gold_letter(raw, options, [str(label) for label in labels])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"prompt source {source.name!r}: choices_field = {source.choices_field!r}: {error}") from error
+
+
 def _column(row: dict[str, Any], key: str, source: PromptSource) -> Any:
-    name = getattr(source, key)
+    return _named_column(row, getattr(source, key), key, source)
+
+
+def _named_column(row: dict[str, Any], name: str, key: str, source: PromptSource) -> Any:
     if name not in row:
         raise ValueError(f"prompt source {source.name!r}: {key} = {name!r} is not one of the columns {', '.join(row)}")
     return row[name]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.home import file_digest
+from pipeline_lib.grading.functions import function_digest, gym_version
 
 DATA_FOLDER_VARIABLE = "LACONIC_DATA"
 
@@ -33,11 +34,14 @@ def resolve_source(source: PromptSource) -> PromptSource:
 
 
 def source_identity(source: PromptSource) -> list[object]:
-    """What a source's prompts depend on: its settings and, for local files, their content; where they lie does not matter."""
+    """What a source's prompts and verdicts depend on: its settings, the file of its grader's function, Reasoning Gym's version and,
+    for local files, their content; where they lie does not matter."""
     resolved = resolve_source(source)
-    settings = {
-        key: value for key, value in resolved.result_settings().items() if key not in ("licence", "local", "num_problems")
-    }
+    settings = resolved.result_settings({"licence", "local", "num_problems"})
+    if source.function:
+        settings["function_digest"] = function_digest(source.function)
+    if source.kind == "gym":
+        settings["gym_version"] = gym_version()
     if resolved.kind != "file" or not resolved.path:
         return [settings]
     return [{**settings, "path": None}, *content_digests(Path(resolved.path))]

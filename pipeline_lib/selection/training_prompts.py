@@ -37,7 +37,7 @@ def _held_out_problems(config: RunConfig, sources: Sequence[PromptSource]) -> di
     validation = config.validation.source if config.validation else None
     problems: dict[str, list[Prompt]] = {}
     for source in sources:
-        as_drawn = source.kind == "tiny" or source == validation
+        as_drawn = source.is_generated or source == validation
         whole = source if as_drawn else source.model_copy(update={"num_prompts": None})
         problems.setdefault(source.name, []).extend(load_prompts(whole))
     return problems
@@ -74,7 +74,10 @@ def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerd
         return [CleaningVerdict(prompt_id, True, "kept", "") for prompt_id in content.prompts]
     benchmarks = _held_out_problems(config, contaminating_sources(config))
     repeats = [left.prompt for left in content.left_out if left.prompt.problem and left.cause != "empty_answer"]
-    verdicts = clean_prompts([*content.prompts.values(), *repeats], benchmarks, config.filter.cleaning)
+    settings = config.filter.cleaning
+    if config.prompts.kind == "gym":  # problems of a family share its wording: only the same problem is one of a benchmark
+        settings = settings.model_copy(update={"ngram_overlap": 1.0})
+    verdicts = clean_prompts([*content.prompts.values(), *repeats], benchmarks, settings)
     unusable = [left for left in content.left_out if left.prompt not in repeats]
     return [*verdicts, *(CleaningVerdict(left.prompt.prompt_id, False, left.cause, left.detail) for left in unusable)]
 

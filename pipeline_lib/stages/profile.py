@@ -200,6 +200,6 @@ def _import(session: RunSession, content: SourceContent, shard_prefix: str, _dis
     pairs, unmatched = attach_prompts(recorded, list(content.prompts.values()))
     if not pairs:
         raise ValueError(f"{path} holds no rollout of a problem of prompt source {source.name!r}")
-    rollouts = judge_recorded(pairs, source.grader, run.run_id, "profile", source.name, source.answer_rule)
+    rollouts = judge_recorded(pairs, source, run.run_id, "profile", source.name)
     session.store.write_rollouts(rollouts, run.run_id, "profile", f"{shard_prefix}-imported")
     return {"origin": "imported", "rollouts": len(rollouts), "of_other_problems": unmatched}

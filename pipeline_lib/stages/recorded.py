@@ -16,6 +16,7 @@ from pipeline_lib.evaluation.recorded_rollouts import (
     read_recorded_rollouts,
 )
 from pipeline_lib.files.home import below, file_digest
+from pipeline_lib.grading import Grading
 from pipeline_lib.messages.faults import explain, still_called_running
 from pipeline_lib.processes import give_room, lock_run, reserve_room
 from pipeline_lib.prompts import load_prompts
@@ -126,7 +127,7 @@ def with_prompts(recorded: list[RecordedRollout], config: RecordedConfig) -> tup
 def _judge_and_score(store: "Store", run_id: str, config: RecordedConfig, pairs: Pairs, display: Display) -> dict[str, int]:
     prompts = {(prompt.source, prompt.prompt_id): prompt for _, prompt in pairs}
     store.write("prompts", [prompt for prompt in prompts.values() if prompt.problem])
-    judges = {source.name: (source.grader, source.answer_rule) for source in config.sources}
+    sources = {source.name: source for source in config.sources}
     prompt_of = {id(rollout): prompt for rollout, prompt in pairs}
     groups = cells([rollout for rollout, _ in pairs])
     store.delete_rollout_files(run_id, STORED_AS)
@@ -134,10 +135,9 @@ def _judge_and_score(store: "Store", run_id: str, config: RecordedConfig, pairs:
     points, done = [], 0
     with display.progress(config.name, STORED_AS) as progress:
         for number, ((model, benchmark), group) in enumerate(groups.items()):
-            grader, rule = judges.get(benchmark, (config.grader, config.answer_rule))
-            cell = [(rollout, prompt_of[id(rollout)]) for rollout in group]
-            judged = judge_recorded(cell, grader, run_id, STORED_AS, answer_rule=rule)
-            reasons.update(rollout.grade_reason for rollout in judged)
+            settings = sources.get(benchmark) or Grading(config.grader)
+            judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], settings, run_id, STORED_AS)
+            reasons.update(rollout.grade_reason.partition(":")[0] for rollout in judged)
             store.write_rollouts(judged, run_id, STORED_AS, f"recorded-{number:05d}")
             points += score_budgets(
                 judged,

@@ -27,7 +27,7 @@ COMMENT ON COLUMN rollouts.num_tokens IS 'Length of the response, end token incl
 COMMENT ON COLUMN rollouts.finish_reason IS 'stop (the model ended it) or length (cut at the limit)';
 COMMENT ON COLUMN rollouts.answer IS 'Extracted answer; NULL when there is none';
 COMMENT ON COLUMN rollouts.correct IS 'Whether the answer is right';
-COMMENT ON COLUMN rollouts.grade_reason IS 'correct, wrong, no_answer, truncated, timeout or error';
+COMMENT ON COLUMN rollouts.grade_reason IS 'correct, wrong, no_answer, truncated, timeout or error; behind a colon what a grader says of it';
 COMMENT ON COLUMN rollouts.reward IS 'Reward; NULL outside training';
 COMMENT ON COLUMN rollouts.advantage IS 'Advantage within its group; NULL outside training';
 COMMENT ON COLUMN rollouts.masked IS 'Whether the reward keeps it out of the loss';

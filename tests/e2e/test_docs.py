@@ -153,6 +153,22 @@ def test_own_benchmark(checkout: Checkout, tutorial: str) -> None:
     assert len(rows) == 8, printed
 
 
+@pytest.mark.slow  # an engine; tests/integration/test_own_graders.py shows more
+def test_own_grader(checkout: Checkout, tutorial: str) -> None:
+    printed = checkout.run("howto/own-grader.md")
+    for reason in ("correct: off by 2%", "wrong: off by 50%", "wrong: no length"):
+        assert reason in printed, printed
+    assert re.search(r"│ (correct|wrong) +│ \d+ ", printed), printed
+
+
+@pytest.mark.slow  # an engine; tests/integration/test_own_graders.py shows more
+def test_reasoning_gym(checkout: Checkout, tutorial: str) -> None:
+    pytest.importorskip("reasoning_gym", reason="the extra laconic[gym] is not installed")
+    printed = checkout.run("howto/reasoning-gym.md")
+    assert "legs" in printed
+    assert "gym: 0 errors" in printed
+
+
 def test_backup_and_restore(checkout: Checkout, tutorial: str) -> None:
     """The former home is out of reach while the restored one is used."""
     home = Path(checkout.environment["LACONIC_HOME"])
@@ -196,6 +212,8 @@ OWN_TESTS = (
     "howto/own-data.md",
     "howto/own-reward.md",
     "howto/own-benchmark.md",
+    "howto/own-grader.md",
+    "howto/reasoning-gym.md",
     "howto/backup-restore.md",
 )
 

@@ -100,3 +100,22 @@ def test_bad_input_is_refused_and_nothing_is_written(
     with pytest.raises(ValueError, match="does not end in"):
         grade_file(write(tmp_path, [{"gold": "1", "prediction": "1"}]), tmp_path / "out.txt", "exact")
     assert not out.exists()
+
+
+def test_functions_and_choices_judge_rows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    judge = "def grade(response, prompt):\n    return prompt['metadata']['unit'] in response, 'its unit'\n"
+    (tmp_path / "unit_judge.py").write_text(judge, encoding="utf-8")
+    rows = [
+        {"prediction": "2 cm", "unit": "cm", "problem": None},
+        {"prediction": "2 m", "unit": "cm", "problem": None},
+        {"prediction": "so (B)", "gold": "y", "grader": "choice", "problem": "Which?\n(A) x\n(B) y"},
+        {"prediction": "The answer is (B)", "gold": "y", "grader": "choice", "problem": "Which?\n(A) x\n(B) y"},
+    ]
+    out = tmp_path / "out.jsonl"
+    summary = grade_file(write(tmp_path, rows), out, function="unit_judge:grade")
+    graded = read_table(out).to_pylist()
+    assert [row["reason"] for row in graded] == ["correct: its unit", "wrong: its unit", "no_answer", "correct"]
+    assert summary[-1]["correct"] == 2 and summary[-1]["not correct"] == "wrong 1, no_answer 1"
+    with pytest.raises(ValueError, match="grader = 'python' needs a function"):
+        grade_file(write(tmp_path, rows), grader="python")

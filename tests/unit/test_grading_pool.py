@@ -10,8 +10,9 @@ import time
 import psutil
 import pytest
 
-from pipeline_lib.grading.maths import pool as maths_pool
-from pipeline_lib.grading.maths.pool import MathsPool
+from pipeline_lib.grading import pool as worker_pools
+from pipeline_lib.grading.maths.grader import MATHS
+from pipeline_lib.grading.pool import WorkerPool
 
 
 def tower(*numbers: int) -> list:
@@ -19,23 +20,28 @@ def tower(*numbers: int) -> list:
     return ["n", str(numbers[0])] if len(numbers) == 1 else ["^", ["n", str(numbers[0])], tower(*numbers[1:])]
 
 
-ENDLESS = (["equal", ["+", tower(9, 9, 9, 9), ["s", "x"]], ["+", tower(9, 9, 9, 8), ["s", "x"]]], None)
-EQUAL = (["equal", ["/", ["n", "1"], ["n", "2"]], ["n", "0.5"]], None)
-UNEQUAL = (["equal", ["/", ["n", "1"], ["n", "3"]], ["n", "0.5"]], None)
+def equal(gold: list, answer: list) -> dict:
+    """The question whether two trees have the same value."""
+    return {"node": ["equal", gold, answer], "tolerance": None}
+
+
+ENDLESS = equal(["+", tower(9, 9, 9, 9), ["s", "x"]], ["+", tower(9, 9, 9, 8), ["s", "x"]])
+EQUAL = equal(["/", ["n", "1"], ["n", "2"]], ["n", "0.5"])
+UNEQUAL = equal(["/", ["n", "1"], ["n", "3"]], ["n", "0.5"])
 
 
 @pytest.fixture(scope="module")
 def pool():
-    shared = MathsPool(num_workers=1)
+    shared = WorkerPool(MATHS, num_workers=1)
     yield shared
     shared.close()
 
 
-def reasons(pool: MathsPool, questions: list, timeout_seconds: float) -> list[str]:
+def reasons(pool: WorkerPool, questions: list, timeout_seconds: float) -> list[str]:
     return [outcome.reason for outcome in pool.judge(questions, timeout_seconds)]
 
 
-def when_busy(pool: MathsPool, action) -> threading.Thread:
+def when_busy(pool: WorkerPool, action) -> threading.Thread:
     """Run `action(worker)` in a thread as soon as a worker has a comparison in hand."""
 
     def watch() -> None:
@@ -106,10 +112,10 @@ def test_threads_get_right_verdicts_too(pool):
 
 
 def test_questions_are_combined(pool):
-    yes, no = EQUAL[0], UNEQUAL[0]
+    yes, no = EQUAL["node"], UNEQUAL["node"]
     nodes = [["all", [yes, yes]], ["all", [yes, no]], ["any", [no, yes]], ["any", [no, no]]]
     nodes += [["match", [[no, yes], [yes, no]]], ["match", [[yes, no], [yes, no]]], ["match", [[yes, yes], [yes, False]]]]
-    verdicts = reasons(pool, [(node, None) for node in nodes], 30.0)
+    verdicts = reasons(pool, [{"node": node, "tolerance": None} for node in nodes], 30.0)
     assert verdicts == ["correct", "wrong", "correct", "wrong", "correct", "wrong", "correct"]
 
 
@@ -122,15 +128,15 @@ def test_outcomes_carry_their_time_and_are_announced(pool):
 
 def test_memory_beyond_the_workers_limit_is_an_error_and_no_more(pool):
     # A number of 4 GB.
-    greedy = (["equal", ["n", "5"], tower(2, 32_000_000_000)], None)
+    greedy = equal(["n", "5"], tower(2, 32_000_000_000))
     assert reasons(pool, [greedy, EQUAL], 30.0) == ["error", "correct"]
 
 
 def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
     broken = tmp_path / "worker.py"
     broken.write_text("raise SystemExit(1)", encoding="utf-8")
-    monkeypatch.setattr(maths_pool, "WORKER_PROGRAM", broken)
-    failing = MathsPool(num_workers=1)
+    monkeypatch.setattr(worker_pools, "WORKER_PROGRAM", broken)
+    failing = WorkerPool(MATHS, num_workers=1)
     with pytest.raises(RuntimeError, match="the grading worker cannot start: the process died"):
         failing.judge([EQUAL], timeout_seconds=30.0)
     assert failing._workers == []
@@ -138,8 +144,9 @@ def test_a_worker_that_cannot_start_is_a_loud_error(monkeypatch, tmp_path):
 
 PARENT = f"""
 import os, signal, threading, time
-from pipeline_lib.grading.maths.pool import MathsPool
-pool = MathsPool(num_workers=1)
+from pipeline_lib.grading.maths.grader import MATHS
+from pipeline_lib.grading.pool import WorkerPool
+pool = WorkerPool(MATHS, num_workers=1)
 threading.Thread(target=pool.judge, args=([{ENDLESS!r}], 1.0), daemon=True).start()
 while not any(worker.job is not None for worker in pool._workers):
     time.sleep(0.01)

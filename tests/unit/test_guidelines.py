@@ -89,6 +89,7 @@ TINY_BENCHMARKS = (
 ELSEWHERE = ("generation.engine=openai", "generation.endpoint.base_url=http://10.0.0.1:8000/v1")
 WITH_KEY = (*ELSEWHERE, "generation.endpoint.key_variable=NO_SUCH_KEY")
 
+GYM_BENCHMARK = 'evaluate.benchmarks.1={name = "a", kind = "gym", num_prompts = 9, task = "no_such_task", domain = "code"}'
 # rule, severity, what is changed in the clean configuration
 BROKEN: list[tuple[str, str, tuple[str, ...]]] = [
     ("key-in-the-clear", "warning", WITH_KEY),
@@ -115,6 +116,8 @@ BROKEN: list[tuple[str, str, tuple[str, ...]]] = [
     ("no-boxed-request", "warning", ("prompts.template=plain",)),
     ("no-boxed-request", "warning", ("evaluate.benchmarks.0.template=plain",)),
     ("no-boxed-request", "warning", ("validation.source.suffix=Answer briefly.",)),
+    ("grader-function", "error", ("prompts.grader=python", "prompts.function=no_such_judge:grade")),
+    ("gym-source", "error", (GYM_BENCHMARK,)),
     ("limit-above-target", "warning", (LONG_LIMIT,)),
     ("limit-above-target", "note", ("train.rollout_limit_tokens=4097",)),
     ("limit-above-target", "note", ("train.rollout_limit_tokens=8192", "base_model=org/model-4B-Instruct")),

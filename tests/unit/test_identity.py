@@ -88,6 +88,8 @@ def test_what_changes_no_result_is_left_out_at_any_depth() -> None:
     assert left_out == {
         "train.lora",
         "train.batches_ahead",
+        *(f"prompts.{key}" for key in ("task", "parameters", "choices_field", "metadata_fields")),
+        *(f"prompts.{key}" for key in ("function", "correct_score", "grading_seconds")),
         *(f"prompts.{key}" for key in ("answer_from", "answer_mark", "answer_pattern", "system_prompt", "examples")),
         *(f"compute.{key}" for key in ("launcher", "num_threads", "micro_batch_tokens", "optimizer_offload", "restarts")),
         *(f"generation.{key}" for key in ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "enforce_eager")),

@@ -21,7 +21,7 @@ from pipeline_lib.memory.table import render_memory
 
 CONFIGS = PROJECT / "configs"
 PAPER = [path for path in shipped_configs() if "2602.20945" in (PROJECT / path).read_text(encoding="utf-8")]
-MADE_FOR_80_GB = [*PAPER, *(path for path in shipped_configs() if path.endswith("-1gpu.toml"))]
+MADE_FOR_80_GB = [*PAPER, *(path for path in shipped_configs() if path.endswith(("-1gpu.toml", "gym.toml")))]
 
 
 def plan_of(config: RunConfig, card: Card = H100) -> MemoryPlan:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_lib.config import recorded_config
 from pipeline_lib.evaluation.recorded_rollouts import attach_prompts, cells, judge_recorded, own_prompts, read_recorded_rollouts
+from pipeline_lib.grading import Grading
 from pipeline_lib.prompts.collecting import digest_problem
 from pipeline_lib.records import Prompt
 
@@ -77,7 +78,7 @@ def test_rollouts_find_their_prompts_by_id_or_text_and_are_judged(tmp_path: Path
     recorded = read_recorded_rollouts(write(tmp_path, [{"truncated": False, **row} for row in rows]))
     pairs, unmatched = attach_prompts(recorded, [Prompt("one", "sums", "math", "1+1?", "2")])
     assert unmatched == 1
-    judged = judge_recorded(pairs, "exact", "run", "profile", "sums")
+    judged = judge_recorded(pairs, Grading("exact"), "run", "profile", "sums")
     assert [(rollout.prompt_id, rollout.correct, rollout.grade_reason) for rollout in judged] == [
         ("one", True, "correct"),
         ("one", False, "no_answer"),

@@ -12,7 +12,7 @@ from pipeline_lib.config import PromptSource
 from pipeline_lib.generation import sampling
 from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling
 from pipeline_lib.generation.sampling import deal_groups, missing_groups, sample_and_judge, write_shards
-from pipeline_lib.grading import grade_responses
+from pipeline_lib.grading import grade_prompts, grade_responses
 from pipeline_lib.jobs import GenerateUnit
 from pipeline_lib.prompts import load_prompts
 from pipeline_lib.records import Completion, Rollout
@@ -139,11 +139,11 @@ def test_groups_are_graded_while_others_are_generated(tokenizer: Any, monkeypatc
     graded, waited = threading.Event(), []
 
     def grade(*arguments: Any, **others: Any) -> Any:
-        grades = grade_responses(*arguments, **others)
+        grades = grade_prompts(*arguments, **others)
         graded.set()
         return grades
 
-    monkeypatch.setattr(sampling, "grade_responses", grade)
+    monkeypatch.setattr(sampling, "grade_prompts", grade)
     engine = Echo(lambda number: waited.append(graded.wait(20)) if number == NUM_SAMPLES else None)
     told: list[int] = []
     samples, _ = sample_and_judge(engine, tokenizer, SOURCE, PROMPTS, NUM_SAMPLES, Sampling(9), (0,), told.append)

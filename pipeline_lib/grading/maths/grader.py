@@ -5,13 +5,16 @@ The rule for an answer, its paths and their limits are described in docs/grading
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import perf_counter
 
 from pipeline_lib.grading.maths.answer_in_text import read_pair
 from pipeline_lib.grading.maths.lexer import lex
 from pipeline_lib.grading.maths.nodes import holds
-from pipeline_lib.grading.maths.pool import Outcome, Question, maths_pool
 from pipeline_lib.grading.maths.table import compare_answers
+from pipeline_lib.grading.pool import Outcome, Program, Request, worker_pool
+
+MATHS = Program(Path(__file__).with_name("deciding.py"))
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ def judge_pairs(
             raise ValueError(f"{len(pairs)} pairs and {len(given)} {name}: need one of each")
     tolerances, problems = tolerances or [None] * len(pairs), problems or [None] * len(pairs)
     outcomes: dict[int, Outcome] = {}
-    questions: dict[int, Question] = {}
+    questions: dict[int, Request] = {}
 
     def place(index: int, outcome: Outcome) -> None:
         outcomes[index] = outcome
@@ -80,7 +83,7 @@ def judge_pairs(
             questions[index] = decided
     if questions:
         indices = list(questions)
-        maths_pool().judge(
+        worker_pool(MATHS).judge(
             list(questions.values()), timeout_seconds, lambda position, outcome: place(indices[position], outcome)
         )
     return [outcomes[index] for index in range(len(pairs))]
@@ -94,7 +97,7 @@ def _read_pair(prediction: str, gold: str) -> tuple[str | None, str]:
         return prediction, gold
 
 
-def _decide_without_algebra(answer: str | None, gold: str, tolerance: float | None, problem: str | None) -> str | Question:
+def _decide_without_algebra(answer: str | None, gold: str, tolerance: float | None, problem: str | None) -> str | Request:
     """The reason, or the question that is left for the workers."""
     if answer is None:
         return "no_answer"
@@ -105,7 +108,7 @@ def _decide_without_algebra(answer: str | None, gold: str, tolerance: float | No
         return "error"
 
 
-def _decide_by_types(answer: str, gold: str, tolerance: float | None, problem: str | None) -> str | Question:
+def _decide_by_types(answer: str, gold: str, tolerance: float | None, problem: str | None) -> str | Request:
     if is_same_text(gold, answer):
         return "correct"
     if gold.isdigit() and answer.isdigit() and tolerance is None and gold.isascii() and answer.isascii():
@@ -113,7 +116,9 @@ def _decide_by_types(answer: str, gold: str, tolerance: float | None, problem: s
     node = compare_answers(gold, answer, tolerance, problem)
     if isinstance(node, bool):
         return "correct" if node else "wrong"
-    return "timeout" if holds(node, "beyond") else "error" if holds(node, "undefined") else (node, tolerance)
+    return (
+        "timeout" if holds(node, "beyond") else "error" if holds(node, "undefined") else {"node": node, "tolerance": tolerance}
+    )
 
 
 def is_same_text(gold: str, answer: str) -> bool:
