@@ -14,6 +14,7 @@ from pipeline_lib.guidelines import (
     mask_rules,
     optimisation_rules,
     prompt_rules,
+    served_rules,
 )
 from pipeline_lib.guidelines.plan import PlannedRun
 from pipeline_lib.guidelines.rule import SEVERITIES, Remark, Rule
@@ -24,7 +25,7 @@ MODULES = (
 RULES = tuple(rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule))
 # Of a model that is served elsewhere nothing is trained.
 RULES_OF_SERVED = (
-    *(rule for rule in vars(served_rules).values() if isinstance(rule, Rule)),
+    *(rule for module in (served_rules, grader_rules) for rule in vars(module).values() if isinstance(rule, Rule)),
     judgement_rules.few_samples,
     prompt_rules.few_profile_rollouts,
     prompt_rules.no_boxed_request,
