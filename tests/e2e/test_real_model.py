@@ -26,6 +26,7 @@ SHORTER = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # half an hour where other things run as well
 def test_the_page_from_the_wheel_to_the_responses(tmp_path: Path, prefect_server: str) -> None:
     checkout = Checkout(tmp_path, None, prefect_server)
     wheels = checkout.folder / "wheels"
