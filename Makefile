@@ -63,6 +63,7 @@ benchmark: setup
 	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip install --quiet --python $(BIN)/python \
 		--editable '.[$(EXTRA),dev,benchmark]' --constraints constraints-$(EXTRA).txt --overrides overrides-$(EXTRA).txt
 	$(BIN)/python -m benchmarks.beside_trl --load 2
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python -m benchmarks.sweep_saving
 	$(BIN)/python benchmarks/sql_at_size.py --rows $(ROWS)
 	$(BIN)/python benchmarks/store_in_the_loop.py
@@ -91,9 +92,11 @@ check: setup
 # The versions of constraints-EXTRA.txt, resolved anew. No addresses; the torch build, triton and setuptools depend on the machine.
 constraints: setup
 	env $(if $(FIND_LINKS),UV_FIND_LINKS="$(FIND_LINKS)") "$(UV)" pip compile --quiet pyproject.toml --python $(BIN)/python \
-		--extra $(EXTRA) --extra dev --extra servers --extra benchmark --extra kuberay --overrides overrides-$(EXTRA).txt --no-annotate --no-header --output-file - \
-		| grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
+		--extra $(EXTRA) --extra dev --extra servers --extra benchmark --extra kuberay --overrides overrides-$(EXTRA).txt --no-annotate --no-header \
+		--output-file constraints-$(EXTRA).txt.all
+	grep -vE '^(--|triton|setuptools|nvidia-|cuda-)' constraints-$(EXTRA).txt.all | sed 's/+cpu$$//' > constraints-$(EXTRA).txt.new
 	mv constraints-$(EXTRA).txt.new constraints-$(EXTRA).txt
+	rm constraints-$(EXTRA).txt.all
 
 # What documents show of the code: tables and views, settings, commands, rules, findings.
 generated-docs: setup

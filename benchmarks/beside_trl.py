@@ -1,13 +1,14 @@
 """A training step here and with TRL's GRPOTrainer: same model, prompts, rollouts, limit and learning rate, taken in turn.
 
-    python -m benchmarks.beside_trl [--shapes tiny long-tailed ...] [--dtypes float32 bfloat16] [--steps 5] [--load N] [--page]
+    python -m benchmarks.beside_trl [--shapes tiny long-tailed ...] [--dtypes float32 bfloat16] [--load N] [--page]
 
 Needs `laconic[benchmark]` (TRL). Two processes, one a side, wait for each other at every step, so that both meet the same machine;
 the first step of each warms up and is not counted. TRL takes its default path, `generate` of transformers. Rewards look at
 the length alone, so that both train on every rollout whatever the model says, at a learning rate that changes next to nothing.
 Shapes: `tiny` is the demo's model and step; `long-tailed` has 27 M random parameters and lengths drawn from recorded
 responses, forced on both sides; `real` is the model folder in LACONIC_BENCHMARK_MODEL, asked for sums in words.
-`--load N` has N more processes compute on the same cores, and shows what a step takes beside one on an idle machine.
+`--load N` has N more processes compute on the same cores, and shows what a step takes beside one on an idle machine; of `tiny` alone, whose
+steps wait for threads most often, and take minutes with the others.
 `--page` writes the table and the plot into docs/performance.md. Prints medians and their ratios; ends with 1 where a ratio misses its
 target by more than a tenth.
 """
@@ -29,6 +30,7 @@ from typing import Any
 
 from benchmarks.targets import Targets
 from benchmarks.trl_sides import REPOSITORY, SHAPES, make_model
+from pipeline_lib.processes import thread_environment
 
 SIDES = ("laconic", "trl")
 PHASES = ("whole", "generation", "update")
@@ -41,7 +43,7 @@ class Side:
     def __init__(self, side: str, name: str, dtype: str, model: str, folder: Path) -> None:
         arguments = ["-m", "benchmarks.trl_sides", side, name, dtype, model, str(folder)]
         folder.mkdir()
-        threads = {"OMP_NUM_THREADS": "2"} if side == "laconic" else {}
+        threads = thread_environment(2) if side == "laconic" else {}
         self.started, self.log = time.perf_counter(), folder / "log.txt"
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
@@ -83,7 +85,7 @@ def other_work(number: int) -> Iterator[None]:
             process.wait()
 
 
-def measure(name: str, dtype: str, num_steps: int, load: int) -> dict[str, Any]:
+def measure(name: str, dtype: str, load: int) -> dict[str, Any]:
     """Medians of each side's parts of a step, in seconds, and beside other work."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -96,9 +98,9 @@ def measure(name: str, dtype: str, num_steps: int, load: int) -> dict[str, Any]:
                 sides[side].answer()
                 sides[side].step()
                 found[f"{side}_first_step"] = time.perf_counter() - sides[side].started
-            idle = in_turn(sides, num_steps)
+            idle = in_turn(sides, SHAPES[name].steps)
             with other_work(load):
-                loaded = in_turn(sides, num_steps if load else 0)
+                loaded = in_turn(sides, SHAPES[name].steps if load else 0)
         finally:
             for each in sides.values():
                 each.end()
@@ -204,7 +206,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A training step beside TRL's.")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
-    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--load", type=int, default=0, help="processes that compute beside, in a second round of steps")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md")
     arguments = parser.parse_args()
@@ -214,7 +215,7 @@ def main() -> None:
             print("real: skipped, LACONIC_BENCHMARK_MODEL names no model folder")
             continue
         for dtype in arguments.dtypes:
-            rows.append(measure(name, dtype, arguments.steps, arguments.load))
+            rows.append(measure(name, dtype, arguments.load if name == "tiny" else 0))
             print(" ".join(f"{column}: {cell};" for column, cell in zip(COLUMNS, cells(rows[-1]), strict=True)))
             hold(targets, rows[-1])
     if arguments.page:

@@ -22,15 +22,16 @@ class Shape:
     rollouts: int
     limit: int
     trl_batch: int
+    steps: int  # so many are counted
     targets: dict[str, float]  # step time of TRL over ours, by dtype
     mean_tokens: int | None = None  # of forced lengths
     temperature: float = 1.0
 
 
 SHAPES = {
-    "tiny": Shape(20, 8, 64, 160, {"float32": 1.5, "bfloat16": 1.5}),
-    "long-tailed": Shape(4, 8, 512, 8, {"float32": 2.5, "bfloat16": 2.5}, mean_tokens=140),
-    "real": Shape(4, 8, 128, 8, {"bfloat16": 2.4}, temperature=0.5),
+    "tiny": Shape(20, 8, 64, 160, 5, {"float32": 1.5, "bfloat16": 1.5}),
+    "long-tailed": Shape(4, 8, 512, 8, 2, {"float32": 2.5, "bfloat16": 2.5}, mean_tokens=140),
+    "real": Shape(4, 8, 128, 8, 2, {"bfloat16": 2.4}, temperature=0.5),
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline_lib.processes import collect_garbage_rarely
 
@@ -14,6 +15,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# What else a machine has to do makes no test fail.
+settings.register_profile("laconic", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("laconic")
 
 collect_garbage_rarely()  # a worker of the tests imports all there is
 

@@ -8,6 +8,7 @@ import pytest
 from pipeline_lib.grading import grade_responses
 from pipeline_lib.grading.files import grade_file
 from pipeline_lib.grading.maths.grader import judge_answers
+from pipeline_lib.records import BOXED
 
 # Problem, answers that are right for a bare gold answer, answers that are wrong for it.
 CASES: list[tuple[str, list[str], list[str]]] = [
@@ -72,5 +73,5 @@ def test_the_problem_counts_in_training_and_in_files(tmp_path: Path) -> None:
     rows = [{"gold": "8", "prediction": responses[0], "problem": problem} for problem in [*problems, None]]
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    for strict in (False, True):
-        assert grade_file(path, timeout_seconds=30.0, strict=strict)[0]["correct"] == 2
+    for rule in (None, BOXED):
+        assert grade_file(path, timeout_seconds=30.0, answer_rule=rule)[0]["correct"] == 2
