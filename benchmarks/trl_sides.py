@@ -31,7 +31,7 @@ class Shape:
 SHAPES = {
     "tiny": Shape(20, 8, 64, 160, 5, {"float32": 1.0, "bfloat16": 1.0}),  # docs/performance.md says why not more
     "long-tailed": Shape(4, 8, 512, 8, 2, {"float32": 2.5, "bfloat16": 2.5}, mean_tokens=140),
-    "real": Shape(4, 8, 128, 8, 2, {"bfloat16": 2.4}, temperature=0.5),
+    "real": Shape(4, 8, 128, 8, 2, {"bfloat16": 2.4}, mean_tokens=48, temperature=0.5),
 }
 
 
