@@ -33,7 +33,6 @@ def started_early(sessions: Sequence[RunSession], starts_workers: bool = True) -
             for session in sessions if runs_side_by_side(sessions[0].run.config) else sessions[:1]:
                 if not is_trained(session):
                     _ = session.worker
-            sessions[0].tracker.connect_early()
         yield sessions
     finally:
         for session in sessions:

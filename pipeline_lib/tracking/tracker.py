@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -85,15 +84,6 @@ class Tracker:
     @property
     def pending(self) -> int:
         return len(self._queue)
-
-    def connect_early(self) -> None:
-        """Reach a database of the home's own in a thread, while the caller waits for something else: imports, and its making."""
-        if self.enabled and not self.uri.startswith("http"):
-            threading.Thread(target=self._connect, daemon=True, name="mlflow-connect").start()
-
-    def _connect(self) -> None:
-        with self._sending, suppress(Exception):  # the first call says what is wrong
-            self._connection.experiment_id()
 
     def start_parent(
         self, run_name: str, run_id: str, tags: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
