@@ -149,8 +149,9 @@ def _sections(begun: Beginning, sizes: Sizes, lora: bool) -> Iterator[tuple[str,
             **temperature,
         },
     )
-    sources = [test.whole() for test in begun.tests] or begun.data.judged(sizes.num_held_out)
-    for source in sources:
+    # What is served is not trained: nothing needs to be held out.
+    own = [begun.data.training(sizes.num_prompts)] if begun.is_served else begun.data.judged(sizes.num_held_out)
+    for source in [test.whole() for test in begun.tests] or own:
         yield "[[evaluate.benchmarks]]", source
 
 

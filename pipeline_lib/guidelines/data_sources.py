@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline_lib.config import PromptSource, parse_config
 from pipeline_lib.config.loading import SHIPPED_CONFIGS, read_toml
+from pipeline_lib.files.jsonl import first_line
 from pipeline_lib.files.tables import FORMATS, text_of
 from pipeline_lib.prompts.columns import detect_columns
 from pipeline_lib.prompts.tables import read_rows
@@ -105,20 +106,23 @@ def _table(spec: str, kind: str, answer: str | None, told: dict[str, str]) -> Da
     name = name_from(Path(spec).stem) or "data"
     source = parse_config({"name": name, "kind": kind, "path": spec}, PromptSource)
     rows: list[dict[str, Any]] = []
+    unread = ""
     try:
         rows = list(read_rows(source))
     except ValueError as error:
-        if kind == "file" or "hub cannot be reached" not in str(error):
+        if kind == "file":
             raise
+        unread = first_line(error)
     found = (
         detect_columns(rows, told) if rows else {"problem_field": "problem", "answer_field": "answer", "grader": "math"} | told
     )
-    why = "detected" if rows else "a guess: the hub was not reached"
+    why = "detected" if rows else "a guess: the data could not be read"
     settings: Reasoned = {"kind": (kind, ""), "path": (spec, "from where the command is given" if kind == "file" else "")}
     settings |= {key: (value, "as told" if key in told else why) for key, value in found.items()} | given
     longest = max((len(text_of(row[found["problem_field"]])) for row in rows), default=None)
     noticed = ", ".join(f"{key} = {value}" for key, value in found.items())
-    return DataSource(name, kind, settings, f"{len(rows) or 'unknown'} rows; {noticed} ({why})", len(rows) or None, longest)
+    noticed = f"{len(rows)} rows; {noticed} (detected)" if rows else f"{unread}; guessed: {noticed}"
+    return DataSource(name, kind, settings, noticed, len(rows) or None, longest)
 
 
 def answer_settings(answer: str) -> Reasoned:

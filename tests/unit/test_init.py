@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,19 @@ def test_columns_that_no_name_tells_are_asked_for() -> None:
     assert detect_columns([{"prompt": "p", "target": "yes", "id": 1}] * 2, {}) == {
         "problem_field": "prompt", "answer_field": "target", "grader": "exact",
     }  # fmt: skip
+
+
+@pytest.mark.slow  # profile and evaluation on an engine; the settings and stages are those of every other run
+def test_what_is_written_runs(folder: Path) -> None:
+    written("--data", "tiny")
+    changes = [
+        "generation.engine=transformers", "prompts.num_prompts=24", "train.steps=1", "train.prompts_per_step=2", "profile.num_rollouts=2",
+        "validation.source.num_prompts=4", "evaluate.benchmarks.0.num_prompts=4", "evaluate.benchmarks.1.num_prompts=4",
+        "evaluate.num_samples=1", "control.enabled=false",
+    ]  # fmt: skip
+    words = [word for change in changes for word in ("--set", change)]
+    command = [sys.executable, "-m", "flows.cli", "run", "my/first.toml", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny-sum-test: accuracy (%) within a token budget" in done.stdout
+    assert list((folder / "home" / "reports").rglob("*.html"))
