@@ -26,7 +26,7 @@ app = typer.Typer(
 # Commands that work on a home that cannot be written; where it can, they first note the runs that a killed command has left.
 READING = ("sql", "show", "results", "export", "promotions", "export-model", "serve")
 # Commands that need no writable home.
-ELSEWHERE = ("check", "doctor", "down", "grade", "preview", "prompts")
+ELSEWHERE = ("check", "doctor", "down", "grade", "init", "preview", "prompts")
 
 
 def main() -> None:

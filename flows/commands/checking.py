@@ -41,7 +41,7 @@ def check_and_show(config: RunConfig, home: Path, card: Card, output_format: str
         _show(remark, console)
     if plan.memory and not plan.model.is_toy:
         _show_memory(plan, plan.memory, console)
-    summary = ", ".join(_count(counts[severity], severity) for severity in SEVERITIES)
+    summary = ", ".join(counted(counts[severity], severity) for severity in SEVERITIES)
     console.print(Text(textwrap.fill(f"{config.name}: {summary}; {plan.profile_status}", console.width)), soft_wrap=True)
     return passed
 
@@ -97,5 +97,5 @@ def _wrapped(text: str, width: int) -> str:
     )
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"

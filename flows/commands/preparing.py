@@ -1,4 +1,4 @@
-"""`laconic doctor`, `check`, `prompts`, `preview`, `grade`, `import-gguf` and `warmup`: what is done before a run."""
+"""`laconic init`, `doctor`, `check`, `prompts`, `preview`, `grade`, `import-gguf` and `warmup`: what is done before a run."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +22,39 @@ def doctor() -> None:
     rows = [[finding.name, finding.found, "ok" if finding.ok else finding.fix] for finding in findings]
     console.print(text_table(None, ["part", "found", "verdict"], rows))
     if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=Panel.PREPARE)
+def init(
+    name: Annotated[Path, typer.Argument(help="Name of the run; NAME.toml is written, also into a folder: my/first.")],
+    model: Annotated[str | None, typer.Option(help="Folder, hub id, 'builtin:tiny', or an endpoint's address.")] = None,
+    data: Annotated[str | None, typer.Option(help="File, folder, hub id, 'gym:TASK[,TASK]', shipped name, or 'tiny'.")] = None,
+    tests: Annotated[
+        list[str],
+        typer.Option("--test", help="What models are judged on, named as --data; repeatable; else a part of the data."),
+    ] = [],  # noqa: B006
+    answer: Annotated[
+        str | None,
+        typer.Option(help="Where it stands: boxed, last_number, after:MARK, pattern:REGEX; or python:MODULE:FUNCTION judges."),
+    ] = None,
+    card: Annotated[str | None, typer.Option(metavar="GIB", help="Memory of each GPU, or 'none'; else what is here.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="So many of them.")] = None,
+    served_name: Annotated[str | None, typer.Option(help="What the endpoint calls the model.")] = None,
+    key_variable: Annotated[str | None, typer.Option(help="Environment variable that holds the endpoint's key.")] = None,
+    problem_field: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the problem.")] = None,
+    answer_field: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the answer.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
+) -> None:
+    """Write a commented configuration to begin with, for your model, data and card; what no option answers is asked.
+
+    Its settings are the paper's and the shipped files', with lengths that the memory plan fits to the card.
+    """
+    from flows.commands.beginning import begin
+
+    fields = {key: column for key, column in (("problem_field", problem_field), ("answer_field", answer_field)) if column}
+    if not begin(name, model, data, tests, answer, card, gpus, served_name, key_variable, fields, yes, force):
         raise typer.Exit(1)
 
 
