@@ -141,7 +141,7 @@ def model_of(name: str, folder: Path) -> str:
 
 
 COLUMNS = [
-    "model", "precision", "tokens a response", "a step", "generation", "update", "times as fast: step", "generation of it", "update of it",
+    "model", "precision", "tokens a response", "a step", "generation", "update", "times as fast: step", "generation alone", "update alone",
     "first step after", "peak memory", "beside other work",
 ]  # fmt: skip
 
