@@ -182,7 +182,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.bar(["Laconic", "TRL"], update, bottom=generation, label="update", color="#ee9944")
         axes.set_title(f"{found['shape']}\n{found['dtype']}", fontsize=9)
     figure.axes[0].set_ylabel("seconds a step")
-    figure.axes[0].legend(fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -25,7 +25,7 @@ from pipeline_lib.processes import KILL_SECONDS, descendants, end_process_tree, 
 from pipeline_lib.worker.devices import device_environment, visible_devices
 from pipeline_lib.worker.memory import GIB, MemoryWatch
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 CLOSE_SECONDS = 15.0
 SHARED_MEMORY = "/dev/shm"
 # How the torch and the DeepSpeed launcher log the end of a rank; both exit with a status of their own.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
 # The engine's and the trainer's libraries import these because they are there: two fifths of what a worker's start takes.
-UNUSED = ("mlflow", "redis", "scipy", "sklearn")
+UNUSED = ("cv2", "mlflow", "ray", "redis", "scipy", "sklearn")
 
 logger = logging.getLogger(__name__)
 
