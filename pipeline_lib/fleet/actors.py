@@ -19,7 +19,7 @@ from pipeline_lib.fleet.engine_host import EngineHost
 from pipeline_lib.jobs import read_json, write_failure
 from pipeline_lib.messages.faults import explain, will_repeat
 from pipeline_lib.worker.devices import VISIBLE
-from pipeline_lib.worker.program import Worker, hidden, own_engine
+from pipeline_lib.worker.program import UNUSED, Worker, hidden, own_engine
 
 if TYPE_CHECKING:
     from pipeline_lib.generation.protocol import Generator
@@ -95,7 +95,7 @@ class TrainerActor:
         os.environ.update(launcher_environment(self._rank, places))
         settings = read_json(self._folder / "worker.json")
         config = stored_config(settings["config"], RunConfig)
-        with hidden("mlflow", "redis", "scipy", "sklearn"):
+        with hidden(*UNUSED):
             from pipeline_lib.fleet.remote_generator import remote_generator  # torch, which only the actor needs
 
             node = self._address
