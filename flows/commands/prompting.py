@@ -37,8 +37,9 @@ def show_prompts(config: RunConfig, source: str | None, num_shown: int, output_f
 
 def _show_rendered(survey: SourceSurvey) -> None:
     for prompt in survey.shown:
-        answer = f"answer {prompt.answer}" if prompt.answer else "decided by tests"
-        head = visible_line(f"{survey.name} · {prompt.prompt_id} · {prompt.num_tokens} tokens · {answer}")
+        answer = f"answer {prompt.answer}" if prompt.answer else "no gold answer: the grader decides"
+        tokens = "the turns, which the endpoint renders" if prompt.num_tokens is None else f"{prompt.num_tokens} tokens"
+        head = visible_line(f"{survey.name} · {prompt.prompt_id} · {tokens} · {answer}")
         console.print(Text(head, style="dim"), soft_wrap=True)
         console.print(_text(prompt), "", soft_wrap=True, sep="\n")
 
@@ -55,7 +56,7 @@ def _show_lengths(surveys: list[SourceSurvey]) -> None:
     rows = []
     for survey in surveys:
         lengths = [str(survey.length_at(share)) if survey.lengths else "–" for share in SHARES.values()]
-        counts = [str(len(survey.lengths)), *lengths, str(survey.num_too_long)]
+        counts = [str(survey.num_prompts), *lengths, str(survey.num_too_long) if survey.lengths else "–"]
         rows.append([survey.name, survey.used_for, *counts, survey.problem or _consequence(survey)])
     columns = ["source", "used for", "prompts", *SHARES, "too long", "note"]
     title = f"tokens of the rendered prompts; generation.max_prompt_tokens = {surveys[0].limit_tokens}"
@@ -81,5 +82,4 @@ def _as_tree(survey: SourceSurvey) -> dict[str, Any]:
     tree = asdict(survey)
     lengths = {name: survey.length_at(share) for name, share in SHARES.items()} if survey.lengths else {}
     shown = [{"text": "".join(text for text, _ in prompt.pop("pieces")), **prompt} for prompt in tree.pop("shown")]
-    counts = {"num_prompts": len(survey.lengths), "num_too_long": survey.num_too_long}
-    return {**tree, **counts, "lengths": lengths, "shown": shown}
+    return {**tree, "num_too_long": survey.num_too_long, "lengths": lengths, "shown": shown}

@@ -173,7 +173,7 @@ class RunConfig(Section):
     chat_template: CountsWhereGiven[Annotated[str | None, BeforeValidator(read_chat_template)]] = Field(
         None,
         description="A Jinja file to render with, or 'plain' (Question: … Answer: …), for a base model without a template or in "
-        "place of its own; read with the configuration, and saved with the trained model.",
+        "place of its own ('' for that); read with the configuration, and saved with the trained model.",
     )
     system_prompt: CountsWhereGiven[str | None] = Field(
         None, description="The system turn of all sources that do not set it themselves ('' for none)."
@@ -224,6 +224,10 @@ class RunConfig(Section):
         if self.is_served and self.retrain:
             raise ValueError(
                 "generation.engine = 'openai': a model that is served elsewhere is not retrained, leave [retrain] out"
+            )
+        if self.is_served and self.chat_template:
+            raise ValueError(
+                "chat_template: with generation.engine = 'openai' the endpoint's own renders, leave it out or set ''"
             )
         held_out = [self.validation.source] if self.validation else []
         for source in [self.prompts, *self.evaluate.benchmarks, *held_out] if self.is_served else ():

@@ -78,8 +78,8 @@ def _read_examples(value: Any) -> Any:
 
 
 def read_chat_template(value: Any) -> Any:
-    """The content of the file that is named; "plain", and what is a template itself, stay. Raises ValueError."""
-    if not isinstance(value, str) or value == "plain" or "{" in value:
+    """The content of the file that is named; "plain", nothing, and what is a template itself, stay. Raises ValueError."""
+    if not isinstance(value, str) or value in ("plain", "") or "{" in value:
         return value
     template = _given_file(value).read_text(encoding="utf-8")
     if "{" not in template:

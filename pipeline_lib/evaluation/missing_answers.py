@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import PromptSource
-from pipeline_lib.grading import grade_responses
-from pipeline_lib.records import AnswerRule
+from pipeline_lib.grading import grade_prompts
+from pipeline_lib.records import AnswerRule, Prompt
 
 if TYPE_CHECKING:
     from pipeline_lib.store.database import Store
@@ -53,7 +53,7 @@ def settings_of(rule: AnswerRule) -> dict[str, str]:
 
 def missing_answers(store: "Store", run_id: str, source: PromptSource) -> MissingAnswers | None:
     """Of the profile that a run has sampled; None where at least half of what ended has an answer, and where none is compared."""
-    if source.grader not in ("exact", "math"):  # others find their answers by rules of their own
+    if source.grader in ("code", "python"):  # these judge a program, or the whole response
         return None
     rows = store.named("answers_of_profile", run_id=run_id, few=FEW, limit=MOST_TEXTS)
     if not rows:
@@ -65,13 +65,9 @@ def missing_answers(store: "Store", run_id: str, source: PromptSource) -> Missin
 
 def _found(rule: AnswerRule, rows: Sequence[dict[str, Any]], source: PromptSource) -> tuple[float, float]:
     """The shares of the responses that have an answer there, and a right one."""
-    grades = grade_responses(
-        source.grader,
-        [row["text"] for row in rows],
-        [row["answer"] for row in rows],
-        ["stop"] * len(rows),
-        tolerances=[row["tolerance"] for row in rows],
-        problems=[row["problem"] for row in rows],
-        answer_rule=rule,
-    )
+    moved = source.model_copy(update={"answer_mark": None, "answer_pattern": None, **settings_of(rule)})
+    prompts = [
+        Prompt("", source.name, source.domain, row["problem"], row["answer"], row["tests"], row["tolerance"]) for row in rows
+    ]
+    grades = grade_prompts(moved, [row["text"] for row in rows], prompts, ["stop"] * len(rows))
     return sum(grade.answer is not None for grade in grades) / len(rows), sum(grade.correct for grade in grades) / len(rows)

@@ -11,7 +11,7 @@ from pipeline_lib.files.markdown import one_line
 from pipeline_lib.files.tables import column_values, read_table, text_column, truth_column
 from pipeline_lib.grading import GraderSettings, grade_prompts
 from pipeline_lib.prompts.collecting import digest_problem
-from pipeline_lib.records import BOXED, AnswerRule, FinishReason, Prompt, Rollout, Stage
+from pipeline_lib.records import FinishReason, Prompt, Rollout, Stage
 
 # What a column may be called; the first is the name in our own `rollouts` view or the most common one.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -175,7 +175,6 @@ def judge_recorded(
     run_id: str,
     stage: Stage,
     source: str | None = None,
-    answer_rule: AnswerRule = BOXED,
 ) -> list[Rollout]:
     """Judged rollouts of step 0 in the order given; `source` names them, else the benchmark of each."""
     texts, finishes = [rollout.response for rollout, _ in pairs], [rollout.finish_reason for rollout, _ in pairs]

@@ -14,7 +14,7 @@ from pipeline_lib.grading.maths.boxed import extract_last_box
 from pipeline_lib.grading.maths.grader import judge_answers
 from pipeline_lib.records import BOXED, AnswerRule, Grade, Prompt
 
-__all__ = ["FUNCTIONS", "GRADERS", "extract_last_box", "find_answers", "grade_prompts", "grade_responses", "read_tolerance"]
+__all__ = ["FUNCTIONS", "GRADERS", "extract_answers", "extract_last_box", "grade_prompts", "grade_responses", "read_tolerance"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +78,7 @@ def _grade_by_function(
 ) -> list[Grade]:
     """What is extracted is for readers where a user's function judges the whole response; Reasoning Gym scores it alone."""
     is_gym = settings.grader == "gym"
-    if is_gym and settings.answer_rule == BOXED:
-        found: list[Found] = [(extract_gym_answer(text), "no_answer") for text in responses]
-    else:
-        found = find_answers(settings.answer_rule, responses, finish_reasons)
+    found = extract_answers(settings.grader, responses, finish_reasons, settings.answer_rule)
     answers = [answer for answer, _ in found]
     reasons = [
         "truncated" if finish == "length" else why_none if is_gym and answer is None else ""
@@ -130,7 +127,7 @@ def grade_responses(
         raise ValueError(
             f"{len(responses)} responses, {len(answers)} answers and {len(finish_reasons)} finish reasons: need one of each"
         )
-    found = _extract(grader, responses, finish_reasons, answer_rule, problems)
+    found = extract_answers(grader, responses, finish_reasons, answer_rule, problems)
     golds = _golds(grader, answers, tests, problems)
     limits = [read_tolerance(limit) for limit in tolerances] if tolerances is not None else [None] * len(responses)
     texts = problems if problems is not None and grader == "math" else [""] * len(responses)
@@ -181,9 +178,16 @@ def is_exact_match(answer: str, gold: str) -> bool:
     return answer.strip() == gold.strip()
 
 
-def _extract(
-    grader: str, responses: Sequence[str], finish_reasons: Sequence[str], rule: AnswerRule, problems: Sequence[str] | None
+def extract_answers(
+    grader: str,
+    responses: Sequence[str],
+    finish_reasons: Sequence[str],
+    rule: AnswerRule,
+    problems: Sequence[str] | None = None,
 ) -> list[Found]:
+    """What a grader reads of whole responses; the rule of boxes stands for the place that choice and gym have of their own."""
+    if grader == "gym" and rule == BOXED:
+        return [(extract_gym_answer(response), "no_answer") for response in responses]
     if grader == "choice":
         options = [options_in(problem) for problem in problems] if problems is not None else [{}] * len(responses)
         if rule == BOXED:

@@ -10,14 +10,16 @@ LETTERS = "ABCDEFGHIJ"
 # A whole answer that is a letter: B, (B), **B.**, \text{(B)}.
 _LETTER = r"[\s*_$({\[]*(?:\\(?:text|textbf|mathrm|mathbf|rm|bf)\s*\{\s*\(?\s*)?([A-J])\b[\s*_)\]}.$:]*"
 _ALONE = re.compile(_LETTER)
-_OPTION = re.compile(r"^[ \t]*[*(]*([A-J])[ \t]*[).:][)*]*[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
-_INLINE = re.compile(r"\(([A-J])\)[ \t]*(.+?)(?=[ \t,;]*\([A-J]\)|\s*$)", re.DOTALL)
+_OPTION = re.compile(r"^[ \t]*[*(]*([A-J])[ \t]*[).:][)*]*[ \t]+(\S.*)$", re.MULTILINE)
+_INLINE = re.compile(r"\(([A-J])\)[ \t]*(.+?)(?=\([A-J]\)|\Z)", re.DOTALL)
 # "The final answer is (B)", "Answer: B", "the correct option is **B**"; verb or colon must lead to the letter at once, and a bare A
 # or I must not be a word of the sentence.
 _SAID = re.compile(
-    r"\b(?i:answer|option|choice)\b[\s*_]*(?:(?i:is|would be|must be)\b|[:=])[\s*_:]*(?i:option|choice|letter)?[\s*_$]*"
+    r"\b(?i:answer|option|choice)\b[\s*_]*(?:(?i:is|would be|must be)\b|[:=])[\s*_:]*+(?i:option|choice|letter)?[\s*_$]*+"
     r"(?:\\boxed\{)?(?:\\text\{)?(?:\(([A-Ja-j])\)|([AI])(?![\w'’]|[ \t]+(?!because\b|since\b)[a-z])|([B-HJ])(?![\w'’]))"
 )
+# How far back a sentence is looked for what denies it: a model may repeat itself without a full stop up to its last token.
+_SENTENCE = 400
 _DENIED = re.compile(r"\b(?:not|cannot|never|nor)\b|n['’]t\b", re.IGNORECASE)
 
 
@@ -29,7 +31,7 @@ def options_in(problem: str) -> dict[str, str]:
     for pattern in (_OPTION, _INLINE):
         found: dict[str, str] = {}
         for match in pattern.finditer(problem):
-            letter, text = match.group(1), " ".join(match.group(2).split())
+            letter, text = match.group(1), " ".join(match.group(2).split()).rstrip(" ,;")
             if letter == "A":
                 found = {}
             if letter == LETTERS[len(found)]:
@@ -99,11 +101,12 @@ def _known(letter: str, options: dict[str, str]) -> str | None:
 
 def _denied(response: str, match: re.Match[str]) -> bool:
     """Whether the statement is denied or asked: "the answer is not (B)", "is the answer (B)?"."""
-    start = max(response.rfind(mark, 0, match.start()) for mark in ".!?\n") + 1
+    first = max(0, match.start() - _SENTENCE)
+    start = max(first, *(response.rfind(mark, first, match.start()) + 1 for mark in ".!?\n"))
     return bool(_DENIED.search(response, start, match.end())) or response[match.end() : match.end() + 2].lstrip(
         ") "
     ).startswith("?")
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[\s*_$]+", " ", text).strip(" .").casefold()
+    return re.sub(r"[\s*_$]+", " ", text).strip(" .,;").casefold()

@@ -26,12 +26,13 @@ from pipeline_lib.grading import (
     PROGRAM_TIMEOUT_SECONDS,
     Grading,
     Isolation,
+    extract_answers,
     extract_gym_answer,
-    find_answers,
     is_exact_match,
     read_tolerance,
 )
 from pipeline_lib.grading.choice import choice_of, extract_choice, options_in
+from pipeline_lib.grading.extraction import Found
 from pipeline_lib.grading.functions import judge_by_function
 from pipeline_lib.grading.maths.grader import judge_file_predictions, judge_pairs
 from pipeline_lib.records import AnswerRule, Prompt
@@ -63,12 +64,14 @@ def grade_file(
     instead of gold; optionally `grader` (one of ALL_GRADERS) a row, `tolerance` (absolute), `problem`, `source`, and `label`
     (boolean) to compare with. A row without gold (for code, tests) is counted as no_gold: `correct` is NULL, and no label is
     compared. Returns a row a source and one for all: answers, correct, reasons, and with labels the agreement. Raises ValueError
-    for bad input, such as a file without any gold, before anything is judged or written. With an `answer_rule` the graders exact
-    and math read predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then
+    for bad input, such as a file without any gold, before anything is judged or written. With an `answer_rule` all graders but
+    code read predictions as training does, as whole responses; a row whose `finish_reason` is "length" is then
     truncated. `function` ("module:name") is grader "python", which gets the row's columns as metadata and needs no gold. `raw`
     leaves a CSV's cells as they are (see `write_table`).
     """
     if function is not None:
+        if grader not in ("math", "python"):
+            raise ValueError(f"function = {function!r} is for grader = 'python', not {grader!r}")
         grader = "python"
     if grader not in ALL_GRADERS:
         raise ValueError(f"grader = {grader!r} is not one of {', '.join(ALL_GRADERS)}")
@@ -136,17 +139,23 @@ class _Cases:
         judges |= {name: partial(self._function, name) for name in FUNCTIONS}
         for grader, judge in judges.items():
             rows = [row for row, name in enumerate(self.graders) if name == grader and self.has_gold[row]]
-            if self.rule and grader in ("exact", "math"):
-                rows = self._read(rows, self.rule, verdicts, on_done)
+            if self.rule and grader != "code":
+                rows = self._read(grader, rows, self.rule, verdicts, on_done)
             if rows:
                 for row, verdict in zip(rows, judge(rows, timeout_seconds, on_done), strict=True):
                     verdicts[row] = verdict
         return verdicts
 
-    def _read(self, rows: Sequence[int], rule: AnswerRule, verdicts: list[Verdict], on_done: OnDone) -> list[int]:
-        """Put the answers in place of the predictions; returns the rows that have one, and gives the others their verdict."""
-        cut = [self.finish_reasons[row] for row in rows]
-        found = find_answers(rule, [self.predictions[row] for row in rows], cut)
+    def _read(self, grader: str, rows: Sequence[int], rule: AnswerRule, verdicts: list[Verdict], on_done: OnDone) -> list[int]:
+        """Put the answers in place of the predictions; returns the rows that have one, and gives the others their verdict.
+
+        A function of the user's judges the whole response.
+        """
+        cut, texts = [self.finish_reasons[row] for row in rows], [self.predictions[row] for row in rows]
+        problems = [self.problems[row] or "" for row in rows]
+        found: list[Found] = [(text, "") for text in texts]
+        if grader != "python":
+            found = extract_answers(grader, texts, cut, rule, problems)
         answered = []
         for row, finish_reason, (answer, why_none) in zip(rows, cut, found, strict=True):
             if finish_reason == "length" or answer is None:

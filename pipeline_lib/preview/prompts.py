@@ -1,6 +1,6 @@
 """What the model is asked: the prompts of a run as they are rendered, how long they are, and what cleaning leaves out.
 
-Reads the tokenizer alone; no engine and no weights.
+Reads the tokenizer alone; no engine and no weights. A served model without a tokenizer here is shown its turns, which are not counted.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from pipeline_lib.config import PromptSource, RunConfig
 from pipeline_lib.prompts import SourceContent, load_source
 from pipeline_lib.prompts.chat_templates import load_tokenizer
-from pipeline_lib.prompts.rendering import render_prompt
+from pipeline_lib.prompts.rendering import render_prompt, turns
 from pipeline_lib.records import Prompt
 from pipeline_lib.runs.base_model import locate_base_model
 from pipeline_lib.selection.training_prompts import clean_source
@@ -22,11 +22,11 @@ Piece = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """A prompt as the model gets it; `answer` is the gold answer, empty where tests decide."""
+    """A prompt as the model gets it; `answer` is the gold answer, empty where there is none; `num_tokens` None: not counted."""
 
     prompt_id: str
     answer: str
-    num_tokens: int
+    num_tokens: int | None
     pieces: tuple[Piece, ...]
 
 
@@ -46,6 +46,7 @@ class SourceSurvey:
     name: str
     used_for: str
     limit_tokens: int
+    num_prompts: int = 0
     lengths: list[int] = field(default_factory=list)
     shown: list[RenderedPrompt] = field(default_factory=list)
     left_out: dict[str, LeftOutRows] = field(default_factory=dict)
@@ -66,7 +67,9 @@ def survey_prompts(config: RunConfig, num_shown: int) -> list[SourceSurvey]:
 
     A source that cannot be read says so in its place; but for the training prompts, whose ValueError is raised.
     """
-    tokenizer = load_tokenizer(locate_base_model(config)[0], config)
+    endpoint = config.generation.endpoint
+    location = endpoint.tokenizer if endpoint else locate_base_model(config)[0]
+    tokenizer = load_tokenizer(location, config) if location else None
     content = load_source(config.prompts)
     surveys = [_training_survey(config, tokenizer, content, num_shown)]
     validation = [("validation", config.validation.source)] if config.validation else []
@@ -97,6 +100,13 @@ def _training_survey(config: RunConfig, tokenizer: Any, content: SourceContent, 
 
 
 def _render(survey: SourceSurvey, tokenizer: Any, source: PromptSource, prompts: Sequence[Prompt], num_shown: int) -> None:
+    survey.num_prompts = len(prompts)
+    if tokenizer is None:
+        survey.shown = [
+            RenderedPrompt(prompt.prompt_id, prompt.answer, None, _as_turns(turns(source, prompt.problem)))
+            for prompt in prompts[:num_shown]
+        ]
+        return
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special} | {
         *tokenizer.all_special_ids
     }
@@ -111,3 +121,7 @@ def _render(survey: SourceSurvey, tokenizer: Any, source: PromptSource, prompts:
             )
             survey.shown.append(RenderedPrompt(prompt.prompt_id, prompt.answer, len(token_ids), pieces))
     survey.lengths = sorted(lengths)
+
+
+def _as_turns(conversation: Sequence[dict[str, str]]) -> tuple[Piece, ...]:
+    return tuple(piece for turn in conversation for piece in ((f"[{turn['role']}]", True), (f"\n{turn['content']}\n", False)))

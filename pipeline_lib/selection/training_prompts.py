@@ -11,6 +11,9 @@ from pipeline_lib.selection.cleaning import CleaningVerdict, clean_prompts
 from pipeline_lib.selection.decontamination import BenchmarkIndex
 from pipeline_lib.selection.difficulty import difficulty_class, select_prompts
 
+# Problems of a family share its wording: only the same problem is one of a benchmark.
+GYM_OVERLAP = 1.0
+
 
 def contaminating_sources(config: RunConfig) -> list[PromptSource]:
     """What training must stay clear of: the benchmarks, the validation prompts, and what cleaning names; none twice.
@@ -57,15 +60,17 @@ def require_clean_examples(config: RunConfig) -> None:
     if not shown:
         return
     cleaning = config.filter.cleaning
-    problems = _held_out_problems(config, _held_out_sources(config))
-    index = BenchmarkIndex(problems, cleaning.ngram_words, cleaning.ngram_overlap)
-    for number, problem in enumerate(shown, start=1):
-        found = index.find(Prompt(f"example {number}", "examples", "", problem, ""))
-        if found:
-            raise ValueError(
-                f"examples: {problem[:60]!r} is {found[0].benchmark_id} of {found[0].benchmark}, or holds much of its text: an "
-                "example must not be a problem that a model is judged on"
-            )
+    sources = _held_out_sources(config)
+    for of_gym, overlap in ((False, cleaning.ngram_overlap), (True, GYM_OVERLAP)):
+        problems = _held_out_problems(config, [source for source in sources if (source.kind == "gym") == of_gym])
+        index = BenchmarkIndex(problems, cleaning.ngram_words, overlap)
+        for number, problem in enumerate(shown, start=1):
+            found = index.find(Prompt(f"example {number}", "examples", "", problem, ""))
+            if found:
+                raise ValueError(
+                    f"examples: {problem[:60]!r} is {found[0].benchmark_id} of {found[0].benchmark}, or holds much of its text: "
+                    "an example must not be a problem that a model is judged on"
+                )
 
 
 def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerdict]:
@@ -75,8 +80,8 @@ def clean_source(config: RunConfig, content: SourceContent) -> list[CleaningVerd
     benchmarks = _held_out_problems(config, contaminating_sources(config))
     repeats = [left.prompt for left in content.left_out if left.prompt.problem and left.cause != "empty_answer"]
     settings = config.filter.cleaning
-    if config.prompts.kind == "gym":  # problems of a family share its wording: only the same problem is one of a benchmark
-        settings = settings.model_copy(update={"ngram_overlap": 1.0})
+    if config.prompts.kind == "gym":
+        settings = settings.model_copy(update={"ngram_overlap": GYM_OVERLAP})
     verdicts = clean_prompts([*content.prompts.values(), *repeats], benchmarks, settings)
     unusable = [left for left in content.left_out if left.prompt not in repeats]
     return [*verdicts, *(CleaningVerdict(left.prompt.prompt_id, False, left.cause, left.detail) for left in unusable)]

@@ -135,7 +135,7 @@ def _judge_and_score(store: "Store", run_id: str, config: RecordedConfig, pairs:
     points, done = [], 0
     with display.progress(config.name, STORED_AS) as progress:
         for number, ((model, benchmark), group) in enumerate(groups.items()):
-            settings = sources.get(benchmark) or Grading(config.grader)
+            settings = sources.get(benchmark) or Grading(config.grader, answer_rule=config.answer_rule)
             judged = judge_recorded([(rollout, prompt_of[id(rollout)]) for rollout in group], settings, run_id, STORED_AS)
             reasons.update(rollout.grade_reason.partition(":")[0] for rollout in judged)
             store.write_rollouts(judged, run_id, STORED_AS, f"recorded-{number:05d}")

@@ -48,6 +48,12 @@ def evaluated(home: Path, *changes: str) -> dict[str, Any]:
     return evaluate_recorded(recorded_config(str(home.parent / "made.jsonl"), overrides=list(changes)), Display())
 
 
+def test_the_file_s_own_answers_are_looked_for_where_they_stand(home: Path) -> None:
+    assert evaluated(home, "answer_from=last_number")["correct"] == 2
+    answers = Store(home).query("select answer, grade_reason from rollouts order by prompt_id").rows
+    assert answers == [("144", "correct"), ("145", "wrong"), ("8", "wrong"), ("7", "correct"), (None, "no_answer")]
+
+
 def test_anatomy_of_recorded_rollouts(home: Path) -> None:
     done = evaluated(home, "prices.output_per_million_tokens=10")
     assert all(Path(done[name]).read_bytes().startswith(b"\x89PNG") for name in ("picture", "anatomy"))

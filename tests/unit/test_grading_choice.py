@@ -1,5 +1,7 @@
 """Multiple choice: which letter a response chooses, and which responses choose none."""
 
+import time
+
 import pytest
 
 from pipeline_lib.grading import grade_responses
@@ -65,6 +67,16 @@ def test_the_letter_that_is_chosen(response: str) -> None:
 )
 def test_what_is_ambiguous_or_unknown_chooses_nothing(response: str) -> None:
     assert extract_choice(response, OPTIONS) is None
+
+
+def test_what_repeats_itself_to_the_last_token_is_read_at_once() -> None:
+    started = time.perf_counter()
+    assert extract_choice("the answer is B " * 8_000, OPTIONS) == "B"
+    assert extract_choice("the answer is not B " * 8_000, OPTIONS) is None
+    assert extract_choice("answer:" + " *" * 30_000, OPTIONS) is None
+    assert extract_choice("A. x" + " " * 60_000 + "y", OPTIONS) is None
+    assert options_in("(A) x" + " " * 60_000 + "(B) y ; (C) z, ") == {"A": "x", "B": "y", "C": "z"}
+    assert time.perf_counter() - started < 5
 
 
 def test_an_option_that_stands_twice_is_no_answer_by_its_text() -> None:

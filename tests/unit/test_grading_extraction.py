@@ -9,7 +9,8 @@ import pytest
 
 from pipeline_lib.config import PromptSource, RecordedConfig, parse_config
 from pipeline_lib.files.tables import read_table
-from pipeline_lib.grading import extraction, find_answers, grade_responses
+from pipeline_lib.grading import extraction, grade_responses
+from pipeline_lib.grading.extraction import find_answers
 from pipeline_lib.grading.files import grade_file
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.records import AnswerRule, Grade

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_lib.files.tables import read_table
 from pipeline_lib.grading.files import grade_file
-from pipeline_lib.records import BOXED
+from pipeline_lib.records import BOXED, AnswerRule
 
 ADD_TESTS = json.dumps({"type": "program", "entry_point": "add", "preamble": "", "code": "assert add(1, 2) == 3"})
 
@@ -119,3 +119,24 @@ def test_functions_and_choices_judge_rows_too(tmp_path: Path, monkeypatch: pytes
     assert summary[-1]["correct"] == 2 and summary[-1]["not correct"] == "wrong 1, no_answer 1"
     with pytest.raises(ValueError, match="grader = 'python' needs a function"):
         grade_file(write(tmp_path, rows), grader="python")
+    with pytest.raises(ValueError, match="function = 'unit_judge:grade' is for grader = 'python', not 'gym'"):
+        grade_file(write(tmp_path, rows), grader="gym", function="unit_judge:grade")
+    with pytest.raises(ValueError, match="'unit_judge' is not of the form module:name"):
+        grade_file(write(tmp_path, rows), function="unit_judge")
+
+
+def test_a_rule_is_for_choices_and_functions_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "whole_judge.py").write_text("def grade(response, prompt):\n    return response.startswith('I')\n", "utf-8")
+    choice = {"gold": "y", "grader": "choice", "problem": "Which?\n(A) x\n(B) y"}
+    rows = [
+        choice | {"prediction": "Final: (B)\nThe answer is (A)"},
+        choice | {"prediction": "Final: y", "finish_reason": "length"},
+        choice | {"prediction": "The answer is (B)"},
+        {"prediction": "I see.", "grader": "python"},
+        {"prediction": "I see.", "grader": "python", "finish_reason": "length"},
+    ]
+    out = tmp_path / "out.jsonl"
+    grade_file(write(tmp_path, rows), out, answer_rule=AnswerRule("after", "Final:"), function="whole_judge:grade")
+    reasons = [row["reason"] for row in read_table(out).to_pylist()]
+    assert reasons == ["correct", "truncated", "no_answer", "correct", "truncated"]

@@ -371,6 +371,24 @@ def test_where_answers_are_missing_another_place_is_named(
         }
 
 
+def test_choices_are_looked_for_elsewhere_too(home: Path) -> None:
+    config = planned('prompts={name="train", kind="file", path="x.jsonl", grader="choice"}')
+    store = store_profile(config, home, {"a": [(100, False)] * 8}, rollouts=False)
+    store.write("prompts", [Prompt("a", "train", "math", "Which?\nA. x\nB. y", "B")])
+    texts = ["Final answer: y\nand that is all", "I do not know"]
+    store.write_rollouts(
+        [
+            Rollout(config.run_id, "profile", 0, "m", "train", "a", number, 9, "stop", None, False, "", text)
+            for number, text in enumerate(texts)
+        ],
+        config.run_id,
+        "profile",
+        "x",
+    )
+    remark = remark_of(check_config(config, home)[0], "missing-answers")
+    assert remark and "answer_mark = 'Final answer:' finds one in 50%, right in 50%" in remark.advice.found
+
+
 def test_a_good_profile_brings_no_remark(home: Path) -> None:
     # Two of sixteen rollouts were cut, the rest is right and short.
     store_profile(planned(), home, {"a": SOLVED, "b": SOLVED})

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
+from pipeline_lib.tiny_world import BASE_FOLDER
 
 SMOKE = str(Path(__file__).resolve().parents[2] / "configs" / "smoke.toml")
 ROWS = [
@@ -61,6 +62,23 @@ def test_as_json_everything_is_told_of_every_source(overrides: list[str]) -> Non
     assert "\x1b" not in result.output
     assert validation["num_prompts"] == 32 and "Be brief." in validation["shown"][0]["text"]
     assert benchmark["shown"][0]["answer"] == "5" and "Be brief." not in benchmark["shown"][0]["text"]
+
+
+def test_a_served_model_is_shown_its_turns_and_counted_where_a_tokenizer_is_named(overrides: list[str], tmp_path: Path) -> None:
+    served = ["--set", "generation.engine=openai", "--set", 'generation.endpoint={base_url="http://127.0.0.1:1/v1"}']
+    overrides = [*overrides, *served, "--set", "base_model=any/name"]
+    result = CliRunner().invoke(app, ["prompts", SMOKE, "-n", "1", *overrides])
+    assert (
+        "the turns, which the endpoint renders · answer 2\n[system]\nBe brief.\n[user]\nWhat is ten plus one?" in result.output
+    )
+    assert "normalised_duplicate" in result.output
+    counted = ["--set", f"generation.endpoint.tokenizer={BASE_FOLDER}", "--format", "json"]
+    for more, longest in ((["--format", "json"], False), (counted, True)):
+        training = json.loads(CliRunner().invoke(app, ["prompts", SMOKE, *overrides, *more]).output)[0]
+        assert (training["num_prompts"], training["num_too_long"], bool(training["lengths"])) == (2, int(longest), longest)
+    plain = CliRunner().invoke(app, ["prompts", SMOKE, *overrides, "--set", "chat_template=plain"])
+    assert "the endpoint's own renders, leave it out" in str(plain.exception)
+    assert not CliRunner().invoke(app, ["prompts", SMOKE, *overrides, "--set", "chat_template="]).exception
 
 
 def test_an_example_from_a_benchmark_is_refused(overrides: list[str], tmp_path: Path) -> None:

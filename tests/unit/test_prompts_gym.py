@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.config import PromptSource, load_config
+from pipeline_lib.config import PromptSource, RunConfig, load_config
 from pipeline_lib.grading import functions, grade_prompts
 from pipeline_lib.grading.pool import worker_pool
 from pipeline_lib.prompts import load_prompts, load_source
 from pipeline_lib.prompts.local_copies import source_identity
 from pipeline_lib.records import Prompt
-from pipeline_lib.selection.training_prompts import clean_source
+from pipeline_lib.selection.training_prompts import clean_source, require_clean_examples
 
 pytest.importorskip("reasoning_gym", reason="the extra laconic[gym] is not installed")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -146,6 +146,21 @@ def test_the_shipped_configuration_trains_on_nothing_that_it_is_judged_on() -> N
     same = config.model_copy(update={"prompts": config.evaluate.benchmarks[0].model_copy(update={"num_prompts": 20})})
     causes = {verdict.reason for verdict in clean_source(same, load_source(same.prompts))}
     assert causes == {"benchmark_text"}
+
+
+def test_an_example_of_a_family_is_none_of_its_problems_by_wording_alone() -> None:
+    benchmark = gym(task="leg_counting", seed=2)
+
+    def asked(example: Prompt) -> RunConfig:
+        judged = 'evaluate.benchmarks=[{name="g", kind="gym", task="leg_counting", num_prompts=20, seed=2}]'
+        turns = f'examples=[{{problem={json.dumps(example.problem)}, response="<answer>4</answer>"}}]'
+        return load_config(CONFIGS / "smoke.toml", [judged, turns])
+
+    (other,) = load_prompts(gym(task="leg_counting", seed=7, num_prompts=1))
+    require_clean_examples(asked(other))
+    same = load_prompts(benchmark)[3]
+    with pytest.raises(ValueError, match=f"is {same.prompt_id} of g"):
+        require_clean_examples(asked(same))
 
 
 def test_the_version_of_the_package_belongs_to_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ def start(name: str) -> None:
     # Behind all else, so that a file there hides no library.
     sys.path.append(os.getcwd())
     module_name, _, attributes = name.partition(":")
+    if not module_name or not attributes:
+        raise ValueError(f"{name!r} is not of the form module:name")
     try:
         found: Any = importlib.import_module(module_name)
         for attribute in attributes.split("."):

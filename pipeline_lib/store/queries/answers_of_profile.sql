@@ -5,7 +5,7 @@ WITH counted AS (
     FROM rollouts
     WHERE run_id = $run_id AND stage = 'profile' AND step = 0 AND finish_reason = 'stop'
 )
-SELECT rollouts.text, prompts.problem, prompts.answer, prompts.tolerance, num_answered / num_finished AS answered
+SELECT rollouts.text, prompts.problem, prompts.answer, prompts.tests, prompts.tolerance, num_answered / num_finished AS answered
 FROM rollouts
 JOIN prompts ON prompts.prompt_id = rollouts.prompt_id AND prompts.source = rollouts.source
 CROSS JOIN counted
