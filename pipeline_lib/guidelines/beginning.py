@@ -17,7 +17,8 @@ from pipeline_lib.config import RunConfig, parse_config
 from pipeline_lib.config.loading import include_sources, to_toml_value
 from pipeline_lib.guidelines.data_sources import DataSource, Reasoned
 from pipeline_lib.guidelines.plan import ModelSize, model_size
-from pipeline_lib.memory import Card, architecture_of, settings_that_fit
+from pipeline_lib.memory import Card, architecture_of, memory_plan, settings_that_fit
+from pipeline_lib.memory.remedy import with_settings
 from pipeline_lib.prompts.chat_templates import has_chat_template
 
 LENGTHS = (4096, 2048, 1024)
@@ -88,9 +89,12 @@ def first_configuration(begun: Beginning) -> str:
         return text
     for length, lora in product(LENGTHS, (False, True)):
         sizes = begun.sizes(length)
-        changes = settings_that_fit(_parsed(_text(begun, sizes, lora, {}), begun.name), model, begun.card)
+        config = _parsed(_text(begun, sizes, lora, {}), begun.name)
+        changes = settings_that_fit(config, model, begun.card)
         if changes is not None:
-            return _text(begun, sizes, lora, changes)
+            own = memory_plan(with_settings(config, changes), model, begun.card).host_gib
+            why = {"compute.optimizer_offload": f"{WHY_FIT}: {own:.0f} GiB of the machine's own memory instead"}
+            return _text(begun, sizes, lora, {key: (value, why.get(key, WHY_FIT)) for key, value in changes.items()})
     raise ValueError(
         f"{begun.model} ({begun.size.text}) does not fit {begun.num_gpus} × {begun.card.gib:g} GiB, not even with adapters and "
         f"{LENGTHS[-1]} tokens: give --gpus, a larger --card, or a smaller model"
@@ -101,12 +105,12 @@ def _parsed(text: str, name: str) -> RunConfig:
     return parse_config(include_sources(tomllib.loads(text), Path()), RunConfig, origin=f"{name}.toml")
 
 
-def _text(begun: Beginning, sizes: Sizes, lora: bool, changes: dict[str, Any]) -> str:
+def _text(begun: Beginning, sizes: Sizes, lora: bool, changes: Reasoned) -> str:
     """The file; `changes` are settings by their keys that win over what would be written."""
     lines = [f"# Written by `laconic init {begun.name}`: a place to begin, every value with its reason. Lengths are in tokens."]
     for header, settings in _sections(begun, sizes, lora):
         section = header.strip("[]")
-        fitting = {key.partition(".")[2]: (value, WHY_FIT) for key, value in changes.items() if key.startswith(f"{section}.")}
+        fitting = {key.partition(".")[2]: found for key, found in changes.items() if key.startswith(f"{section}.")}
         lines += ["", header] if header else [""]
         for key, (value, why) in (settings | fitting).items():
             setting = f"{key} = {_one_line(value)}"

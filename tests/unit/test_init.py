@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,6 +107,11 @@ def test_columns_of_a_file_are_found_and_a_part_is_held_out() -> None:
     assert config.train.prompts_per_step <= 25
 
 
+def test_memory_that_is_taken_elsewhere_is_said() -> None:
+    assert written("--model", "Qwen/Qwen3-4B-Instruct-2507", "--card", "80").compute.optimizer_offload
+    assert "67 GiB of the machine's own memory" in Path("my/first.toml").read_text()
+
+
 def test_where_the_answer_stands() -> None:
     rows = own_data()
     assert written("--data", rows, "--answer", "after:####", "--force").prompts.answer_mark == "####"
@@ -185,3 +191,14 @@ def test_what_is_written_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tiny-sum-test: accuracy (%) within a token budget" in done.stdout
     assert list((folder / "home" / "reports").rglob("*.html"))
+
+
+def test_what_no_option_answers_is_asked_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.commands.beginning.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    answers = ["Qwen/Qwen3-4B-Instruct-2507", own_data(), "last_number", "24"]
+    result = CliRunner().invoke(app, ["init", "asked"], input="\n".join(answers) + "\n")
+    assert result.exit_code == 0, (result.output, result.exception)
+    for word in ("Model", "Data", "Answer", "Card", "answer_after = ####", "laconic check asked.toml --card-gib 24"):
+        assert word in result.output
+    config = load_config("asked.toml")
+    assert (config.base_model, config.prompts.answer_from) == (answers[0], "last_number") and config.train.lora
