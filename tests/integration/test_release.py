@@ -176,6 +176,7 @@ def test_the_server_is_told_how_the_model_was_judged(
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     with pytest.raises(ValueError, match="VLLM_API_KEY"):
         server_command(served, "0.0.0.0", 8000, [])
+    assert "--api-key=K" in server_command(served, "0.0.0.0", 8000, ["--api-key=K"])
     with pytest.raises(ValueError, match="no model folder at"):
         find_served(store, str(tmp_path / "nowhere"))
     (tmp_path / "model" / "laconic.json").write_text('{"run_id": 1}')
