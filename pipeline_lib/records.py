@@ -50,7 +50,7 @@ class Grade:
 class Completion:
     """What an engine returns for one request. `token_ids` and `logprobs` have the same length, the end token included.
 
-    Of a model that is served elsewhere there are no ids, log-probs where it gives them, and `counted_tokens`.
+    Of a model that is served elsewhere there are no ids, log-probs where it gives them, and what it counted.
     """
 
     token_ids: list[int]
@@ -58,6 +58,7 @@ class Completion:
     text: str
     finish_reason: FinishReason
     counted_tokens: int | None = None
+    counted_prompt_tokens: int | None = None
 
     @property
     def num_tokens(self) -> int:

@@ -197,10 +197,10 @@ def _write(shard: _Shard) -> None:
     with GroupGrader(shard.unit.source, [prompt for prompt, _ in shard.requests]) as grader:
         for number, completion in shard.completions.items():
             grader.take(number, completion)
-        grades = grader.grades()
+        judged = grader.judged()
     samples = [
-        Sample(prompt, [], index, shard.completions[number], grade)
-        for number, ((prompt, index), grade) in enumerate(zip(shard.requests, grades, strict=True))
+        Sample(prompt, [], index, shard.completions[number], *judged[number])
+        for number, (prompt, index) in enumerate(shard.requests)
     ]
     write_shard(shard.unit, shard.first, samples, time.monotonic() - shard.began)
     shard.completions, shard.requests = {}, []

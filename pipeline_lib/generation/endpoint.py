@@ -177,8 +177,9 @@ class Endpoint:
         logprobs = _logprobs(choice)
         finish: FinishReason = "length" if reason in CUT else "stop"
         usage = tree.get("usage")
-        completion = Completion([], logprobs, text, finish, self._num_tokens(usage, text, logprobs))
-        self.usage.input_tokens += _count(usage, "prompt_tokens") or 0
+        num_prompt_tokens = _count(usage, "prompt_tokens")
+        completion = Completion([], logprobs, text, finish, self._num_tokens(usage, text, logprobs), num_prompt_tokens)
+        self.usage.input_tokens += num_prompt_tokens or 0
         self.usage.output_tokens += completion.num_tokens
         return completion
 

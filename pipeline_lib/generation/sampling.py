@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.anatomy import dissect
+from pipeline_lib.anatomy import Anatomy, dissect
 from pipeline_lib.config import PromptSource
 from pipeline_lib.files.home import below
 from pipeline_lib.generation.protocol import Generator, Sampling, rollout_seed
@@ -38,6 +38,7 @@ class Sample:
     sample_index: int
     completion: Completion
     grade: Grade
+    anatomy: Anatomy | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -67,8 +68,8 @@ class Sample:
             grade_reason=self.grade.reason,
             text=self.completion.text,
             mean_logprob=sum(logprobs) / len(logprobs) if (logprobs := self.completion.logprobs) else None,
-            num_prompt_tokens=len(self.prompt_ids) or None,
-            **asdict(dissect(self.completion.text, self.num_tokens, self.prompt, self.grade)),
+            num_prompt_tokens=len(self.prompt_ids) or self.completion.counted_prompt_tokens,
+            **(asdict(self.anatomy) if self.anatomy else {}),
         )
 
 
@@ -100,16 +101,16 @@ def sample_and_judge(
         started = time.perf_counter()
         completions = generator.generate([rendered[prompt.prompt_id] for prompt, _ in requests], sampling, seeds, on_finished)
         seconds = time.perf_counter() - started
-        grades = grader.grades()
+        judged = grader.judged()
     samples = [
-        Sample(prompt, rendered[prompt.prompt_id], index, completion, grade)
-        for (prompt, index), completion, grade in zip(requests, completions, grades, strict=True)
+        Sample(prompt, rendered[prompt.prompt_id], index, completion, grade, anatomy)
+        for (prompt, index), completion, (grade, anatomy) in zip(requests, completions, judged, strict=True)
     ]
     return samples, seconds
 
 
 class GroupGrader:
-    """Grades samples, which are given by their prompts, in a thread: all those of a prompt as soon as they are there.
+    """Grades and dissects samples, which are given by their prompts, in a thread: all those of a prompt as soon as they are there.
 
     Groups that finish while others are being graded are graded together: that keeps all processes of a grader busy.
     """
@@ -121,7 +122,7 @@ class GroupGrader:
             self._left[prompt.prompt_id].append(number)
         self._groups = {prompt_id: tuple(numbers) for prompt_id, numbers in self._left.items()}
         self._completions: dict[int, Completion] = {}
-        self._grades: dict[int, Grade] = {}
+        self._judged: dict[int, tuple[Grade, Anatomy]] = {}
         self._whole: deque[str] = deque()
         self._thread = ThreadPoolExecutor(1, "grading")
         self._work: list[Future[None]] = []
@@ -141,11 +142,11 @@ class GroupGrader:
             self._whole.append(prompt_id)
             self._work.append(self._thread.submit(self._grade_whole))
 
-    def grades(self) -> list[Grade]:
-        """The grades of all samples, by number, when all have been taken in. Raises what grading has raised."""
+    def judged(self) -> list[tuple[Grade, Anatomy]]:
+        """Grade and anatomy of all samples, by number, when all have been taken in. Raises what grading has raised."""
         for work in self._work:
             work.result()
-        return [self._grades[number] for number in range(len(self._prompts))]
+        return [self._judged[number] for number in range(len(self._prompts))]
 
     def _grade_whole(self) -> None:
         numbers = [number for _ in range(len(self._whole)) for number in self._groups[self._whole.popleft()]]
@@ -154,7 +155,8 @@ class GroupGrader:
         completions, prompts = [self._completions[number] for number in numbers], [self._prompts[number] for number in numbers]
         texts, finishes = zip(*((each.text, each.finish_reason) for each in completions), strict=True)
         grades = grade_prompts(self._source, texts, prompts, finishes)
-        self._grades |= zip(numbers, grades, strict=True)
+        for number, completion, prompt, grade in zip(numbers, completions, prompts, grades, strict=True):
+            self._judged[number] = grade, dissect(completion.text, completion.num_tokens, prompt, grade)
 
 
 def logprob_problem(samples: Sequence[Sample]) -> str | None:

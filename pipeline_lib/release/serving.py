@@ -51,7 +51,8 @@ def server_command(served: Served, host: str, port: int, more: Sequence[str]) ->
     """
     from pipeline_lib.generation.vllm_engine import GIB, on_cpu
 
-    if not _is_loopback(host) and not os.environ.get(KEY_VARIABLE) and "--api-key" not in more:
+    has_key = bool(os.environ.get(KEY_VARIABLE)) or any(word.partition("=")[0] == "--api-key" for word in more)
+    if not _is_loopback(host) and not has_key:
         raise ValueError(f"--host {host}: other machines reach it, so set {KEY_VARIABLE}, which clients then send as their key")
     options = ["--model", str(served.folder), "--served-model-name", served.name, "--host", host, "--port", str(port)]
     if facts := served.facts:

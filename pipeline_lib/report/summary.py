@@ -76,7 +76,10 @@ def headlines(data: ReportData, benchmark: str) -> list[Headline]:
             if model.role == "control" and (row := _by_budget(model).get(budget))
         )
         note = _price(before[budget], after[budget]) if column == "tokens_per_correct" else ""
-        return Headline(title, show(old), show(new), change(old, new), _verdict(change(old, new), less_is_better), note, others)
+        verdict = _verdict(change(old, new), less_is_better)
+        if (old is None) != (new is None):  # tokens per right answer, without any right one
+            verdict = "worse" if new is None else "better"
+        return Headline(title, show(old), show(new), change(old, new), verdict, note, others)
 
     def accuracy(budget: int, which: str) -> Headline:
         return headline(f"Accuracy at {budget:,} tokens, {which}", budget, "mean_at_k", _percent, _points, less_is_better=False)

@@ -109,7 +109,8 @@ def test_what_was_lost_is_told(trained: tuple[Store, RunConfig, Path], changeabl
     rows = [
         row for row in store.named("budget_table", run_ids=[config.run_id]) if (row["step"], row["budget_tokens"]) == (6, 192)
     ]
-    lost = {key: value for key, value in rows[0].items() if key not in ("name", "control_of")}
+    elsewhere = ("name", "control_of", "tokens_per_correct", "cost_per_1000_correct", "currency")
+    lost = {key: value for key, value in rows[0].items() if key not in elsewhere}
     store.write("budget_results", [{**lost, "mean_at_k": 0.25, "ci_low": 0.2, "ci_high": 0.3, "pass_at_k": 0.25}])
     export_model(store, "one", tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
@@ -176,6 +177,7 @@ def test_the_server_is_told_how_the_model_was_judged(
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     with pytest.raises(ValueError, match="VLLM_API_KEY"):
         server_command(served, "0.0.0.0", 8000, [])
+    assert "--api-key=K" in server_command(served, "0.0.0.0", 8000, ["--api-key=K"])
     with pytest.raises(ValueError, match="no model folder at"):
         find_served(store, str(tmp_path / "nowhere"))
     (tmp_path / "model" / "laconic.json").write_text('{"run_id": 1}')

@@ -57,6 +57,7 @@ def test_profile_filter_evaluate_report_and_a_student(home: Path, configs: Path)
     points = store.named("budget_table", run_ids=[config.run_id])
     assert [(point["budget_tokens"], point["mean_at_k"]) for point in points] == [(24, 0.0), (48, 1.0), (96, 1.0), (192, 1.0)]
     assert {(point["model"], point["step"]) for point in points} == {("tiny", 0)}
+    assert [point["cost_per_1000_correct"] for point in points] == [None, *[pytest.approx(30 * 1.0 + 5 * 0.01)] * 3]
     usage = store.named("endpoint_usage_of_run", run_id=config.run_id)
     assert {row["stage"] for row in usage} == {"profile", "evaluate"}
     assert sum(row["requests"] for row in usage) == asked == 60 + sum(row["retries"] for row in usage)

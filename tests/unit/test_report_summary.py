@@ -124,6 +124,9 @@ def test_tokens_and_money_for_each_right_answer() -> None:
     assert (last.change, last.verdict, last.note) == ("−56.6 %", "better", "1,000 right answers: 0.25 → – EUR")
     (table,) = budget_tables(ReportData(report().run, (MAIN,), budget_results=priced))
     assert [row.cells[-2][0] for row in table.rows] == ["114.3", "49.7", "−56.6 %"]
+    never = [row | {"tokens_per_correct": None} if row["step"] else row for row in priced]
+    last = headlines(ReportData(report().run, (MAIN,), budget_results=never), "tiny-sum")[-1]
+    assert (last.after, last.verdict) == ("–", "worse"), "a model that is never right has lost"
 
 
 def test_without_both_models_there_is_no_headline() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from pipeline_lib.anatomy import dissect
 from pipeline_lib.config import PromptSource
 from pipeline_lib.generation import sampling
 from pipeline_lib.generation.protocol import Generator, OnFinished, Sampling
@@ -153,6 +154,7 @@ def test_groups_are_graded_while_others_are_generated(tokenizer: Any, monkeypatc
     texts, golds = [sample.completion.text for sample in samples], [sample.prompt.answer for sample in samples]
     assert [sample.grade for sample in samples] == grade_responses("exact", texts, golds, ["stop"] * len(texts))
     assert {sample.grade.correct for sample in samples} == {True, False}
+    assert all(each.anatomy == dissect(each.completion.text, each.num_tokens, each.prompt, each.grade) for each in samples)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3, 8])
