@@ -91,7 +91,7 @@ def _facts(shown: ShownRollout) -> Text:
     names = [name for name in FACTS if (is_training or name not in TRAINING_FACTS) and row[name] is not None]
     for place, name in enumerate(names):
         style = ("green" if row[name] else "red") if name == "correct" else "default"
-        text.append(f"{name:<14}", style="default").append(visible_line(cell(row[name])), style=style)
+        text.append(f"{name:<18}", style="default").append(visible_line(cell(row[name])), style=style)
         text.append("\n" if place < len(names) - 1 else "")
     return text
 

@@ -101,15 +101,15 @@ def test_side_by_side_when_wide_and_below_each_other_when_narrow(home: Path) -> 
     assert ["before" in line for line in heads] == [True, False]
     for text in (wide, narrow):
         assert f"problem  p1: {HOSTILE}" in text
-        for fact in ("num_tokens    90", "num_tokens    40", "grade_reason  wrong", "finish_reason stop"):
+        for fact in ("num_tokens        90", "num_tokens        40", "grade_reason      wrong", "finish_reason     stop"):
             assert fact in text
         assert "reward" not in text.replace("rewards", "")  # of evaluated rollouts there is none
     trained = printed(home, f"{one.run_id}/train/one-2/p2/1", 200)
     for fact in (
-        "reward        0",
-        "advantage     0.25",
-        "masked        False",
-        "policy_lag    0",
+        "reward            0",
+        "advantage         0.25",
+        "masked            False",
+        "policy_lag        0",
         "Other rollouts of this prompt",
     ):
         assert fact in trained
