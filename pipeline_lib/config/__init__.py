@@ -13,14 +13,9 @@ from pipeline_lib.config.prices import PricesConfig
 from pipeline_lib.config.published import PublishedConfig
 from pipeline_lib.config.recorded import RecordedConfig, recorded_config
 from pipeline_lib.config.retraining import GateConfig, RetrainConfig
-from pipeline_lib.config.run import (
-    CleaningConfig,
-    ControlConfig,
-    FilterConfig,
-    RunConfig,
-    TrackingConfig,
-)
+from pipeline_lib.config.run import ControlConfig, RunConfig, TrackingConfig
 from pipeline_lib.config.sources import PAPER_PROMPT_SUFFIX, AnswerSettings, PromptSource, with_suffix
+from pipeline_lib.config.stages import CleaningConfig, FilterConfig
 from pipeline_lib.config.training import LoraConfig, NegativeStrategy, TrainConfig, WatchConfig
 from pipeline_lib.config.warmup import WarmupConfig
 from pipeline_lib.files.home import digest, laconic_home
