@@ -92,7 +92,7 @@ RUN_BY: dict[str, tuple[str, tuple[str, ...]]] = {
             'laconic sql "select stage, requests',
             "laconic filter configs/smoke.toml --rollouts served",
         ),
-        ("tests/e2e/test_served_model.py::test_the_page", ("howto/served-model.md", "elsewhere")),
+        ("tests/e2e/test_served_model_page.py::test_the_page", ("howto/served-model.md", "elsewhere")),
     ),
     # .ci/run is a script: the line stands in it.
     "make setup": (".ci/run", ("make setup",)),

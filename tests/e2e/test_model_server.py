@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from driving import LACONIC, REPOSITORY, environment
 from loopback import free_port
 
@@ -55,6 +56,7 @@ def engine_answers(folder: Path, problems: list[str]) -> list[str]:
     return [completion.text for completion in completions]
 
 
+@pytest.mark.slow  # two engines, half a minute
 def test_the_server_says_what_the_engine_says(smoke_home: Path, tmp_path: Path) -> None:
     folder, log, port = tmp_path / "model", tmp_path / "server.log", free_port()
     export_model(Store(smoke_home), "smoke", folder)
