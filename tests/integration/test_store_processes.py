@@ -33,7 +33,7 @@ from pathlib import Path
 from pipeline_lib.store.connections import connect
 with connect(Path(sys.argv[1]), read_only=False, wait_seconds=10) as connection:
     connection.begin()
-    connection.execute("INSERT INTO difficulty (run_id, prompt_id, num_rollouts, num_correct, pass_rate, mean_tokens) VALUES ('open', 'p', 8, 4, 0.5, 1.0)")
+    connection.execute("INSERT INTO difficulty VALUES ('open', 'p', 8, 4, 0.5, 1.0, NULL)")
     print("holding", flush=True)
     time.sleep(60)
 """
