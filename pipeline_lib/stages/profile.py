@@ -162,7 +162,8 @@ def _sample(session: RunSession, content: SourceContent, shard_prefix: str, disp
         output_folder=str(run.rollouts_folder("profile")),
     )
     # The filter comes next, and this process waits: half of what a filter takes of a new process is to import a tokenizer.
-    threading.Thread(target=_import_tokenizer, args=(session,), daemon=True).start()
+    if run.base.location:  # a served model has none, and its filter no use for one
+        threading.Thread(target=_import_tokenizer, args=(session,), daemon=True).start()
     with display.progress(run.config.name, "profile") as progress:
         job = GenerateJob(units=(unit,))
         result: Summary = generate(session, "profile", job, progress)

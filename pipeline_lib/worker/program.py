@@ -91,6 +91,8 @@ def serve(folder: Path) -> None:
 
 def import_training() -> None:
     """What takes seconds to import, while no job waits."""
+    if "pipeline_lib.training.loop" in sys.modules:
+        return
     with hidden(*UNUSED):
         import pipeline_lib.training.loop  # noqa: F401
     keep_what_has_come()
